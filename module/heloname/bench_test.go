@@ -1,0 +1,121 @@
+package heloname
+
+import (
+	"net/netip"
+	"testing"
+
+	"golang.org/x/net/publicsuffix"
+)
+
+const benchName = "mta01.yourcompany.com"
+
+func BenchmarkOfflineParse(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		if n := Parse(benchName); n.Kind != FQDN {
+			b.Fatal(n.Kind)
+		}
+	}
+}
+
+func BenchmarkOfflinePublicSuffix(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		if s, _ := publicsuffix.PublicSuffix(benchName); s != "com" {
+			b.Fatal(s)
+		}
+	}
+}
+
+// BenchmarkOfflineNames is all that runs for the name of an ordinary good
+// server; TestNamesCost holds it against BenchmarkOfflinePublicSuffix.
+func BenchmarkOfflineNames(b *testing.B) {
+	l, client := DefaultLists(), addr("192.0.2.1")
+	b.ReportAllocs()
+	for b.Loop() {
+		if namesHit(l, client) {
+			b.Fatal("a good name was hit")
+		}
+	}
+}
+
+func namesHit(l *Lists, client netip.Addr) bool {
+	name := Parse(benchName).ASCII
+	_, _, reserved := l.Reserved(name)
+	_, byDefault := l.DefaultHost(name)
+	_, dynamic := l.Dynamic(name, client)
+	return Localhost(name) || reserved || !KnownTLD(name) || l.NewTLD(name) || byDefault ||
+		l.Provider(name) != nil || OrgDomain(name) == name || dynamic
+}
+
+func BenchmarkDefaultHost(b *testing.B) {
+	l := DefaultLists()
+	for _, name := range []string{benchName, "mail-lj1-x236.google.com", "vps-1234.example.com"} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				l.DefaultHost(name)
+			}
+		})
+	}
+}
+
+func BenchmarkEmbedsAddr(b *testing.B) {
+	for _, client := range []string{"192.0.2.1", "2001:db8::1"} {
+		b.Run(client, func(b *testing.B) {
+			a := addr(client)
+			b.ReportAllocs()
+			for b.Loop() {
+				if EmbedsAddr("mail-lj1-x236.example.com", a) {
+					b.Fatal("hit")
+				}
+			}
+		})
+	}
+}
+
+func TestNoAllocation(t *testing.T) {
+	l, v4, v6 := DefaultLists(), addr("192.0.2.1"), addr("2001:db8::1")
+	sink := 0
+	count := func(b bool) {
+		if b {
+			sink++
+		}
+	}
+	for name, tc := range map[string]struct {
+		f    func()
+		want float64
+	}{
+		"Parse":             {func() { sink += len(Parse(benchName).ASCII) }, 0},
+		"Parse dot":         {func() { sink += len(Parse(benchName + ".").ASCII) }, 0},
+		"Parse upper":       {func() { sink += len(Parse("MTA01.YourCompany.COM").ASCII) }, 1},
+		"Parse bare":        {func() { sink += int(Parse("192.0.2.1").Kind) }, 0},
+		"Parse literal":     {func() { sink += int(Parse("[IPv6:2001:db8::1]").Kind) }, 0},
+		"Parse bad":         {func() { sink += len(Parse("a..b").Problem) }, 0},
+		"Clean":             {func() { sink += len(Clean(benchName, 64)) }, 0},
+		"KnownTLD":          {func() { count(KnownTLD(benchName)) }, 0},
+		"KnownTLD wildcard": {func() { count(KnownTLD("mail.example.ck")) }, 0},
+		"SameOrg":           {func() { count(SameOrg(benchName, "mx.example.co.uk")) }, 0},
+		"Localhost":         {func() { count(Localhost(benchName)) }, 0},
+		"Special":           {func() { count(Special(v4) && Special(v6)) }, 0},
+		"EmbedsAddr 4":      {func() { count(EmbedsAddr("mail-lj1-x236.example.com", v4)) }, 0},
+		"EmbedsAddr 6":      {func() { count(EmbedsAddr("mail-lj1-x236.example.com", v6)) }, 0},
+		"DefaultHost":       {func() { _, ok := l.DefaultHost("vps-1.example.com"); count(ok) }, 0},
+		"Names":             {func() { count(!namesHit(l, v4)) }, 0},
+		"NewTLD":            {func() { count(l.NewTLD("mail.example.online")) }, 0},
+		"Related":           {func() { count(Related(benchName, "mx1.a.example.net")) }, 0},
+		"GenericPTR 4":      {func() { count(l.GenericPTR("vps1.example.net", v4)) }, 0},
+		"GenericPTR 6":      {func() { count(l.GenericPTR("mail1.example.net", v6)) }, 0},
+		"Provider domain":   {func() { count(l.Provider("yahoo.co.uk").Domain("yahoo.co.uk")) }, 0},
+		"Provider":          {func() { count(l.Provider("mail-lj1-x236.google.com") != nil) }, 0},
+		"Reserved":          {func() { _, _, ok := l.Reserved("a.b.local"); count(ok) }, 0},
+		"Dynamic miss":      {func() { _, ok := l.Dynamic("dsl1.example.com", v4); count(ok) }, 0},
+	} {
+		if got := testing.AllocsPerRun(100, tc.f); got > tc.want {
+			t.Errorf("%s: %v allocations, want at most %v", name, got, tc.want)
+		}
+	}
+	if sink == 0 {
+		t.Error("nothing ran")
+	}
+}

@@ -1,0 +1,150 @@
+package heloname
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+)
+
+func TestDefaultHost(t *testing.T) {
+	for name, want := range map[string]string{
+		"server.example.com":          byHosting,
+		"server1.example.com":         byHosting,
+		"vps-12345678.example.com":    byHosting,
+		"srv.a.example.co.uk":         byHosting,
+		"ubuntu.example.com":          byImage,
+		"debian12.example.com":        byImage,
+		"ubuntu-2gb-a-1.example.com":  byImage,
+		"win-aq9496e73vv.example.com": bySetup,
+		"desktop-1a2b3c4.example.com": bySetup,
+		"laptop-1a2b3c4d.example.com": bySetup,
+		"ip-10-0-0-1.example.com":     byAddress,
+		"ip-192-0-2-1.example.com":    byAddress,
+		"ecs-42a4.example.com":        byCloud,
+		"i-0a1b2c3d4e5f.example.com":  byCloud,
+		"iz23ta32q5yxz.example.com":   byCloud,
+		"a8f121480e1d.example.com":    bySerial,
+		"12345.example.com":           bySerial,
+		"hwsrv-1234567.example.com":   bySerial,
+		"abc123456.example.com":       bySerial,
+		"mail.plesk.page":             bySuffix,
+		"a.b.plesk.page":              bySuffix,
+		"plesk.page":                  bySuffix,
+		"x.vps.ovh.net":               bySuffix,
+		"ns1.ip-192-0-2.eu":           bySuffix,
+		"ip-192-0-2.net":              bySuffix,
+
+		"mail.example.com":            "",
+		"mta01.yourcompany.com":       "",
+		"server1.com":                 "", // an organisational domain
+		"12345.com":                   "",
+		"vps.co.uk":                   "",
+		"server":                      "",
+		"12345":                       "",
+		"":                            "",
+		"servers.example.com":         "",
+		"server-mail.example.com":     "",
+		"server-123456789.test":       "",
+		"vps--1.example.com":          "",
+		"myserver1.example.com":       "",
+		"debian_1.example.com":        "",
+		"ubuntu-a_b.example.com":      "",
+		"debian1a.example.com":        "",
+		"win-mail.example.com":        "",
+		"windows.example.com":         "",
+		"desktop-1.example.com":       "",
+		"ip-10-0-0.example.com":       "",
+		"ip-10-0-0-1-1.example.com":   "",
+		"ip-10-0-0-1000.example.com":  "",
+		"ip-10-0--1.example.com":      "",
+		"ip10-0-0-1.example.com":      "",
+		"i-0a1b2c3g.example.com":      "",
+		"i-0a1b2c3.example.com":       "",
+		"a8f121480e1.example.com":     "",
+		"a8f121480e1g.example.com":    "",
+		"1234.example.com":            "",
+		"mail12345.example.com":       "",
+		"mailout123456.example.com":   "",
+		"izmailovskiy.example.com":    "",
+		"iz23ta32q5yz.example.com":    "",
+		"mail.server1.example.com":    "",
+		"notplesk.page":               "",
+		"my.plesk.page.example.com":   "",
+		"mail.vps.ovh.example":        "",
+		"ns1.ip-192-0-2.org":          "",
+		"ns1.ip-192-0-2000.eu":        "",
+		"ns1.ip-192-0-2-1.eu":         "",
+		"ns1.myip-192-0-2.eu":         "",
+		"ip-192-0-2.mail.example.com": "",
+	} {
+		if got, ok := (*Lists)(nil).DefaultHost(name); got != want || ok != (want != "") {
+			t.Errorf("DefaultHost(%q) = %q, %v, want %q", name, got, ok, want)
+		}
+	}
+}
+
+// The forms of data/defaults.txt and of the code as regular expressions, to
+// hold the hand-written matcher against.
+var (
+	labelPattern = regexp.MustCompile(`^(?:` + strings.Join([]string{
+		`(?:server|host|vps|vds|vm|srv|panel|plesk|cpanel|cwp|node|slot|default)-?[0-9]{0,8}`,
+		`(?:ubuntu|debian|centos)(?:-[0-9a-z-]+|[0-9]*)`,
+		`(?:win|desktop|laptop)-[a-z0-9]{7,12}`,
+		`ip-[0-9]{1,3}(?:-[0-9]{1,3}){3}`,
+		`ecs-[0-9a-z-]+`,
+		`i-[0-9a-f]{8,17}`,
+		`iz[0-9a-z]{10,}z`,
+		`[0-9a-f]{12}`,
+		`[0-9]{5,}`,
+		`[a-z]{1,6}-?[0-9]{6,}`,
+	}, "|") + `)$`)
+	blockPattern = regexp.MustCompile(
+		`^(?:[^.]+\.)*ip-[0-9]{1,3}(?:-[0-9]{1,3}){2}\.(?:eu|net|us|com|ca)$`)
+)
+
+// FuzzDefaultHost holds DefaultHost against the patterns.
+func FuzzDefaultHost(f *testing.F) {
+	for _, label := range []string{"vps-1", "ubuntu-1", "win-1234567", "ip-1-2-3-4", "i-12345678", ""} {
+		f.Add(label)
+	}
+	f.Fuzz(comparePatterns)
+}
+
+func comparePatterns(t *testing.T, label string) {
+	for _, domain := range []string{".example.com", ".com", ".eu", ".a.ip-1-2-3.ca"} {
+		name := label + domain
+		if n := Parse(name); n.ASCII != name || n.Kind != FQDN {
+			continue
+		}
+		first, _, _ := strings.Cut(name, ".")
+		want := labelPattern.MatchString(first) && OrgDomain(name) != name ||
+			blockPattern.MatchString(name)
+		if _, got := DefaultLists().DefaultHost(name); got != want {
+			t.Fatalf("DefaultHost(%q) = %v, the patterns say %v", name, got, want)
+		}
+	}
+}
+
+// TestDefaultPatterns puts random labels together from what the forms are
+// made of.
+func TestDefaultPatterns(t *testing.T) {
+	pieces := []string{
+		"server", "host", "vps", "ubuntu", "win", "desktop", "ip", "ecs", "i", "iz", "z", "abc",
+		"-", "-", "-", "-", "1", "23", "456", "123456", "7890abc", "deadbeef", "f0", "x", "_", ".",
+	}
+	r := random()
+	hits := 0
+	for range 20 * rounds {
+		var label strings.Builder
+		for range 1 + r.IntN(8) {
+			label.WriteString(pieces[r.IntN(len(pieces))])
+		}
+		comparePatterns(t, label.String())
+		if labelPattern.MatchString(label.String()) {
+			hits++
+		}
+	}
+	if hits < rounds/2 {
+		t.Errorf("only %d of the labels match a pattern", hits)
+	}
+}

@@ -1,0 +1,71 @@
+package heloname
+
+import "testing"
+
+func TestDynamic(t *testing.T) {
+	const v6 = "2001:db8:0:1::25"
+	for _, tc := range []struct{ name, client, evidence string }{
+		// The address and a word.
+		{"192-0-2-1.dyn.isp.example", "192.0.2.1", "the client's address and dyn"},
+		{"adsl-192-0-2-1.example.net", "192.0.2.1", "the client's address and adsl"},
+		{"pool192.0.2.1.example.net", "192.0.2.1", "the client's address and pool"},
+		{"1.2.0.192.dialup.example.net", "192.0.2.1", "the client's address and dialup"},
+		{"pc0000201.dip.example.net", "192.0.2.1", "the client's address and dip"},
+		{"ip-192-0-2-1.customer.example.net", "192.0.2.1", "the client's address and customer"},
+		{"2001-db8-0-1--25.dsl.example.net", v6, "the client's address and dsl"},
+		{"192-0-2-1.cable.example.co.uk", "192.0.2.1", "the client's address and cable"},
+		// The customer of a provider that also sells lines.
+		{"dsl-192-0-2-1.rr.com", "192.0.2.1", "the client's address and dsl"},
+		// A word next to numbers, whatever the address.
+		{"dsl-65-188-25.example.net", "192.0.2.1", "dsl next to a number"},
+		{"cpe013060001360.example.net", "192.0.2.1", "cpe next to a number"},
+		{"12.34.ppp.example.net", "192.0.2.1", "ppp next to a number"},
+		{"dhcp-44-201.example.net", "192.0.2.1", "dhcp next to a number"},
+
+		// The address alone is what clouds and senders use.
+		{"192-0-2-1.example.net", "192.0.2.1", ""},
+		{"ip-192-0-2-1.example.net", "192.0.2.1", ""},
+		{"192-0-2-1-host.example.net", "192.0.2.1", ""},
+		{"ip1.ip-192-0-2.example.net", "192.0.2.1", ""},
+		{"o192x0x2x1.example.net", "192.0.2.1", ""},
+		{"a2-1.smtp-out.example.net", "192.0.2.1", ""},
+		// Words of the organisation do not count.
+		{"192-0-2-1.cable.com", "192.0.2.1", ""},
+		{"192-0-2-1.dsl.co.uk", "192.0.2.1", ""},
+		{"mail-192-0-2-1.home.pl", "192.0.2.1", ""},
+		{"1.ip-192-0-2.eu", "192.0.2.1", ""},
+		{"host12345.fiber.com", "192.0.2.1", ""},
+		// Static, mail and provider names.
+		{"static.192-0-2-1.clients.example.net", "192.0.2.1", ""},
+		{"192-0-2-1.static.dsl.example.net", "192.0.2.1", ""},
+		{"192-0-2-1.dsl.comcastbusiness.example", "192.0.2.1", ""},
+		{"dsl-192-0-2-1.smtp.example.net", "192.0.2.1", ""},
+		{"mail.dsl-192-0-2-1.example.net", "192.0.2.1", ""},
+		{"mx1.dsl-192-0-2-1.example.net", "192.0.2.1", ""},
+		{"mailout-192-0-2-1.pool.example.net", "192.0.2.1", ""},
+		{"vps-192-0-2-1.client.example.net", "192.0.2.1", ""},
+		{"out192-0-2-1.pool.qq.com", "192.0.2.1", ""},
+		{"192-0-2-1.dyn.facebook.com", "192.0.2.1", ""},
+		// Words inside words.
+		{"192-0-2-1.stripped.example.net", "192.0.2.1", ""},
+		{"192-0-2-1.dynamite.example.net", "192.0.2.1", ""},
+		{"carpool12345.example.net", "192.0.2.1", ""},
+		// Few digits, or not next to the word.
+		{"dsl.example.net", "192.0.2.1", ""},
+		{"dsl1.example.net", "192.0.2.1", ""},
+		{"wifi24.example.net", "192.0.2.1", ""},
+		{"dynamic2000.example.net", "192.0.2.1", ""},
+		{"pool-1-2.example.net", "192.0.2.1", ""},
+		{"dsl-a12345.example.net", "192.0.2.1", ""},
+		{"host-44-201-12.example.net", "192.0.2.1", ""},
+		{"163.com", "192.0.2.1", ""},
+		{"1und1.de", "192.0.2.1", ""},
+		{"", "192.0.2.1", ""},
+	} {
+		evidence, ok := (*Lists)(nil).Dynamic(tc.name, addr(tc.client))
+		if evidence != tc.evidence || ok != (tc.evidence != "") {
+			t.Errorf("Dynamic(%q, %s) = %q, %v, want %q",
+				tc.name, tc.client, evidence, ok, tc.evidence)
+		}
+	}
+}

@@ -1,0 +1,158 @@
+package heloname
+
+import (
+	"encoding/hex"
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+)
+
+func TestEmbedsAddr(t *testing.T) {
+	const v6 = "2001:db8:0:1::25"
+	for _, tc := range []struct {
+		name, client string
+		want         bool
+	}{
+		{"192.0.2.1.dsl.example.net", "192.0.2.1", true},
+		{"192-0-2-1.dsl.example.net", "192.0.2.1", true},
+		{"192_0_2_1.example.net", "192.0.2.1", true},
+		{"192x0x2x1.example.net", "192.0.2.1", true},
+		{"192-0-2.1.example.net", "192.0.2.1", true},
+		{"ip192-0-2-1.example.net", "192.0.2.1", true},
+		{"h192-0-2-1n.example.net", "192.0.2.1", true},
+		{"a192b0c2d1.example.net", "192.0.2.1", true},
+		{"192-000-002-001.example.net", "192.0.2.1", true},
+		{"1.2.0.192.example.net", "192.0.2.1", true},
+		{"1-2-0-192.example.net", "192.0.2.1", true},
+		{"1.ip-192-0-2.example.net", "192.0.2.1", true},
+		{"pool-7-192-0-2-1.example.net", "192.0.2.1", true},
+		{"192000002001.example.net", "192.0.2.1", true},
+		{"001002000192.example.net", "192.0.2.1", true},
+		{"ip-198051100200.example.net", "198.51.100.200", true},
+		{"198511002.example.net", "198.51.100.2", true},
+		{"203011377.example.net", "203.0.113.77", false}, // 20.30.113.77 is spelled so too
+		{"255255255255.example.net", "255.255.255.255", true},
+		{"203254199253.example.net", "203.254.199.253", true},
+		{"c0000201.example.net", "192.0.2.1", true},
+		{"pc0000201.dip.example.net", "192.0.2.1", true},
+		{"x010200c0.example.net", "192.0.2.1", true},
+		{"192-0-2-1.example.net", "::ffff:192.0.2.1", true},
+		{"192-0-2-1", "192.0.2.1", true},
+
+		{"192-0-2-10.example.net", "192.0.2.1", false},
+		{"192-0-2-10.example.net", "192.0.2.100", false},
+		{"1192-0-2-1.example.net", "192.0.2.1", false},
+		{"192-0-2.example.net", "192.0.2.1", false},
+		{"0-2-1.example.net", "192.0.2.1", false},
+		{"192-0-1-2.example.net", "192.0.2.1", false},
+		{"192-0-5-2-1.example.net", "192.0.2.1", false},
+		{"192-0-2-0001.example.net", "192.0.2.1", false},
+		{"192-0-2-257.example.net", "192.0.2.1", false},
+		{"192021.example.net", "192.0.2.1", false},
+		{"1920002001.example.net", "192.0.2.1", false},
+		{"1192000002001.example.net", "192.0.2.1", false},
+		{"1920000020010.example.net", "192.0.2.1", false},
+		{"ac0000201.example.net", "192.0.2.1", false},
+		{"c00002011.example.net", "192.0.2.1", false},
+		{"c000021.example.net", "192.0.2.1", false},
+		{"mail.example.net", "192.0.2.1", false},
+		{"0.example.net", "0.0.0.0", false},
+		{"", "192.0.2.1", false},
+		{"192-0-2-1.example.net", "", false},
+		{"192-0-2-1.example.net", v6, false},
+
+		{"2001-db8-0-1--25.example.net", v6, true},
+		{"ip6-2001-db8-0-1--25.example.net", v6, true},
+		{"2001.db8.0.1.0.0.0.25.example.net", v6, true},
+		{"2001-db8-0-1-0-0-0-25.example.net", v6, true},
+		{"2001-0db8-0000-0001-0000-0000-0000-0025.example.net", v6, true},
+		{"20010db8000000010000000000000025.example.net", v6, true},
+		{"h20010db8000000010000000000000025.example.net", v6, true},
+		{"52000000000000001000000008bd01002.example.net", v6, false},
+		{"5200000000000000100000008bd01002.example.net", v6, true},
+		{"5.2.0.0.0.0.0.0.0.0.0.0.0.0.0.0.1.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.example.net", v6, true},
+		{"2.0.0.1.0.d.b.8.0.0.0.0.0.0.0.1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.2.5.example.net", v6, true},
+		{"2001-db8-0-1--251.example.net", v6, false},
+		{"a2001-db8-0-1--25.example.net", v6, false},
+		{"2001-db8-0-1--2.example.net", v6, false},
+		{"2001-db8--25.example.net", v6, false},
+		{"a20010db8000000010000000000000025.example.net", v6, false},
+		{"mail25.example.net", v6, false},
+		{"", v6, false},
+		{"2001-db8--.example.net", "2001:db8::", true},
+	} {
+		if got := EmbedsAddr(tc.name, addr(tc.client)); got != tc.want {
+			t.Errorf("EmbedsAddr(%q, %s) = %v", tc.name, tc.client, got)
+		}
+		if tc.want && !ShowsAddr(tc.name, addr(tc.client)) {
+			t.Errorf("ShowsAddr(%q, %s) = false", tc.name, tc.client)
+		}
+	}
+}
+
+// spellings4 are spellings of an IPv4 address; each has to be found in front
+// of a domain, and none may be found for a neighbour of the address.
+func spellings4(a netip.Addr) []string {
+	b := a.As4()
+	return []string{
+		fmt.Sprintf("%d.%d.%d.%d", b[0], b[1], b[2], b[3]),
+		fmt.Sprintf("%d-%d-%d-%d", b[3], b[2], b[1], b[0]),
+		fmt.Sprintf("dsl_%03d_%03d_%03d_%03d", b[0], b[1], b[2], b[3]),
+		fmt.Sprintf("%d.ip-%d-%d-%d", b[3], b[0], b[1], b[2]),
+		fmt.Sprintf("%03d%03d%03d%03d", b[0], b[1], b[2], b[3]),
+		"p" + hex.EncodeToString(b[:]),
+	}
+}
+
+// spellings6 are spellings of an IPv6 address.
+func spellings6(a netip.Addr) []string {
+	b := a.As16()
+	joined := hex.EncodeToString(b[:])
+	dotted := strings.Join(strings.Split(joined, ""), ".")
+	return []string{
+		"ip-" + strings.ReplaceAll(a.StringExpanded(), ":", "-"),
+		"ip-" + strings.ReplaceAll(a.String(), ":", "-"), joined, "n." + dotted,
+	}
+}
+
+func FuzzEmbedsAddr(f *testing.F) {
+	f.Add("mail-192-0-2-1.example.net", []byte{192, 0, 2, 1})
+	f.Add("2001-db8--1", []byte("\x20\x01\x0d\xb8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01"))
+	f.Add("\xff..--", []byte{0, 0, 0, 0})
+	f.Add("111111111111", []byte{11, 111, 111, 111})
+	f.Add("", []byte{})
+	f.Fuzz(func(t *testing.T, name string, octets []byte) {
+		client, ok := netip.AddrFromSlice(octets)
+		EmbedsAddr(name, client)
+		if !ok {
+			if EmbedsAddr(name, client) {
+				t.Fatalf("%q holds no address", name)
+			}
+			return
+		}
+		client = client.Unmap()
+		spellings := spellings6
+		if client.Is4() {
+			spellings = spellings4
+		}
+		for _, s := range spellings(client) {
+			if !EmbedsAddr(s+".example.net", client) {
+				t.Fatalf("%s is not found in %s", client, s)
+			}
+			if next := client.Next(); next.IsValid() && digitsOf(next) != digitsOf(client) &&
+				EmbedsAddr(s+".example.net", next) {
+				t.Fatalf("%s is found in %s", next, s)
+			}
+		}
+	})
+}
+
+// digitsOf counts the hexadecimal digits of an address. Addresses with the
+// same digits may share a reversed spelling.
+func digitsOf(a netip.Addr) (n [256]int) {
+	for _, c := range []byte(hex.EncodeToString(a.AsSlice())) {
+		n[c]++
+	}
+	return n
+}

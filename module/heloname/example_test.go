@@ -1,0 +1,79 @@
+package heloname_test
+
+import (
+	"fmt"
+	"net/netip"
+
+	"maddy.example/checkhelo/module/heloname"
+)
+
+func ExampleParse() {
+	for _, arg := range []string{
+		"MAIL.example.org.", "mail", "192.0.2.1", "0x7f.1", "[IPv6:2001:DB8::1]", "[127.1]", "a..b",
+	} {
+		n := heloname.Parse(arg)
+		fmt.Printf("%s %q %v %q\n", n.Kind, n.ASCII, n.Addr.IsValid(), n.Problem)
+	}
+	// Output:
+	// fqdn "mail.example.org" false ""
+	// single_label "mail" false ""
+	// bare_ip "" true ""
+	// bare_ip "" true ""
+	// literal "" true ""
+	// bad_literal "" false "the text in its brackets is not an IP address"
+	// malformed "" false "it has two dots in a row"
+}
+
+func ExampleClean() {
+	fmt.Println(heloname.Clean("mail\r\n<b>", 64))
+	fmt.Println(heloname.Clean("a-very-long-name.example.org", 16))
+	// Output:
+	// mail???b?
+	// a-very-...le.org
+}
+
+func ExampleEmbedsAddr() {
+	client := netip.MustParseAddr("192.0.2.1")
+	fmt.Println(heloname.EmbedsAddr("dsl-192-0-2-1.example.net", client))
+	fmt.Println(heloname.EmbedsAddr("dsl-192-0-2-10.example.net", client))
+	// Output:
+	// true
+	// false
+}
+
+func ExampleLists_Dynamic() {
+	evidence, ok := heloname.DefaultLists().Dynamic("1.2.0.192.dsl.example.net",
+		netip.MustParseAddr("192.0.2.1"))
+	fmt.Println(ok, evidence)
+	// Output: true the client's address and dsl
+}
+
+func ExampleLists_With() {
+	ext := heloname.Extension{
+		Providers: []heloname.Provider{{
+			Name: "club", Helo: []string{"club.example"}, PTR: []string{"example.net"},
+		}},
+		ReservedTLDs: []string{"office"},
+		NotReserved:  []string{"example"},
+	}
+	if err := ext.Check(); err != nil {
+		fmt.Println(err)
+		return
+	}
+	lists := heloname.DefaultLists().With(ext)
+	fmt.Println(lists.Provider("mx.club.example").Owns("mx1.example.net"))
+	fmt.Println(lists.Reserved("mail.office"))
+	fmt.Println(lists.Reserved("mx.club.example"))
+	// Output:
+	// true
+	// office false true
+	//  false false
+}
+
+func ExampleSameOrg() {
+	fmt.Println(heloname.SameOrg("mx.example.co.uk", "out.example.co.uk"))
+	fmt.Println(heloname.SameOrg("mx.one.co.uk", "mx.two.co.uk"))
+	// Output:
+	// true
+	// false
+}

@@ -1,0 +1,368 @@
+package heloname
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+)
+
+// label returns n times c.
+func label(c string, n int) string { return strings.Repeat(c, n) }
+
+func TestParseNames(t *testing.T) {
+	long := strings.Repeat(label("b", 63)+".", 3)
+	for _, tc := range []struct {
+		arg        string
+		kind       Kind
+		ascii      string
+		underscore bool
+		dot        bool
+	}{
+		{"mail.example.org", FQDN, "mail.example.org", false, false},
+		{"MAIL.Example.ORG", FQDN, "mail.example.org", false, false},
+		{"mail.example.org.", FQDN, "mail.example.org", false, true},
+		{"a_b.example.org", FQDN, "a_b.example.org", true, false},
+		{"_.example.org", FQDN, "_.example.org", true, false},
+		{"a_B.example.org.", FQDN, "a_b.example.org", true, true},
+		{"mail", SingleLabel, "mail", false, false},
+		{"com.", SingleLabel, "com", false, true},
+		{"WIN_1", SingleLabel, "win_1", true, false},
+		{"a", SingleLabel, "a", false, false},
+		{"163.com", FQDN, "163.com", false, false},
+		{"1.example", FQDN, "1.example", false, false},
+		{"10-1-2-3.example.net", FQDN, "10-1-2-3.example.net", false, false},
+		{"10.1.2.999", FQDN, "10.1.2.999", false, false},
+		{"256.1.1.1", FQDN, "256.1.1.1", false, false},
+		{"1.2.3.4.5", FQDN, "1.2.3.4.5", false, false},
+		{"1.2.65536", FQDN, "1.2.65536", false, false},
+		{"4294967296", SingleLabel, "4294967296", false, false},
+		{"0x1ffffffff", SingleLabel, "0x1ffffffff", false, false},
+		{"0x", SingleLabel, "0x", false, false},
+		{"09", SingleLabel, "09", false, false},
+		{"127.09", FQDN, "127.09", false, false},
+		{"1.2.3.4a", FQDN, "1.2.3.4a", false, false},
+		{"95.ca.50.26", FQDN, "95.ca.50.26", false, false},
+		{"10_0_24_7", SingleLabel, "10_0_24_7", true, false},
+		{"xn--bcher-kva.example.org", FQDN, "xn--bcher-kva.example.org", false, false},
+		{"XN--BCHER-KVA.example.org", FQDN, "xn--bcher-kva.example.org", false, false},
+		{"mail.xn--p1ai", FQDN, "mail.xn--p1ai", false, false},
+		{"mail.xn--mgberp4a5d4ar", FQDN, "mail.xn--mgberp4a5d4ar", false, false},
+		{"xn--ls8h.example.com", FQDN, "xn--ls8h.example.com", false, false},
+		{"xn--fa-hia.example", FQDN, "xn--fa-hia.example", false, false},
+		{"r3---sn-q4fl6n.example.com", FQDN, "r3---sn-q4fl6n.example.com", false, false},
+		{"s1--mail.example.com", FQDN, "s1--mail.example.com", false, false},
+		{"axn--.a-b.example.com", Malformed, "", false, false},
+		{label("a", 63) + ".example", FQDN, label("a", 63) + ".example", false, false},
+		{long + label("c", 61), FQDN, long + label("c", 61), false, false},
+		{long + label("c", 61) + ".", FQDN, long + label("c", 61), false, true},
+	} {
+		n := Parse(tc.arg)
+		if n.Kind != tc.kind || n.ASCII != tc.ascii || n.Underscore != tc.underscore ||
+			n.TrailingDot != tc.dot || n.Raw != tc.arg || n.Addr.IsValid() {
+			t.Errorf("Parse(%q) = %+v", tc.arg, n)
+		}
+		if (n.Problem != "") != (tc.kind == Malformed) {
+			t.Errorf("Parse(%q): problem %q", tc.arg, n.Problem)
+		}
+	}
+}
+
+func TestParseMalformed(t *testing.T) {
+	long := strings.Repeat(label("b", 63)+".", 3)
+	for _, tc := range []struct{ arg, problem string }{
+		{"", problemEmpty},
+		{".", problemLeadingDot},
+		{"..", problemLeadingDot},
+		{".com", problemLeadingDot},
+		{"fake..com", problemEmptyLabel},
+		{"fake..com.", problemEmptyLabel},
+		{"example.com..", problemFinalDots},
+		{"example.com...", problemFinalDots},
+		{"-a.example.com", problemHyphenFirst},
+		{"a.-b.example.com", problemHyphenFirst},
+		{"-", problemHyphenFirst},
+		{"a-.example.com", problemHyphenLast},
+		{"example.com-", problemHyphenLast},
+		{"example.com-.", problemHyphenLast},
+		{label("a", 64) + ".example.com", problemLongLabel},
+		{label("a", 2000), problemLongLabel},
+		{long + label("c", 62), problemLongName},
+		{strings.Repeat("a.", 2000) + "a", problemLongName},
+		{"b\xc3\xbccher.example.com", problem8Bit},
+		{"\xff", problem8Bit},
+		{"mta01\texample.com", problemControl},
+		{"mta01.example.com\rX", problemControl},
+		{"a\x00b", problemControl},
+		{"a\x7f", problemControl},
+		{"@(&$", problemChar},
+		{"mta01,example.com", problemChar},
+		{"$domain", problemChar},
+		{"user@example.com", problemChar},
+		{"example.com:25", problemChar},
+		{"192.0.2.1:25", problemChar},
+		{"192.0.2.1]", problemChar},
+		{"192.0.2.1/24", problemChar},
+		{"192.0.2.", ""},
+		{"IPv6:192.0.2.1", problemChar},
+		{"2001:db8::g", problemChar},
+		{"2001:db8:::1", problemChar},
+		{"fe80::1%eth0", problemZone},
+		{"IPv6:fe80::1%eth0", problemZone},
+		{"a%eth0", problemChar},
+		{"xn--a.example.com", problemALabel},
+		{"xn--.example.com", problemHyphenLast},
+		{"xn--example-.example.com", problemHyphenLast},
+		{"xn--99999999999.example.com", problemALabel},
+		{"xn--example-9.example.com", problemALabel},
+		{"xn--a-ecp.ru", problemALabel},
+		{"mail.xn--0", problemALabel},
+	} {
+		n := Parse(tc.arg)
+		if tc.problem == "" {
+			if n.Kind == Malformed {
+				t.Errorf("Parse(%q): malformed, %s", tc.arg, n.Problem)
+			}
+			continue
+		}
+		if n.Kind != Malformed || n.Problem != tc.problem {
+			t.Errorf("Parse(%q) = %v %q, want malformed %q", tc.arg, n.Kind, n.Problem, tc.problem)
+		}
+		if n.ASCII != "" || n.Underscore || n.TrailingDot || n.Addr.IsValid() {
+			t.Errorf("Parse(%q) = %+v, want nothing but the problem", tc.arg, n)
+		}
+	}
+}
+
+func TestParseBareIP(t *testing.T) {
+	for _, tc := range []struct{ arg, addr string }{
+		{"192.0.2.1", "192.0.2.1"},
+		{"192.0.2.1.", "192.0.2.1"},
+		{"0.0.0.0", "0.0.0.0"},
+		{"255.255.255.255", "255.255.255.255"},
+		{"2130706945", "127.0.2.1"},
+		{"0", "0.0.0.0"},
+		{"4294967295", "255.255.255.255"},
+		{"0x7f000001", "127.0.0.1"},
+		{"0X7F.1", "127.0.0.1"},
+		{"0x7f.0.0.0x1", "127.0.0.1"},
+		{"017700000001", "127.0.0.1"},
+		{"0177.0.0.01", "127.0.0.1"},
+		{"127.1", "127.0.0.1"},
+		{"127.0.258", "127.0.1.2"},
+		{"127.16777215", "127.255.255.255"},
+		{"46.34.15.06", "46.34.15.6"},
+		{"192.0.2.08", "192.0.2.8"},
+		{"192.000.002.099", "192.0.2.99"},
+		{"2001:db8::1", "2001:db8::1"},
+		{"2001:DB8::A", "2001:db8::a"},
+		{"2001:db8::1.", "2001:db8::1"},
+		{"::", "::"},
+		{"::1", "::1"},
+		{"::ffff:192.0.2.1", "192.0.2.1"},
+		{"0000:0000:0000:0000:0000:ffff:255.255.255.255", "255.255.255.255"},
+		{"IPv6:2001:db8::1", "2001:db8::1"},
+		{"ipv6:::ffff:192.0.2.1", "192.0.2.1"},
+	} {
+		n := Parse(tc.arg)
+		if n.Kind != BareIP || n.Addr != netip.MustParseAddr(tc.addr) || n.ASCII != "" {
+			t.Errorf("Parse(%q) = %v %v %q, want bare_ip %s",
+				tc.arg, n.Kind, n.Addr, n.ASCII, tc.addr)
+		}
+		if n.TrailingDot != strings.HasSuffix(tc.arg, ".") {
+			t.Errorf("Parse(%q).TrailingDot = %v", tc.arg, n.TrailingDot)
+		}
+	}
+}
+
+func TestParseLiteral(t *testing.T) {
+	for _, tc := range []struct{ arg, addr, problem string }{
+		{"[192.0.2.1]", "192.0.2.1", ""},
+		{"[0.0.0.0]", "0.0.0.0", ""},
+		{"[IPv6:2001:db8::1]", "2001:db8::1", ""},
+		{"[ipv6:2001:DB8::1]", "2001:db8::1", ""},
+		{"[iPV6:::1]", "::1", ""},
+		{"[IPv6:::ffff:192.0.2.1]", "192.0.2.1", ""},
+		{"[2001:db8::1]", "2001:db8::1", ""},
+		{"[::ffff:192.0.2.1]", "192.0.2.1", ""},
+		{"[]", "", problemNoAddress},
+		{"[", "", problemUnclosed},
+		{"[127.0.2.1", "", problemUnclosed},
+		{"[127.0.2.1].", "", problemUnclosed},
+		{"[127.0.2.1]]", "", problemUnclosed},
+		{"[127.0.2.1]x]", "", problemUnclosed},
+		{"[[127.0.2.1]", "", problemNotAddress},
+		{"[127.1]", "", problemNotAddress},
+		{"[2130706945]", "", problemNotAddress},
+		{"[192.0.2.01]", "", problemNotAddress},
+		{"[192.0.2.256]", "", problemNotAddress},
+		{"[example.com]", "", problemNotAddress},
+		{"[x-tag:abc]", "", problemNotAddress},
+		{"[\xff]", "", problemNotAddress},
+		{"[" + label("1", 3000) + "]", "", problemNotAddress},
+		{"[IPv6:bogus]", "", problemNotIPv6},
+		{"[IPv6:]", "", problemNotIPv6},
+		{"[IPv6:192.0.2.1]", "", problemNotIPv6},
+		{"[IPv6:2001:db8::1::]", "", problemNotIPv6},
+		{"[IPv6:fe80::1%eth0]", "", problemLiteralZone},
+		{"[fe80::1%eth0]", "", problemLiteralZone},
+	} {
+		n := Parse(tc.arg)
+		want := Literal
+		if tc.addr == "" {
+			want = BadLiteral
+		}
+		if n.Kind != want || n.Addr != addr(tc.addr) || n.Problem != tc.problem || n.ASCII != "" {
+			t.Errorf("Parse(%.40q) = %v %v %q, want %v %s %q",
+				tc.arg, n.Kind, n.Addr, n.Problem, want, tc.addr, tc.problem)
+		}
+	}
+}
+
+// TestParseCases has the arguments of the project's case table as they
+// arrive after the server has cut blanks and further words.
+func TestParseCases(t *testing.T) {
+	long := strings.Repeat(label("b", 63)+".", 3)
+	for _, tc := range []struct {
+		id, arg string
+		kind    Kind
+	}{
+		{"good", "mta01.yourcompany.com", FQDN},
+		{"good_upper", "MTA01.YOURCOMPANY.COM", FQDN},
+		{"idn_alabel", "xn--bcher-kva.sender-bench.com", FQDN},
+		{"name_253", long + label("c", 44) + ".sender-bench.com", FQDN},
+		{"empty", "", Malformed},
+		{"localhost", "localhost", SingleLabel},
+		{"localhost_localdomain", "localhost.localdomain", FQDN},
+		{"single_label", "hostnameonly", SingleLabel},
+		{"bare_ip_private", "192.168.1.1", BareIP},
+		{"literal_private", "[192.168.1.1]", Literal},
+		{"leading_dot", ".com", Malformed},
+		{"empty_label", "fake..com", Malformed},
+		{"bad_chars", "@(&$", Malformed},
+		{"tld_local", "foo.bar.local", FQDN},
+		{"client_bare_ip", "127.0.2.1", BareIP},
+		{"server_literal", "[127.0.0.25]", Literal},
+		{"literal_v6_loopback", "[IPv6:::1]", Literal},
+		{"literal_v6_bogus", "[IPv6:bogus]", BadLiteral},
+		{"literal_v6_doc", "[IPv6:2001:db8::1]", Literal},
+		{"bare_v6", "2001:db8::1", BareIP},
+		{"literal_short", "[127.1]", BadLiteral},
+		{"literal_unclosed", "[127.0.2.1", BadLiteral},
+		{"literal_empty", "[]", BadLiteral},
+		{"ip_decimal", "2130706945", BareIP},
+		{"tld_numeric", "mail.sender-bench.123", FQDN},
+		{"tld_unknown", "mail.sender.notatld", FQDN},
+		{"tld_only", "com", SingleLabel},
+		{"underscore", "under_score.sender-bench.com", FQDN},
+		{"trailing_dot", "mta01.yourcompany.com.", FQDN},
+		{"hyphen_first", "-leading.sender-bench.com", Malformed},
+		{"utf8", "b\xc3\xbccher.sender-bench.com", Malformed},
+		{"label_64", label("a", 64) + ".sender-bench.com", Malformed},
+		{"name_256", long + label("c", 47) + ".sender-bench.com", Malformed},
+		{"len_2000", label("a", 2000), Malformed},
+		{"space_junk", "mta01.yourcompany.com", FQDN},
+		{"space_inside", "mta01", SingleLabel},
+		{"tab_inside", "mta01\tyourcompany.com", Malformed},
+		{"bare_cr", "mta01.yourcompany.com\rX", Malformed},
+		{"comma", "mta01,yourcompany.com", Malformed},
+		{"dynamic_other", "192-0-2-1.dyn.isp.example", FQDN},
+	} {
+		if n := Parse(tc.arg); n.Kind != tc.kind {
+			t.Errorf("%s: Parse(%.40q) = %v %q, want %v", tc.id, tc.arg, n.Kind, n.Problem, tc.kind)
+		}
+	}
+}
+
+// TestParseAgainstNetip holds Parse against the standard library: what it
+// takes for an address is a bare IP and, in brackets, a literal.
+func TestParseAgainstNetip(t *testing.T) {
+	for _, s := range []string{
+		"0.0.0.0", "1.2.3.4", "01.2.3.4", "1.2.3", "1.2.3.4.5", "256.1.1.1", "1.2.3.-4",
+		"::", "::1", "1::", "1::8", "1:2:3:4:5:6:7:8", "1:2:3:4:5:6:7::", "1:2:3:4:5:6:7:8:9",
+		"::ffff:1.2.3.4", "1:2:3:4:5:6:1.2.3.4", "::1.2.3", "12345::", ":", ":::", "1:::2",
+	} {
+		want, err := netip.ParseAddr(s)
+		bare, lit := Parse(s), Parse("["+s+"]")
+		if (lit.Kind == Literal) != (err == nil) || err == nil && lit.Addr != want.Unmap() {
+			t.Errorf("[%s]: %v %v, netip says %v %v", s, lit.Kind, lit.Addr, want, err)
+		}
+		// Beyond netip, inet_aton takes short forms and leading zeros.
+		if err == nil && (bare.Kind != BareIP || bare.Addr != want.Unmap()) {
+			t.Errorf("%s: %v %v, netip says %v", s, bare.Kind, bare.Addr, want)
+		}
+	}
+}
+
+func TestKindString(t *testing.T) {
+	for kind, want := range map[Kind]string{
+		Malformed: "malformed", FQDN: "fqdn", SingleLabel: "single_label", BareIP: "bare_ip",
+		Literal: "literal", BadLiteral: "bad_literal", Kind(99): "malformed",
+	} {
+		if got := kind.String(); got != want {
+			t.Errorf("Kind(%d) = %q, want %q", kind, got, want)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	for _, s := range []string{
+		"", "mail.example.org", "MAIL.example.org.", "a_b.example", "[192.0.2.1]", "[IPv6:::1]",
+		"127.1", "0x7f000001", "xn--bcher-kva.example", "xn--a", "a..b", "..", "fe80::1%0",
+		"[", "\xff\x00\r\n", "10.1.2.999", "XN--P1AI", "ipv6:::1", "0.0.0.09",
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		n := Parse(s)
+		if host := n.Kind == FQDN || n.Kind == SingleLabel; host != (n.ASCII != "") {
+			t.Fatalf("kind %v, ASCII %q", n.Kind, n.ASCII)
+		}
+		if has := n.Kind == BareIP || n.Kind == Literal; has != n.Addr.IsValid() {
+			t.Fatalf("kind %v, address %v", n.Kind, n.Addr)
+		}
+		if n.Addr.Is4In6() || n.Addr.Zone() != "" || n.Raw != s {
+			t.Fatalf("%+v", n)
+		}
+		if bad := n.Kind == Malformed || n.Kind == BadLiteral; bad != (n.Problem != "") {
+			t.Fatalf("kind %v, problem %q", n.Kind, n.Problem)
+		}
+		if n.ASCII != "" {
+			again := Parse(n.ASCII)
+			if again.ASCII != n.ASCII || again.Kind != n.Kind || again.Underscore != n.Underscore ||
+				again.TrailingDot {
+				t.Fatalf("%+v parses again as %+v", n, again)
+			}
+			checkNameFuncs(t, n.ASCII)
+		}
+		for _, limit := range []int{0, 2, 3, 20, 5000} {
+			checkClean(t, s, limit)
+		}
+	})
+}
+
+// checkNameFuncs holds what is true of every well-formed name.
+func checkNameFuncs(t *testing.T, name string) {
+	t.Helper()
+	if org := OrgDomain(name); org == "" || !Below(name, org) || !SameOrg(name, org) {
+		t.Fatalf("OrgDomain(%q) = %q", name, org)
+	}
+	suffix, _, ok := DefaultLists().Reserved(name)
+	if ok != (suffix != "") || ok && !Below(name, suffix) {
+		t.Fatalf("Reserved(%q) = %q, %v", name, suffix, ok)
+	}
+	if KnownTLD(name) && NumericTLD(name) {
+		t.Fatalf("%q: a numeric TLD is known", name)
+	}
+	if evidence, ok := DefaultLists().DefaultHost(name); ok != (evidence != "") {
+		t.Fatalf("DefaultHost(%q) = %q, %v", name, evidence, ok)
+	}
+	if DefaultLists().NewTLD(name) && !KnownTLD(name) {
+		t.Fatalf("%q: an unknown TLD is new", name)
+	}
+	if p := DefaultLists().Provider(name); p != nil && !p.Owns(name) {
+		t.Fatalf("Provider(%q) = %v", name, p)
+	}
+	if evidence, ok := DefaultLists().Dynamic(name, addr("192.0.2.1")); ok != (evidence != "") {
+		t.Fatalf("Dynamic(%q) = %q, %v", name, evidence, ok)
+	}
+}
