@@ -1,0 +1,287 @@
+package exempt
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+	"testing"
+)
+
+var errTable = errors.New("table is gone")
+
+// fakeTable answers from a map, fails for the key "fails", and notes the keys.
+type fakeTable struct {
+	values map[string]string
+	fails  string
+	keys   []string
+}
+
+func (f *fakeTable) Lookup(_ context.Context, key string) (string, bool, error) {
+	f.keys = append(f.keys, key)
+	if key == f.fails {
+		return "", false, errTable
+	}
+	value, ok := f.values[key]
+	return value, ok, nil
+}
+
+// mapTable is a table without the notes of fakeTable.
+type mapTable map[string]string
+
+func (m mapTable) Lookup(_ context.Context, key string) (string, bool, error) {
+	value, ok := m[key]
+	return value, ok, nil
+}
+
+func table(pairs ...string) *fakeTable {
+	f := &fakeTable{values: make(map[string]string)}
+	for i := 0; i < len(pairs); i += 2 {
+		f.values[pairs[i]] = pairs[i+1]
+	}
+	return f
+}
+
+func networks(t *testing.T, args ...string) *Networks {
+	t.Helper()
+	n, err := ParseNetworks(args, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func TestConn(t *testing.T) {
+	nets := networks(t, "192.0.2.0/24", "2001:db8::/32")
+	tests := []struct {
+		name           string
+		list           List
+		ip, helo, user string
+		why            string
+	}{
+		{"nothing set", List{}, "192.0.2.1", "mx.example.org", "bob", ""},
+		{"user", List{Authenticated: true}, "192.0.2.1", "", "bob", WhyAuth},
+		{"no user", List{Authenticated: true}, "192.0.2.1", "", "", ""},
+		{"network", List{Networks: nets}, "192.0.2.9", "", "", WhyNetwork},
+		{"network, mapped", List{Networks: nets}, "::ffff:192.0.2.9", "", "", WhyNetwork},
+		{"network, zone", List{Networks: nets}, "2001:db8::1%eth0", "", "", WhyNetwork},
+		{"other network", List{Networks: nets}, "198.51.100.1", "", "", ""},
+		{"no address", List{Networks: nets, Clients: table("invalid IP", "")}, "", "", "", ""},
+		{"client", List{Clients: table("192.0.2.1", "")}, "192.0.2.1", "", "", WhyClient},
+		{"client, mapped", List{Clients: table("192.0.2.1", "")}, "::ffff:192.0.2.1", "", "", WhyClient},
+		{
+			"client, IPv6", List{Clients: table("2001:db8::1", "")},
+			"2001:db8:0::1%eth0", "", "", WhyClient,
+		},
+		{
+			"client is no name", List{Clients: table("mx.example.org", "")},
+			"192.0.2.1", "mx.example.org", "", "",
+		},
+		{
+			"clients fail", List{Clients: &fakeTable{fails: "192.0.2.1"}},
+			"192.0.2.1", "", "", WhyTableFailed,
+		},
+		{
+			"name alone is no proof", List{Names: table("mx.example.org", "")},
+			"192.0.2.1", "mx.example.org", "", "",
+		},
+		{
+			"name with address", List{Names: table("mx.example.org", "192.0.2.1")},
+			"192.0.2.1", "MX.Example.ORG.", "", WhyName,
+		},
+		{
+			"name with other address", List{Names: table("mx.example.org", "192.0.2.2")},
+			"192.0.2.1", "mx.example.org", "", "",
+		},
+		{
+			"name with list", List{Names: table("mx.example.org", "our relay, 2001:db8::/32 192.0.2.0/30")},
+			"192.0.2.1", "mx.example.org", "", WhyName,
+		},
+		{
+			"parent with network", List{Names: table(".example.org", "192.0.2.0/24")},
+			"192.0.2.1", "a.b.example.org", "", WhyName,
+		},
+		{
+			"parent is not the name", List{Names: table(".example.org", "192.0.2.0/24")},
+			"192.0.2.1", "example.org", "", "",
+		},
+		{
+			"parent after a name of another address",
+			List{Names: table("a.example.org", "192.0.2.7", ".example.org", "192.0.2.1")},
+			"192.0.2.1", "a.example.org", "", WhyName,
+		},
+		{
+			"name, no client address", List{Names: table("mx.example.org", "192.0.2.1")},
+			"", "mx.example.org", "", "",
+		},
+		{
+			"names fail", List{Names: &fakeTable{fails: ".example.org"}},
+			"192.0.2.1", "mx.example.org", "", WhyTableFailed,
+		},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			var ip netip.Addr
+			if test.ip != "" {
+				ip = netip.MustParseAddr(test.ip)
+			}
+			why, ok := test.list.Conn(t.Context(), ip, test.helo, test.user)
+			if why != test.why || ok != (test.why != "") {
+				t.Errorf("got %q, %v, want %q", why, ok, test.why)
+			}
+		})
+	}
+}
+
+func TestClientName(t *testing.T) {
+	tests := []struct {
+		name      string
+		clients   Table
+		confirmed []string
+		why       string
+	}{
+		{"no table", nil, []string{"mx.example.org"}, ""},
+		{"no name", table("mx.example.org", ""), nil, ""},
+		{"name", table("mx.example.org", ""), []string{"a.example.net", "mx.example.org"}, WhyClientName},
+		{"parent", table(".example.org", ""), []string{"mx.example.org"}, WhyClientName},
+		{"child", table("mx.example.org", ""), []string{"example.org"}, ""},
+		{"failure", &fakeTable{fails: "mx.example.org"}, []string{"mx.example.org"}, WhyTableFailed},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			l := List{Clients: test.clients}
+			why, ok := l.ClientName(t.Context(), test.confirmed)
+			if why != test.why || ok != (test.why != "") {
+				t.Errorf("got %q, %v, want %q", why, ok, test.why)
+			}
+		})
+	}
+}
+
+func TestName(t *testing.T) {
+	failing := &fakeTable{fails: "mx.example.org"}
+	tests := []struct {
+		name   string
+		names  Table
+		proved bool
+		listed bool
+		why    string
+	}{
+		{"no table", nil, true, false, ""},
+		{"not listed", table("other.example.org", ""), true, false, ""},
+		{"listed, no proof", table("mx.example.org", ""), false, true, ""},
+		{"listed, proved", table("mx.example.org", ""), true, true, WhyName},
+		{"parent, proved", table(".example.org", "192.0.2.1"), true, true, WhyName},
+		{"failure, no proof", failing, false, true, ""},
+		{"failure, proved", failing, true, true, WhyTableFailed},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			l := List{Names: test.names}
+			listed, why, ok := l.Name(t.Context(), "mx.example.org", test.proved)
+			if listed != test.listed || why != test.why || ok != (test.why != "") {
+				t.Errorf("got %v, %q, %v, want %v, %q", listed, why, ok, test.listed, test.why)
+			}
+		})
+	}
+}
+
+func TestOnError(t *testing.T) {
+	var reports []string
+	report := func(table string, err error) { reports = append(reports, table+": "+err.Error()) }
+	ip := netip.MustParseAddr("192.0.2.1")
+	tests := []struct {
+		name string
+		list List
+		want []string
+	}{
+		{
+			"clients", List{Clients: &fakeTable{fails: "192.0.2.1"}},
+			[]string{"exempt_clients: table is gone"},
+		},
+		{
+			"names", List{Names: &fakeTable{fails: "mx.example.org"}},
+			[]string{"exempt_names: table is gone"},
+		},
+		{"remarks", List{Names: table("mx.example.org", "yes, since 2026 (ticket 7)")}, nil},
+		{"slip in a value", List{Names: table("mx.example.org", "192.0.2.300")}, []string{
+			`exempt_names: "192.0.2.300" is not an address; ` + accepted,
+		}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			reports = nil
+			test.list.OnError = report
+			test.list.Conn(t.Context(), ip, "mx.example.org", "")
+			if !slices.Equal(reports, test.want) {
+				t.Errorf("got %q, want %q", reports, test.want)
+			}
+		})
+	}
+}
+
+func TestKeys(t *testing.T) {
+	tests := []struct {
+		name string
+		helo string
+		want []string
+	}{
+		{
+			"parents", "MX.a.Example.Org.",
+			[]string{"mx.a.example.org", ".a.example.org", ".example.org", ".org"},
+		},
+		{"one label", "localhost", []string{"localhost"}},
+		{"many labels", "1.2.3.4.5.6.7.8.9.10.example", []string{
+			"1.2.3.4.5.6.7.8.9.10.example", ".4.5.6.7.8.9.10.example", ".5.6.7.8.9.10.example",
+			".6.7.8.9.10.example", ".7.8.9.10.example", ".8.9.10.example", ".9.10.example",
+			".10.example", ".example",
+		}},
+		{"empty", "", nil},
+		{"dot", ".", nil},
+		{"empty label", "a..example.org", nil},
+		{"leading dot", ".example.org", nil},
+		{"two final dots", "example.org..", nil},
+		{"literal", "[192.0.2.1]", nil},
+		{"NUL", "a\x00.example.org", nil},
+		{"broken UTF-8", "\xff.example.org", nil},
+		{"quote", "'or'1.example.org", nil},
+		{"too long", string(make([]byte, maxName+1)), nil},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			names := table()
+			l := List{Names: names}
+			if listed, _, _ := l.Name(t.Context(), test.helo, true); listed {
+				t.Error("listed")
+			}
+			if !slices.Equal(names.keys, test.want) {
+				t.Errorf("looked up %q, want %q", names.keys, test.want)
+			}
+		})
+	}
+}
+
+// TestMissAllocates counts what the usual client costs: no tables, no hit.
+func TestMissAllocates(t *testing.T) {
+	recipients, err := ParseRecipients([]string{"postmaster", "help@example.org", "@example.net"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &List{
+		Authenticated: true, Recipients: recipients,
+		Networks: networks(t, "127.0.0.0/8", "::1", "192.0.2.0/24"),
+	}
+	ctx, ip, names := t.Context(), netip.MustParseAddr("198.51.100.1"), []string{"mx.example.com"}
+	got := testing.AllocsPerRun(100, func() {
+		_, conn := l.Conn(ctx, ip, "mx.example.com", "")
+		_, client := l.ClientName(ctx, names)
+		listed, _, _ := l.Name(ctx, "mx.example.com", false)
+		_, rcpt := l.Recipient(ctx, "bob@example.com")
+		if conn || client || listed || rcpt {
+			t.Error("a stranger is exempt")
+		}
+	})
+	if got != 0 {
+		t.Errorf("%v allocations, want 0", got)
+	}
+}
