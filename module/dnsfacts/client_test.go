@@ -1,0 +1,190 @@
+package dnsfacts
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"maddy.example/checkhelo/module/dnsfacts/dnstest"
+)
+
+func question(name string, qtype uint16) *dns.Msg {
+	return &dns.Msg{Question: []dns.Question{{Name: name, Qtype: qtype, Qclass: dns.ClassINET}}}
+}
+
+func TestClientNextServer(t *testing.T) {
+	for _, mode := range []string{"SERVFAIL", "REFUSED", "DROP"} {
+		t.Run(mode, func(t *testing.T) {
+			bad, good := dnstest.Serve(t, testZone), dnstest.Serve(t, testZone)
+			bad.SetFail(mode)
+			c := NewClient([]string{bad.Addr, good.Addr})
+			ctx, cancel := context.WithTimeout(t.Context(), 800*time.Millisecond)
+			defer cancel()
+			for range 2 {
+				resp, err := c.Exchange(ctx, question("mail.example.org.", dns.TypeA))
+				if err != nil || len(resp.Answer) != 1 {
+					t.Fatalf("%v, %v", resp, err)
+				}
+			}
+			if n := bad.Count(); n != 1 {
+				t.Errorf("the bad server was asked %d times, want 1: the one that answers comes first", n)
+			}
+		})
+	}
+}
+
+func TestClientErrors(t *testing.T) {
+	s := dnstest.Serve(t, testZone)
+	unused, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed := unused.LocalAddr().String()
+	_ = unused.Close()
+	tests := map[string]struct {
+		servers []string
+		mode    string
+		want    string
+	}{
+		"servfail":     {[]string{s.Addr}, "SERVFAIL", KindServFail},
+		"refused":      {[]string{s.Addr}, "REFUSED", KindRefused},
+		"other rcode":  {[]string{s.Addr}, "NOTIMP", KindRcode},
+		"silence":      {[]string{s.Addr}, "DROP", KindTimeout},
+		"unreachable":  {[]string{closed}, "", KindNetwork},
+		"no server":    {nil, "", KindNetwork},
+		"no such port": {[]string{"127.0.0.1"}, "", KindNetwork},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s.SetFail(tt.mode)
+			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+			defer cancel()
+			_, err := NewClient(tt.servers).Exchange(ctx, question("mail.example.org.", dns.TypeA))
+			var got *Error
+			if !errors.As(err, &got) || got.Kind != tt.want || got.Name != "mail.example.org." {
+				t.Errorf("%v, want kind %s", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestClientNotOneQuestion(t *testing.T) {
+	_, err := NewClient([]string{"127.0.0.1:1"}).Exchange(t.Context(), new(dns.Msg))
+	var got *Error
+	if !errors.As(err, &got) || got.Kind != KindMalformed {
+		t.Errorf("%v, want malformed", err)
+	}
+}
+
+// A lost packet costs a retry, and a forged one before the right answer costs nothing.
+func TestClientLossAndForgery(t *testing.T) {
+	s := dnstest.Serve(t, testZone)
+	var once sync.Once
+	s.SetHook(func(dns.ResponseWriter, *dns.Msg) (lost bool) {
+		once.Do(func() { lost = true })
+		return lost
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	c := NewClient([]string{s.Addr})
+	if _, err := c.Exchange(ctx, question("mail.example.org.", dns.TypeA)); err != nil || s.Count() != 2 {
+		t.Errorf("lost packet: %v after %d questions", err, s.Count())
+	}
+
+	s.Reset()
+	s.SetHook(func(w dns.ResponseWriter, q *dns.Msg) bool {
+		forged := s.Answer(q, "REFUSED", "udp")
+		forged.Id++
+		_ = w.WriteMsg(forged)
+		forged = s.Answer(q, "REFUSED", "udp")
+		forged.Question[0].Name = "elsewhere.example."
+		_ = w.WriteMsg(forged)
+		_, _ = w.Write([]byte{1})
+		return false
+	})
+	resp, err := c.Exchange(t.Context(), question("mail.example.org.", dns.TypeA))
+	if err != nil || len(resp.Answer) != 1 || s.Count() != 1 {
+		t.Errorf("forgery: %v, %v after %d questions", resp, err, s.Count())
+	}
+}
+
+// Every query has its own ID and its own port (RFC 5452), EDNS0, RD and AD.
+func TestClientQuery(t *testing.T) {
+	s := dnstest.Serve(t, testZone)
+	ids, ports := make(map[uint16]bool), make(map[string]bool)
+	var mu sync.Mutex
+	s.SetHook(func(w dns.ResponseWriter, q *dns.Msg) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		ids[q.Id], ports[w.RemoteAddr().String()] = true, true
+		opt := q.IsEdns0()
+		if opt == nil || opt.UDPSize() != udpSize || !q.RecursionDesired || !q.AuthenticatedData {
+			t.Errorf("query %v", q)
+		}
+		return false
+	})
+	c := NewClient([]string{s.Addr})
+	m := question("mail.example.org.", dns.TypeA)
+	const n = 40
+	for range n {
+		if _, err := c.Exchange(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if len(ids) < n-2 || len(ports) < n/2 {
+		t.Errorf("%d IDs and %d ports in %d queries", len(ids), len(ports), n)
+	}
+	if m.Id != 0 || len(m.Extra) != 0 {
+		t.Errorf("the caller's message was changed: %v", m)
+	}
+}
+
+func TestClientAuthenticated(t *testing.T) {
+	for addr, want := range map[string]bool{
+		"127.0.0.1:53": true, "[::1]:53": true, "[::ffff:127.0.0.1]:53": true,
+		"192.0.2.53:53": false, "localhost:53": false, "127.0.0.1": false, "": false,
+	} {
+		if got := loopback(addr); got != want {
+			t.Errorf("loopback(%q) = %v", addr, got)
+		}
+	}
+	g, s := newGatherer(t, testZone)
+	s.SetHook(func(w dns.ResponseWriter, q *dns.Msg) bool {
+		m := s.Answer(q, "", "udp")
+		m.AuthenticatedData = true
+		_ = w.WriteMsg(m)
+		return true
+	})
+	f := factsOf("mail.example.org", goodClient)
+	if g.Authenticated(&f) {
+		t.Error("authenticated before anything was asked")
+	}
+	if f = fill(t, g, "mail.example.org", goodClient); !g.Authenticated(&f) {
+		t.Error("the AD flag of a local server is lost")
+	}
+
+	remote := NewClient([]string{s.Addr})
+	remote.servers[0].local = false
+	resp, err := remote.Exchange(t.Context(), question("mail.example.org.", dns.TypeA))
+	if err != nil || resp.AuthenticatedData {
+		t.Errorf("the AD flag of a server elsewhere is kept: %v, %v", resp, err)
+	}
+}
+
+func TestErrorText(t *testing.T) {
+	cause := errors.New("cause")
+	err := &Error{Kind: KindTimeout, Name: "a\r\nb", Type: dns.TypeMX, Err: cause}
+	if want := "dnsfacts: timeout looking up a??b MX: cause"; err.Error() != want {
+		t.Errorf("%q, want %q", err, want)
+	}
+	if !errors.Is(err, cause) {
+		t.Error("the cause is not wrapped")
+	}
+}

@@ -1,0 +1,87 @@
+package dnsfacts
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+
+	"github.com/miekg/dns"
+
+	"maddy.example/checkhelo/module/heloname"
+)
+
+// Kinds of failure and of good answers, as Error.Kind and the result of
+// Gatherer.Observe have them. They are fit for metric labels.
+const (
+	KindFound     = "found"
+	KindNoData    = "nodata"    // the name exists, the record type does not (RFC 2308, 2.2)
+	KindNXDomain  = "nxdomain"  // the name does not exist (RFC 2308, 2.1)
+	KindServFail  = "servfail"  // RCODE 2
+	KindRefused   = "refused"   // RCODE 5
+	KindRcode     = "rcode"     // any other RCODE
+	KindTimeout   = "timeout"   // no answer in time
+	KindMalformed = "malformed" // an answer that cannot be read
+	KindCNAME     = "cname"     // a loop, or more aliases than allowed
+	KindReferral  = "referral"  // the server does not recurse
+	KindNetwork   = "network"   // the server cannot be reached
+	KindCanceled  = "canceled"  // nobody waits for the answer any more
+	KindListError = "listerror" // a DNS list says that it does not answer us
+	KindPanic     = "panic"     // a fault in a program; recovered
+)
+
+// Error is why a look-up failed.
+type Error struct {
+	Kind string // one of the Kind constants
+	Name string // what was asked
+	Type uint16 // RR type
+	Err  error  // may be nil
+}
+
+// Error returns one printable line.
+func (e *Error) Error() string {
+	s := "dnsfacts: " + e.Kind + " looking up " + heloname.Clean(e.Name, 80) + " " +
+		dns.TypeToString[e.Type]
+	if e.Err != nil {
+		s += ": " + e.Err.Error()
+	}
+	return s
+}
+
+// Unwrap returns the cause, which may be nil.
+func (e *Error) Unwrap() error { return e.Err }
+
+// wrap makes err an *Error about a question; an *Error keeps its kind.
+func wrap(err error, name string, qtype uint16) *Error {
+	var known *Error
+	if errors.As(err, &known) {
+		return &Error{Kind: known.Kind, Name: name, Type: qtype, Err: known.Err}
+	}
+	return &Error{Kind: kindOf(err), Name: name, Type: qtype, Err: err}
+}
+
+func kindOf(err error) string {
+	var timeout net.Error
+	switch {
+	case errors.Is(err, context.Canceled):
+		return KindCanceled
+	case errors.Is(err, context.DeadlineExceeded),
+		errors.As(err, &timeout) && timeout.Timeout():
+		return KindTimeout
+	}
+	return KindNetwork
+}
+
+func rcodeKind(rcode int) string {
+	switch rcode {
+	case dns.RcodeServerFailure:
+		return KindServFail
+	case dns.RcodeRefused:
+		return KindRefused
+	}
+	return KindRcode
+}
+
+func panicked(v any, k key) *Error {
+	return &Error{Kind: KindPanic, Name: k.question(), Type: k.qtype, Err: fmt.Errorf("%v", v)}
+}

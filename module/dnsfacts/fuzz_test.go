@@ -1,0 +1,99 @@
+package dnsfacts
+
+import (
+	"context"
+	"net/netip"
+	"testing"
+
+	"github.com/miekg/dns"
+
+	"maddy.example/checkhelo"
+	"maddy.example/checkhelo/module/heloname"
+)
+
+// FuzzAnswer feeds any bytes as the answer to every question of a Fill.
+func FuzzAnswer(f *testing.F) {
+	for _, text := range []string{
+		"mail.example.org. 60 IN A 192.0.2.25", "mail.example.org. 60 IN CNAME mail.example.org.",
+		"mail.example.org. 60 IN MX 0 .", `mail.example.org. 60 IN TXT "v=spf1 a mx ptr include:x -all"`,
+		"25.2.0.192.in-addr.arpa. 60 IN PTR mail.example.org.", "org. 60 IN NS a.example.",
+		"mail.example.org.dbl.example. 60 IN A 127.0.0.2",
+	} {
+		r := rr(f, text)
+		m := new(dns.Msg)
+		m.SetQuestion(r.Header().Name, r.Header().Rrtype)
+		m.Response, m.Answer = true, []dns.RR{r}
+		packet, err := m.Pack()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(packet)
+		m.Answer, m.Rcode = nil, dns.RcodeNameError
+		m.Ns = []dns.RR{rr(f, "org. 60 IN SOA a. b. 1 2 3 4 5")}
+		packet, _ = m.Pack()
+		f.Add(packet)
+	}
+	f.Fuzz(func(t *testing.T, packet []byte) {
+		g := &Gatherer{
+			Cache:      NewCache(16),
+			Blocklists: []Blocklist{{Zone: "dbl.example"}},
+			Exchange: func(_ context.Context, q *dns.Msg) (*dns.Msg, error) {
+				return answerWith(packet, q)
+			},
+		}
+		facts := factsOf("mail.example.org", goodClient)
+		g.Fill(t.Context(), &facts, all)
+		checkSane(t, &facts)
+		checkBounds(t, &facts)
+		for name, state := range stateList(&facts) {
+			if state > checkhelo.Failed || state == checkhelo.NotAsked {
+				t.Errorf("%s is %v", name, state)
+			}
+		}
+	})
+}
+
+// answerWith takes a packet for the answer to q as Client does, twice: as it
+// is, and with the question and all owners made to fit, so that more of it counts.
+func answerWith(packet []byte, q *dns.Msg) (*dns.Msg, error) {
+	id := q.Copy()
+	if len(packet) > 1 {
+		id.Id = uint16(packet[0])<<8 | uint16(packet[1])
+	}
+	if m, err := accept(packet, id); m != nil || err != nil {
+		return m, err
+	}
+	m := new(dns.Msg)
+	if err := m.Unpack(packet); err != nil {
+		return nil, err
+	}
+	m.Question = q.Question
+	for i, r := range m.Answer {
+		if h := r.Header(); i%2 == 0 {
+			h.Name = q.Question[0].Name
+		}
+	}
+	return m, nil
+}
+
+// checkSane allows only names of hosts and texts a log can have.
+func checkSane(t *testing.T, f *checkhelo.Facts) {
+	t.Helper()
+	for _, names := range [][]string{f.MX.Value, f.PTR.Value, f.Confirmed.Value} {
+		for _, name := range names {
+			if n := heloname.Parse(name); n.ASCII != name || name == "" {
+				t.Errorf("name %q", name)
+			}
+		}
+	}
+	for _, addr := range f.Forward.Value {
+		if !addr.IsValid() || addr.Is4In6() {
+			t.Errorf("address %v", addr)
+		}
+	}
+	for _, l := range f.Listed.Value {
+		if !netip.MustParsePrefix("127.0.0.0/8").Contains(l.Addr) || len(l.Reason) > reasonOctets {
+			t.Errorf("listing %v", l)
+		}
+	}
+}

@@ -1,0 +1,143 @@
+package dnsfacts
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"maddy.example/checkhelo"
+)
+
+// Pending is a Fill that began ahead of its verdict. Its methods may be called
+// by many goroutines.
+type Pending struct {
+	g      *Gatherer
+	job    job
+	cancel context.CancelFunc // nil: nothing runs
+	done   chan struct{}      // closed when the job has ended; nil: none was begun
+
+	mu    sync.Mutex // guards facts and left; the job's asker has it too
+	facts checkhelo.Facts
+	left  time.Duration // look-up time that this client may still use
+}
+
+// Start begins to look up what need names, as Fill does, and returns at once.
+// While MaxInFlight such jobs run it only prepares a Pending that looks up when
+// it is waited for. A job ends by itself after Timeout.
+func (g *Gatherer) Start(f checkhelo.Facts, need checkhelo.Need) *Pending {
+	p := &Pending{g: g, facts: f, left: g.timeout()}
+	need = g.warm(&p.facts, need)
+	if need == 0 || !g.admit() {
+		return p
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), p.left)
+	p.cancel, p.done = cancel, make(chan struct{})
+	p.job = job{asker: asker{g: g, ctx: ctx, mu: &p.mu}, facts: &p.facts}
+	go p.run(need)
+	return p
+}
+
+func (g *Gatherer) admit() bool {
+	limit := g.MaxInFlight
+	if limit <= 0 {
+		limit = DefaultMaxInFlight
+	}
+	if int(g.jobs.Add(1)) <= limit {
+		return true
+	}
+	g.jobs.Add(-1)
+	return false
+}
+
+func (p *Pending) run(need checkhelo.Need) {
+	begun := time.Now()
+	defer func() {
+		p.cancel()
+		p.g.jobs.Add(-1)
+		p.mu.Lock()
+		p.left -= time.Since(begun)
+		p.mu.Unlock()
+		close(p.done)
+	}()
+	p.job.run(need)
+}
+
+// Wait adds to f what was learnt and looks up what else need names. Only time
+// spent on look-ups counts against Timeout: a client that pauses between
+// EHLO and RCPT must not thereby escape judgement. When ctx ends first, what
+// is still out is Failed. f must have the greeting and the client that
+// Start was given; for others it is filled as by Fill.
+func (p *Pending) Wait(ctx context.Context, f *checkhelo.Facts, need checkhelo.Need) {
+	if f.Helo.ASCII != p.facts.Helo.ASCII || f.Client != p.facts.Client {
+		p.g.Fill(ctx, f, need)
+		return
+	}
+	ended := p.settle(ctx)
+	p.mu.Lock()
+	adopt(f, &p.facts, need)
+	left := p.left
+	p.mu.Unlock()
+	need = missing(f, need)
+	if need == 0 {
+		return
+	}
+	if !ended {
+		markFailed(f, need, wrap(ctx.Err(), f.Helo.ASCII, dns.TypeANY))
+		return
+	}
+	begun := time.Now()
+	p.g.fill(ctx, f, need, left)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.left -= time.Since(begun)
+	adopt(&p.facts, f, need)
+}
+
+// settle waits for the job and reports whether it has ended.
+func (p *Pending) settle(ctx context.Context) bool {
+	if p.done == nil {
+		return true
+	}
+	select {
+	case <-p.done:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// Cancel ends the look-ups that nobody else waits for. What has not arrived
+// by then is Failed.
+func (p *Pending) Cancel() {
+	if p.cancel != nil {
+		p.cancel()
+	}
+}
+
+// adopt copies into f the answers of from that need names and f lacks.
+func adopt(f, from *checkhelo.Facts, need checkhelo.Need) {
+	need = missing(f, need)
+	if need&checkhelo.NeedForward != 0 {
+		f.Forward = from.Forward
+	}
+	if need&checkhelo.NeedMX != 0 {
+		f.MX = from.MX
+	}
+	if need&checkhelo.NeedPTR != 0 {
+		if f.PTR.State == checkhelo.NotAsked {
+			f.PTR = from.PTR
+		}
+		f.Confirmed = from.Confirmed
+	}
+	if need&checkhelo.NeedTLD != 0 {
+		f.TLD = from.TLD
+	}
+	if need&checkhelo.NeedSPF != 0 {
+		f.SPF = from.SPF
+	}
+	if need&checkhelo.NeedLists != 0 {
+		f.Listed = from.Listed
+	}
+}
