@@ -1,0 +1,207 @@
+package module_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"net/textproto"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/foxcpp/go-mockdns"
+	"github.com/foxcpp/maddy/tests"
+
+	"maddy.example/checkhelo/module/build"
+)
+
+// The tests of this package run a real Maddy with the check in it, built once
+// and kept in the user's cache directory.
+func TestMain(m *testing.M) {
+	ctx, cancel := context.WithTimeout(context.Background(), 9*time.Minute)
+	defer cancel()
+	path, err := build.Cached(ctx, build.Builder{Tags: "debugflags"})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	tests.TestBinary = path
+	os.Exit(m.Run())
+}
+
+// server is a running Maddy and where it listens.
+type server struct {
+	*tests.T
+	log string // path of its log
+}
+
+const preamble = "hostname mx1.receiver-bench.org\nlog stderr {env:TEST_STATE_DIR}/maddy.log\n"
+
+// start runs Maddy with conf, which finds its port in TEST_PORT_smtp.
+func start(tt *testing.T, conf string, listeners int, cli ...[]string) *server {
+	tt.Helper()
+	return startDNS(tt, conf, listeners, nil, cli...)
+}
+
+func startDNS(
+	tt *testing.T, conf string, listeners int, zones map[string]mockdns.Zone, cli ...[]string,
+) *server {
+	tt.Helper()
+	if zones == nil {
+		zones = map[string]mockdns.Zone{
+			"mta01.yourcompany.com.":  {A: []string{"127.0.2.1"}},
+			"other-bench.org.":        {A: []string{"127.0.2.1"}},
+			"receiver-bench.org.":     {A: []string{"127.0.0.25"}},
+			"1.2.0.127.in-addr.arpa.": {PTR: []string{"mta01.yourcompany.com."}},
+		}
+	}
+	t := tests.NewT(tt)
+	t.DNS(zones)
+	for _, name := range []string{"smtp", "submission", "lmtp"} {
+		for !free(t.Port(name)) {
+			t = tests.NewT(tt)
+			t.DNS(zones)
+		}
+	}
+	t.Config(preamble + conf)
+	for _, args := range cli {
+		t.MustRunCLI(args...)
+	}
+	t.Run(listeners)
+	return &server{T: t, log: filepath.Join(t.StateDir(), "maddy.log")}
+}
+
+func free(port uint16) bool {
+	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	if err != nil {
+		return false
+	}
+	return l.Close() == nil
+}
+
+// mx is a complete MX endpoint for receiver-bench.org with the check inside.
+func mx(check string) string {
+	return `smtp tcp://127.0.0.25:{env:TEST_PORT_smtp} {
+		tls off
+		check {
+			` + check + `
+		}
+		destination receiver-bench.org postmaster {
+			deliver_to dummy
+		}
+		default_destination {
+			reject 554 5.7.1 "Relay access denied"
+		}
+	}
+`
+}
+
+// strict judges loopback too, as every client of a test is there.
+const strict = "helo_fqdn strict {\nexempt_networks 10.0.0.0/8\n}"
+
+// client is one SMTP connection.
+type client struct {
+	*textproto.Conn
+	t *testing.T
+}
+
+// dial connects to host and the named port of s from a source address.
+func (s *server) dial(t *testing.T, host, port, source string) *client {
+	t.Helper()
+	d := net.Dialer{Timeout: 5 * time.Second, LocalAddr: &net.TCPAddr{IP: net.ParseIP(source)}}
+	conn, err := d.Dial("tcp", net.JoinHostPort(host, strconv.Itoa(int(s.Port(port)))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return greeted(t, conn)
+}
+
+func greeted(t *testing.T, conn net.Conn) *client {
+	t.Helper()
+	if err := conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	c := &client{textproto.NewConn(conn), t}
+	t.Cleanup(func() { c.Close() })
+	c.reply(220)
+	return c
+}
+
+// mx connects to the MX of s as 127.0.2.1.
+func (s *server) mx(t *testing.T) *client {
+	t.Helper()
+	return s.dial(t, "127.0.0.25", "smtp", "127.0.2.1")
+}
+
+// say sends one line, octets as they are, and wants a reply that starts with want.
+func (c *client) say(line string, want int) string {
+	c.t.Helper()
+	if _, err := c.W.WriteString(line + "\r\n"); err != nil {
+		c.t.Fatal(err)
+	}
+	if err := c.W.Flush(); err != nil {
+		c.t.Fatal(err)
+	}
+	return c.reply(want)
+}
+
+// try sends one line and returns the code of whatever is the reply.
+func (c *client) try(line string) int {
+	c.t.Helper()
+	if _, err := c.W.WriteString(line + "\r\n"); err != nil {
+		c.t.Fatal(err)
+	}
+	if err := c.W.Flush(); err != nil {
+		c.t.Fatal(err)
+	}
+	code, _, err := c.ReadResponse(0)
+	if code == 0 {
+		c.t.Fatal(err)
+	}
+	return code
+}
+
+// reply reads a reply and wants code; 2, 4 and 5 stand for the whole class.
+func (c *client) reply(want int) string {
+	c.t.Helper()
+	code, text, err := c.ReadResponse(0)
+	if code == 0 {
+		c.t.Fatal(err)
+	}
+	if code != want && code/100 != want {
+		c.t.Fatalf("got %d %s, want %d", code, text, want)
+	}
+	return strconv.Itoa(code) + " " + text
+}
+
+// send delivers a message to rcpt after a greeting.
+func (c *client) send(rcpt string, want int) string {
+	c.t.Helper()
+	c.say("MAIL FROM:<sender@yourcompany.com>", 250)
+	c.say("RCPT TO:<"+rcpt+">", 250)
+	c.say("DATA", 354)
+	return c.say("From: <sender@yourcompany.com>\r\nSubject: test\r\n\r\nhello\r\n.", want)
+}
+
+// waitLog waits until the log of s has want, and returns that line.
+func (s *server) waitLog(t *testing.T, want string) string {
+	t.Helper()
+	for range 100 {
+		text, err := os.ReadFile(s.log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, line := range strings.Split(string(bytes.TrimSpace(text)), "\n") {
+			if strings.Contains(line, want) {
+				return line
+			}
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	t.Fatalf("no line with %q in the log", want)
+	return ""
+}

@@ -1,0 +1,111 @@
+package module
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/foxcpp/maddy/framework/module"
+
+	"maddy.example/checkhelo"
+)
+
+const (
+	maxParents     = 8 // look-ups that one name can cause
+	maxDeniedAddrs = 8 // addresses of one name that are looked up
+)
+
+// askDenyNames looks the HELO name, or the address said instead, up in deny_names once a session.
+func (c *Check) askDenyNames(ctx context.Context, f *checkhelo.Facts) {
+	if c.denyNames == nil || f.Denied.State != checkhelo.NotAsked {
+		return
+	}
+	key := f.Helo.ASCII
+	if f.Helo.Addr.IsValid() {
+		key = f.Helo.Addr.String()
+	}
+	c.askDenied(ctx, c.denyNames, key, &f.Denied)
+}
+
+// askDenied looks key up and then its parents, nearest first, unless denied is
+// Found. A parent may stand with or without a leading dot. A table that
+// fails denies nobody.
+func (c *Check) askDenied(
+	ctx context.Context, table module.Table, key string, denied *checkhelo.Answer[checkhelo.Rule],
+) {
+	_, err := netip.ParseAddr(key)
+	isAddr := err == nil
+	for depth := 0; key != "" && depth <= maxParents && denied.State != checkhelo.Found; depth++ {
+		value, found, err := table.Lookup(ctx, key)
+		if err == nil && !found && depth > 0 {
+			value, found, err = table.Lookup(ctx, "."+key)
+		}
+		if err != nil {
+			*denied = checkhelo.Answer[checkhelo.Rule]{State: checkhelo.Failed, Err: err}
+			c.tableFailed("deny_names", err)
+			return
+		}
+		if found {
+			denied.State, denied.Value = checkhelo.Found, c.deniedReply(value)
+		}
+		if isAddr {
+			break
+		}
+		_, key, _ = strings.Cut(key, ".")
+	}
+	if denied.State == checkhelo.NotAsked {
+		denied.State = checkhelo.NotFound
+	}
+}
+
+// deniedReply reads the value of a deny_names entry: [CODE [ENHANCED]] TEXT.
+// A value that is no reply leaves the rule's own one in force.
+func (c *Check) deniedReply(value string) (r checkhelo.Rule) {
+	text := strings.TrimSpace(value)
+	var code, class, subject, detail int
+	if n, _ := fmt.Sscanf(text, "%3d", &code); n == 1 && code >= 400 && code < 600 {
+		r.Code, r.Detail = code, [2]int{7, 1}
+		text = strings.TrimSpace(text[3:])
+		if n, _ := fmt.Sscanf(text, "%d.%d.%d", &class, &subject, &detail); n == 3 && class == code/100 {
+			r.Detail = [2]int{subject, detail}
+			_, text, _ = strings.Cut(text, " ")
+		}
+	}
+	if err := checkText(text); err != nil {
+		c.tableFailed("deny_names", err)
+		return checkhelo.Rule{}
+	}
+	r.Message = strings.TrimSpace(text)
+	return r
+}
+
+// quiet lets one line a minute and source into the log.
+type quiet struct {
+	mu   sync.Mutex
+	last map[string]time.Time
+}
+
+const quietFor = time.Minute
+
+func (q *quiet) allows(source string, now time.Time) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if last, ok := q.last[source]; ok && now.Sub(last) < quietFor && !now.Before(last) {
+		return false
+	}
+	if q.last == nil {
+		q.last = make(map[string]time.Time)
+	}
+	q.last[source] = now
+	return true
+}
+
+// tableFailed logs the failure of an operator's table, not once a message.
+func (c *Check) tableFailed(table string, err error) {
+	if c.quiet.allows(table, time.Now()) {
+		c.log.Error("table failed, nobody is refused for that", err, "table", table)
+	}
+}
