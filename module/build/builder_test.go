@@ -1,0 +1,316 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/goproxytest"
+	"golang.org/x/tools/txtar"
+)
+
+// offline makes the go command see only the modules of testdata/mod, in a
+// module cache of their own, and moves to an empty working directory.
+func offline(t *testing.T) {
+	t.Helper()
+	mods, err := filepath.Abs(filepath.Join("testdata", "mod"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := goproxytest.NewTestServer(t, mods, "127.0.0.1:0")
+	t.Setenv("GOPROXY", proxy.URL)
+	t.Setenv("GOSUMDB", "off")
+	t.Setenv("GOTOOLCHAIN", "local")
+	t.Setenv("GOMODCACHE", t.TempDir())
+	t.Setenv("GOFLAGS", "-modcacherw") // for t.TempDir to be removable
+	t.Chdir(t.TempDir())
+}
+
+// unpack writes one module of testdata/mod to a directory.
+func unpack(t *testing.T, name string) string {
+	t.Helper()
+	archive, err := txtar.ParseFile(filepath.Join("testdata", "mod", name+".txtar"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for _, file := range archive.Files {
+		path := filepath.Join(dir, filepath.FromSlash(file.Name))
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, file.Data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func unpackCheckhelo(t *testing.T) string {
+	t.Helper()
+	return unpack(t, "maddy.example_checkhelo_v0.1.0")
+}
+
+// runFile runs a built binary and returns what it prints, without the line end.
+func runFile(t *testing.T, path string, args ...string) string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), path, args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %v: %v\n%s", path, args, err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+func TestBuild(t *testing.T) {
+	checkhelo := unpackCheckhelo(t)
+	maddy := unpack(t, "github.com_foxcpp_maddy_v0.9.5")
+	hello := unpack(t, "plugin.example_hello_v1.2.0")
+	offline(t)
+	tests := []struct {
+		name    string
+		builder Builder
+		want    string // what the program prints: version, replaced module, what is linked in
+	}{
+		{"default", Builder{}, "0.9.5 fork [check ctl helo]"},
+		{"version", Builder{Maddy: "v0.9.4"}, "0.9.4 fork [check ctl helo]"},
+		{"query", Builder{Maddy: "latest"}, "0.9.5 fork [check ctl helo]"},
+		{"directory", Builder{Maddy: maddy}, "0.9.5-custom fork [check ctl helo]"},
+		{
+			"package of a version does not raise Maddy",
+			Builder{Maddy: "v0.9.4", With: []Module{
+				{Package: "plugin.example/hello", Version: "v1.2.0"},
+			}},
+			"0.9.4 fork [check ctl hello-v1.2.0 helo]",
+		},
+		{
+			"newest package",
+			Builder{With: []Module{{Package: "plugin.example/hello"}}},
+			"0.9.5 fork [check ctl hello-v1.2.0 helo]",
+		},
+		{
+			"package of a directory",
+			Builder{With: []Module{{Package: "plugin.example/hello", Dir: hello}}},
+			"0.9.5 fork [check ctl hello-v1.2.0 helo]",
+		},
+		{
+			"tags",
+			Builder{Tags: "extra", With: []Module{
+				{Package: "plugin.example/hello/tagged", Dir: hello},
+			}},
+			"0.9.5 fork [check ctl extra-tag helo]",
+		},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			test.builder.Checkhelo = checkhelo
+			test.builder.Output = filepath.Join(t.TempDir(), "binary")
+			if err := test.builder.Build(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if got := runFile(t, test.builder.Output); got != test.want {
+				t.Errorf("the program prints %q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
+func TestBuildErrors(t *testing.T) {
+	checkhelo := unpackCheckhelo(t)
+	hello := unpack(t, "plugin.example_hello_v1.2.0")
+	offline(t)
+	tests := []struct {
+		name    string
+		builder Builder
+		want    []string // parts of the error
+	}{
+		{
+			"no such version", Builder{Maddy: "v9.9.9"},
+			[]string{`no version "v9.9.9" of github.com/foxcpp/maddy`},
+		},
+		{"no such directory", Builder{Maddy: "./nowhere"}, []string{"no directory ./nowhere"}},
+		{
+			"directory of another module", Builder{Maddy: hello},
+			[]string{`holds the module "plugin.example/hello", not github.com/foxcpp/maddy`},
+		},
+		{"no module", Builder{Maddy: t.TempDir()}, []string{"no Go module", "go.mod"}},
+		{"no checkhelo there", Builder{Checkhelo: t.TempDir()}, []string{"no Go module"}},
+		{
+			"package that does not compile",
+			Builder{With: []Module{{Package: "plugin.example/hello/broken", Dir: hello}}},
+			[]string{"go build", "broken/broken.go:3", "this does not compile"},
+		},
+		{
+			"package of no module",
+			Builder{With: []Module{{Package: "nobody.example/x", Version: "v1.0.0"}}},
+			[]string{"package nobody.example/x@v1.0.0", "go get"},
+		},
+		{
+			"package outside its directory",
+			Builder{With: []Module{{Package: "other.example/x", Dir: hello}}},
+			[]string{"package other.example/x is not in the module plugin.example/hello of " + hello},
+		},
+		{"output is a directory", Builder{Output: "."}, []string{"is a directory"}},
+		{"output nowhere", Builder{Output: "no/such/maddy"}, []string{"build: output", "no/such"}},
+		{"no Go", Builder{Go: "no-such-go"}, []string{"install Go from https://go.dev/dl/"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			b := test.builder
+			if b.Checkhelo == "" {
+				b.Checkhelo = checkhelo
+			}
+			err := b.Build(t.Context())
+			if err == nil {
+				t.Fatal("no error")
+			}
+			for _, part := range test.want {
+				if !strings.Contains(err.Error(), part) {
+					t.Errorf("the error %q lacks %q", err, part)
+				}
+			}
+		})
+	}
+}
+
+func TestBuildKeepsOldFileOnFailure(t *testing.T) {
+	checkhelo := unpackCheckhelo(t)
+	hello := unpack(t, "plugin.example_hello_v1.2.0")
+	offline(t)
+	if err := os.WriteFile("maddy", []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b := Builder{
+		Checkhelo: checkhelo,
+		With:      []Module{{Package: "plugin.example/hello/broken", Dir: hello}},
+	}
+	if err := b.Build(t.Context()); err == nil {
+		t.Fatal("a broken package builds")
+	}
+	if data, err := os.ReadFile("maddy"); err != nil || string(data) != "old" {
+		t.Errorf("the old file is now %q, %v", data, err)
+	}
+	if files, err := os.ReadDir("."); err != nil || len(files) != 1 {
+		t.Errorf("files left behind: %v, %v", files, err)
+	}
+}
+
+// TestBuildIsReproducible moves all source directories between two builds.
+func TestBuildIsReproducible(t *testing.T) {
+	var sums [2]string
+	var dirs [2][]string
+	for i := range dirs {
+		dirs[i] = []string{
+			unpackCheckhelo(t),
+			unpack(t, "github.com_foxcpp_maddy_v0.9.5"),
+			unpack(t, "plugin.example_hello_v1.2.0"),
+		}
+	}
+	offline(t)
+	for i, dir := range dirs {
+		b := Builder{
+			Checkhelo: dir[0], Maddy: dir[1], Output: filepath.Join(t.TempDir(), "out"),
+			With: []Module{{Package: "plugin.example/hello", Dir: dir[2]}},
+		}
+		if err := b.Build(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		data, err := os.ReadFile(b.Output)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sums[i] = string(data)
+		for _, path := range append(dir, os.TempDir()) {
+			if strings.Contains(sums[i], path) {
+				t.Errorf("the binary holds the path %s", path)
+			}
+		}
+	}
+	if sums[0] != sums[1] {
+		t.Error("two builds of the same sources differ")
+	}
+}
+
+func TestBuildCancelled(t *testing.T) {
+	checkhelo := unpackCheckhelo(t)
+	offline(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	b := Builder{Checkhelo: checkhelo, Progress: func(step string) {
+		if strings.HasPrefix(step, "compiling") {
+			cancel()
+		}
+	}}
+	if err := b.Build(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want context.Canceled", err)
+	}
+}
+
+// TestOldGo puts a go command that says it is old into the builder.
+func TestOldGo(t *testing.T) {
+	checkhelo := unpackCheckhelo(t)
+	maddy := unpack(t, "github.com_foxcpp_maddy_v0.9.5")
+	tests := []struct {
+		version, toolchain string
+		old                bool
+	}{
+		{"go1.20.14", "", true},
+		{"go1.23.1", "local", true},
+		{"go1.23.1", "auto", false}, // fetches a newer one
+		{"go1.24.0", "local", false},
+		{"devel go1.99-abcdef", "local", false},
+	}
+	for _, test := range tests {
+		t.Run(test.version+" "+test.toolchain, func(t *testing.T) {
+			script := "#!/bin/sh\n[ $1 = env ] || { echo stopped here >&2; exit 1; }\n" +
+				`echo '{"GOVERSION":"` + test.version + `","GOTOOLCHAIN":"` + test.toolchain + `"}'`
+			goCommand := filepath.Join(t.TempDir(), "go")
+			if err := os.WriteFile(goCommand, []byte(script), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			b := Builder{
+				Checkhelo: checkhelo, Maddy: maddy, Go: goCommand,
+				Output: filepath.Join(t.TempDir(), "out"),
+			}
+			err := b.Build(t.Context())
+			if errors.Is(err, ErrOldGo) != test.old {
+				t.Fatalf("got %v, want ErrOldGo: %v", err, test.old)
+			}
+			if !test.old && !strings.Contains(err.Error(), "stopped here") {
+				t.Errorf("the build failed for another reason: %v", err)
+			}
+			if test.old && !strings.Contains(err.Error(), "need go1.24.0") {
+				t.Errorf("the error %q does not say what is needed", err)
+			}
+		})
+	}
+}
+
+func TestParseModule(t *testing.T) {
+	tests := []struct {
+		in   string
+		want Module
+		ok   bool
+	}{
+		{"a.example/b", Module{Package: "a.example/b"}, true},
+		{"a.example/b@v1.2.3", Module{Package: "a.example/b", Version: "v1.2.3"}, true},
+		{"a.example/b=../b@home", Module{Package: "a.example/b", Dir: "../b@home"}, true},
+		{"", Module{}, false},
+		{"@v1", Module{}, false},
+		{"=dir", Module{}, false},
+		{"a.example/b@", Module{}, false},
+		{"a.example/b=", Module{}, false},
+		{"a.example/b\" \"c", Module{}, false},
+	}
+	for _, test := range tests {
+		got, err := ParseModule(test.in)
+		if got != test.want || (err == nil) != test.ok {
+			t.Errorf("ParseModule(%q) = %+v, %v, want %+v", test.in, got, err, test.want)
+		}
+		if err != nil && !strings.Contains(err.Error(), "accepted: PACKAGE") {
+			t.Errorf("the error %q does not say what is accepted", err)
+		}
+	}
+}

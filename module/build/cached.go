@@ -1,0 +1,179 @@
+package build
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rogpeppe/go-internal/lockedfile"
+)
+
+const (
+	entryPrefix = "maddy-"
+	// keepEntries binaries stay in the cache, of some 45 MB each.
+	keepEntries = 4
+	// keepTime protects younger entries: another process may be about to run one.
+	keepTime = time.Hour
+)
+
+// Cached is like Build, but builds into the user's cache directory and only
+// when the inputs changed: the fields of b except Output, the Go version and
+// target, the source of this project and every directory that b names.
+// Processes that ask at the same time wait for one build. Old entries are
+// removed. A version query such as "latest" is not asked again once built.
+func Cached(ctx context.Context, b Builder) (path string, err error) {
+	base, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("build: cache: %w", err)
+	}
+	return cachedIn(ctx, filepath.Join(base, "checkhelo"), b)
+}
+
+func cachedIn(ctx context.Context, dir string, b Builder) (path string, err error) {
+	if err = os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("build: cache: %w", err)
+	}
+	key, err := b.key(ctx)
+	if err != nil {
+		return "", err
+	}
+	unlock, err := lock(ctx, filepath.Join(dir, "lock"))
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+
+	b.Output = filepath.Join(dir, entryPrefix+key)
+	now := time.Now()
+	if err := os.Chtimes(b.Output, now, now); err == nil {
+		return b.Output, nil
+	}
+	if err := b.Build(ctx); err != nil {
+		return "", err
+	}
+	return b.Output, prune(dir, now)
+}
+
+// lock waits for the lock file, for as long as ctx lets it.
+func lock(ctx context.Context, path string) (unlock func(), err error) {
+	type result struct {
+		unlock func()
+		err    error
+	}
+	done := make(chan result, 1)
+	go func() {
+		unlock, err := lockedfile.MutexAt(path).Lock()
+		done <- result{unlock, err}
+	}()
+	select {
+	case r := <-done:
+		if r.err != nil {
+			return nil, fmt.Errorf("build: cache: %w", r.err)
+		}
+		return r.unlock, nil
+	case <-ctx.Done():
+		go func() { // the lock may still come: give it back
+			if r := <-done; r.err == nil {
+				r.unlock()
+			}
+		}()
+		return nil, fmt.Errorf("build: cache: %w", ctx.Err())
+	}
+}
+
+// key is a hash of everything that decides what Build makes.
+func (b *Builder) key(ctx context.Context) (string, error) {
+	g, err := b.newGoCommand(ctx)
+	if err != nil {
+		return "", err
+	}
+	check, err := b.checkSource(ctx, g)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.New()
+	fmt.Fprintf(sum, "%q\n%q %q %q\n", g.settings, b.Maddy, b.Tags, check.version)
+	dirs := []string{check.dir}
+	if isDir(b.Maddy) {
+		dirs = append(dirs, b.Maddy)
+	}
+	for _, with := range b.With {
+		fmt.Fprintf(sum, "%q\n", with)
+		if with.Dir != "" {
+			dirs = append(dirs, with.Dir)
+		}
+	}
+	for _, dir := range dirs {
+		if err := hashTree(sum, dir); err != nil {
+			return "", fmt.Errorf("build: cache: %w", err)
+		}
+	}
+	const octets = 12 // 96 bits; nobody attacks their own cache
+	return hex.EncodeToString(sum.Sum(nil)[:octets]), nil
+}
+
+// hashTree adds the files below dir that a build may read: not tests, not
+// folders that the go command passes over.
+func hashTree(sum hash.Hash, dir string) error {
+	root := os.DirFS(dir)
+	return fs.WalkDir(root, ".", func(path string, entry fs.DirEntry, err error) error {
+		name := entry.Name()
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && path != "." && ignoredDir(name):
+			return fs.SkipDir
+		case !entry.Type().IsRegular(), strings.HasSuffix(name, "_test.go"):
+			return nil
+		}
+		file, err := root.Open(path)
+		if err != nil {
+			return err
+		}
+		defer file.Close()
+		content := sha256.New()
+		if _, err := io.Copy(content, file); err != nil {
+			return err
+		}
+		fmt.Fprintf(sum, "%q %x\n", path, content.Sum(nil))
+		return nil
+	})
+}
+
+func ignoredDir(name string) bool {
+	return name[0] == '.' || name[0] == '_' || name == "testdata"
+}
+
+// prune removes the entries that were not used for longest.
+func prune(dir string, now time.Time) error {
+	paths, err := filepath.Glob(filepath.Join(dir, entryPrefix+"*"))
+	if err != nil {
+		return fmt.Errorf("build: cache: %w", err)
+	}
+	used := make(map[string]time.Time, len(paths))
+	for _, path := range paths {
+		if info, err := os.Stat(path); err == nil {
+			used[path] = info.ModTime()
+		}
+	}
+	slices.SortFunc(paths, func(a, b string) int { return used[b].Compare(used[a]) })
+	for _, path := range paths[min(keepEntries, len(paths)):] {
+		if now.Sub(used[path]) < keepTime {
+			continue
+		}
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("build: cache: %w", err)
+		}
+	}
+	return nil
+}

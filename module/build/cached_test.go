@@ -1,0 +1,156 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/lockedfile"
+)
+
+// TestCached changes one input after the other and counts builds.
+func TestCached(t *testing.T) {
+	checkhelo := unpackCheckhelo(t)
+	maddy := unpack(t, "github.com_foxcpp_maddy_v0.9.5")
+	hello := unpack(t, "plugin.example_hello_v1.2.0")
+	offline(t)
+	dir := t.TempDir()
+	b := Builder{Checkhelo: checkhelo, Maddy: maddy}
+	appendTo := func(text string, path ...string) func() {
+		return func() {
+			f, err := os.OpenFile(filepath.Join(path...), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			if _, err := f.WriteString(text); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	steps := []struct {
+		name   string
+		change func()
+		builds bool
+	}{
+		{"first", func() {}, true},
+		{"nothing changed", func() {}, false},
+		{"source of the check", appendTo("// changed\n", checkhelo, "module", "module.go"), true},
+		{"test of the check", appendTo("package module\n", checkhelo, "module", "module_test.go"), false},
+		{"source of Maddy", appendTo("// changed\n", maddy, "maddy.go"), true},
+		{"with a package", func() {
+			b.With = []Module{{Package: "plugin.example/hello", Dir: hello}}
+		}, true},
+		{"source of the package", appendTo("// changed\n", hello, "hello.go"), true},
+		{"tags", func() { b.Tags = "extra" }, true},
+		{"flags of Go", func() { t.Setenv("GOFLAGS", "-modcacherw -tags=other") }, true},
+		{"output does not count", func() { b.Output = "elsewhere" }, false},
+	}
+	for _, step := range steps {
+		step.change()
+		builds := 0
+		b.Progress = func(line string) {
+			if strings.HasPrefix(line, "compiling") {
+				builds++
+			}
+		}
+		path, err := cachedIn(t.Context(), dir, b)
+		if err != nil {
+			t.Fatalf("%s: %v", step.name, err)
+		}
+		if (builds == 1) != step.builds || builds > 1 {
+			t.Errorf("%s: %d builds, want one: %v", step.name, builds, step.builds)
+		}
+		if got := runFile(t, path); !strings.Contains(got, "check ctl") {
+			t.Errorf("%s: the program prints %q", step.name, got)
+		}
+	}
+}
+
+func TestCachedBuildsOnceForMany(t *testing.T) {
+	checkhelo := unpackCheckhelo(t)
+	offline(t)
+	dir := t.TempDir()
+	var builds atomic.Int32
+	var wait sync.WaitGroup
+	for range 4 {
+		wait.Add(1)
+		go func() {
+			defer wait.Done()
+			b := Builder{Checkhelo: checkhelo, Progress: func(step string) {
+				if strings.HasPrefix(step, "compiling") {
+					builds.Add(1)
+				}
+			}}
+			if _, err := cachedIn(t.Context(), dir, b); err != nil {
+				t.Error(err)
+			}
+		}()
+	}
+	wait.Wait()
+	if got := builds.Load(); got != 1 {
+		t.Errorf("%d builds, want 1", got)
+	}
+}
+
+func TestCachedStopsWaiting(t *testing.T) {
+	checkhelo := unpackCheckhelo(t)
+	maddy := unpack(t, "github.com_foxcpp_maddy_v0.9.5")
+	dir := t.TempDir()
+	unlock, err := lockedfile.MutexAt(filepath.Join(dir, "lock")).Lock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	_, err = cachedIn(ctx, dir, Builder{Checkhelo: checkhelo, Maddy: maddy})
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v, want context.DeadlineExceeded", err)
+	}
+}
+
+func TestPrune(t *testing.T) {
+	dir := t.TempDir()
+	now := time.Now()
+	ages := map[string]time.Duration{
+		"maddy-a": 0, "maddy-b": 30 * time.Minute, "maddy-c": 2 * time.Hour,
+		"maddy-d": 3 * time.Hour, "maddy-e": 4 * time.Hour, "maddy-f": 5 * time.Hour,
+		"lock": 9 * time.Hour,
+	}
+	for name, age := range ages {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(path, now.Add(-age), now.Add(-age)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := prune(dir, now); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var left []string
+	for _, entry := range entries {
+		left = append(left, entry.Name())
+	}
+	if got, want := strings.Join(left, " "), "lock maddy-a maddy-b maddy-c maddy-d"; got != want {
+		t.Errorf("left: %s, want %s", got, want)
+	}
+	if err := prune(dir, now.Add(-4*time.Hour)); err != nil {
+		t.Error(err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != len(left) {
+		t.Errorf("young entries were removed: %v, %v", entries, err)
+	}
+}

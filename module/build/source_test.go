@@ -1,0 +1,167 @@
+package build
+
+import (
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"testing"
+)
+
+// checkout is the root of the tree that holds this test.
+func checkout(t *testing.T) string {
+	t.Helper()
+	root, err := filepath.Abs(filepath.Join("..", ".."))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return root
+}
+
+func TestDefaultMaddyIsWhatGoModNames(t *testing.T) {
+	file, err := readModFile(checkout(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, require := range file.Require {
+		if require.Mod.Path == maddyPath {
+			if require.Mod.Version != DefaultMaddy {
+				t.Errorf("go.mod has Maddy %s, DefaultMaddy is %s", require.Mod.Version, DefaultMaddy)
+			}
+			return
+		}
+	}
+	t.Error("go.mod does not name Maddy")
+}
+
+func TestCheckSource(t *testing.T) {
+	root := checkout(t)
+	stub := unpackCheckhelo(t)
+	tests := []struct {
+		name, given, workDir, want string
+	}{
+		{"given", stub, root, stub},
+		{"root of a checkout", "", stub, stub},
+		{"inside a checkout", "", filepath.Join(stub, "module"), stub},
+		{"anywhere: where this program was compiled", "", t.TempDir(), root},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Chdir(test.workDir)
+			b := Builder{Checkhelo: test.given}
+			got, err := b.checkSource(t.Context(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got != (source{dir: test.want}) {
+				t.Errorf("got %+v, want the directory %s", got, test.want)
+			}
+		})
+	}
+}
+
+func TestReleasedVersion(t *testing.T) {
+	own := func(version string, replace *debug.Module) *debug.Module {
+		return &debug.Module{Path: checkPath, Version: version, Replace: replace}
+	}
+	other := debug.Module{Path: "other.example/x", Version: "v9.0.0"}
+	tests := []struct {
+		name string
+		info debug.BuildInfo
+		want string
+	}{
+		{"installed tool", debug.BuildInfo{Main: *own("v1.2.3", nil)}, "v1.2.3"},
+		{"dependency", debug.BuildInfo{
+			Main: other, Deps: []*debug.Module{&other, own("v1.0.0", nil)},
+		}, "v1.0.0"},
+		{"working copy", debug.BuildInfo{Main: *own("(devel)", nil)}, ""},
+		{"changed working copy", debug.BuildInfo{Main: *own("v1.2.3+dirty", nil)}, ""},
+		{"replaced", debug.BuildInfo{Main: other, Deps: []*debug.Module{
+			own("v1.0.0", &debug.Module{Path: "./dir0"}),
+		}}, ""},
+		{"unrelated", debug.BuildInfo{Main: other}, ""},
+	}
+	for _, test := range tests {
+		if got := releasedVersion(&test.info); got != test.want {
+			t.Errorf("%s: got %q, want %q", test.name, got, test.want)
+		}
+	}
+}
+
+// TestReleasedCheckhelo builds with a version of this project instead of a
+// directory, as a tool made by "go install" does.
+func TestReleasedCheckhelo(t *testing.T) {
+	offline(t)
+	b := Builder{}
+	g, err := b.newGoCommand(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := download(t.Context(), g, checkPath, "v0.1.0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.version != "v0.1.0" || !isDir(got.dir) {
+		t.Errorf("got %+v", got)
+	}
+	maddy, err := b.maddySource(t.Context(), g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.dir = t.TempDir()
+	mod, err := newModFile(g.dir, maddy, got)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := mod.write(nil, maddy.dir, got.dir); err != nil {
+		t.Fatal(err)
+	}
+	output := filepath.Join(t.TempDir(), "out")
+	if err := g.run(t.Context(), b.buildArgs("1", output)...); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := runFile(t, output), "1 fork [check ctl helo]"; got != want {
+		t.Errorf("the program prints %q, want %q", got, want)
+	}
+}
+
+func TestRelativeReplaceOfMaddyDirectory(t *testing.T) {
+	checkhelo := unpackCheckhelo(t)
+	maddy := unpack(t, "github.com_foxcpp_maddy_v0.9.5")
+	fork := unpack(t, "dep.example_fork_v1.1.0")
+	if err := os.Rename(fork, filepath.Join(maddy, "fork")); err != nil {
+		t.Fatal(err)
+	}
+	mod := "module " + maddyPath + "\n\ngo 1.23.1\n\nrequire dep.example/part v1.0.0\n\n" +
+		"replace dep.example/part => ./fork\n"
+	if err := os.WriteFile(filepath.Join(maddy, "go.mod"), []byte(mod), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	offline(t)
+	b := Builder{Checkhelo: checkhelo, Maddy: maddy, Output: "out"}
+	if err := b.Build(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := runFile(t, "./out"), "0.9.5-custom fork [check ctl helo]"; got != want {
+		t.Errorf("the program prints %q, want %q", got, want)
+	}
+}
+
+func TestShownVersion(t *testing.T) {
+	tests := []struct{ content, want string }{
+		{"0.9.5\n", "0.9.5-custom"},
+		{"", "unknown-custom"},
+		{"1.0 -X evil=1", "unknown-custom"},
+	}
+	for _, test := range tests {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, ".version"), []byte(test.content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got := shownVersion(source{dir: dir}); got != test.want {
+			t.Errorf("%q: got %q, want %q", test.content, got, test.want)
+		}
+	}
+	if got := shownVersion(source{dir: t.TempDir()}); got != "unknown-custom" {
+		t.Errorf("without a file: got %q", got)
+	}
+}
