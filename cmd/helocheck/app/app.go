@@ -1,0 +1,107 @@
+// Package app holds the commands of helocheck. A custom Maddy has the same
+// commands as "maddy helo".
+package app
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/urfave/cli/v2"
+)
+
+// The exit statuses of every command.
+const (
+	exitFailure = 1
+	exitUsage   = 2 // wrong arguments
+)
+
+// usage is an error of whoever typed the command.
+type usage string
+
+func (u usage) Error() string { return string(u) }
+
+// ExitCode makes usage a cli.ExitCoder: inside Maddy, errors without a code
+// of their own end with status 0.
+func (u usage) ExitCode() int { return exitUsage }
+
+// Commands returns all commands, new values at each call.
+func Commands() []*cli.Command {
+	commands := []*cli.Command{
+		buildCommand(),
+	}
+	for _, command := range commands {
+		finish(command)
+	}
+	return commands
+}
+
+// Mounted returns the commands as one command of another program.
+func Mounted() *cli.Command {
+	return &cli.Command{
+		Name:        "helo",
+		Usage:       "build, explain and tune the HELO check",
+		Subcommands: Commands(),
+		Action:      noCommand,
+	}
+}
+
+// finish makes a command, wherever it is mounted, end with the right status
+// and clean up after an interrupt: its context is cancelled then.
+func finish(command *cli.Command) {
+	action := command.Action
+	command.Action = func(c *cli.Context) error {
+		ctx, stop := signal.NotifyContext(c.Context, os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		c.Context = ctx
+		err := action(c)
+		var coded cli.ExitCoder
+		if err == nil || errors.As(err, &coded) {
+			return err
+		}
+		return cli.Exit(err.Error(), exitFailure)
+	}
+	command.OnUsageError = wrongUsage
+}
+
+func wrongUsage(c *cli.Context, err error, _ bool) error {
+	return usage(fmt.Sprintf("%s (see: %s --help)", err, c.Command.HelpName))
+}
+
+// Main runs helocheck and returns the exit status: 0, 1 for a failure, 2 for
+// wrong usage. Errors are one line on stderr, with details in further lines.
+func Main(args []string, stdout, stderr io.Writer) int {
+	program := &cli.App{
+		Name:           "helocheck",
+		Usage:          "build, explain and tune the HELO check of Maddy",
+		Commands:       Commands(),
+		Writer:         stdout,
+		ErrWriter:      stderr,
+		HideVersion:    true,
+		ExitErrHandler: func(*cli.Context, error) {},
+		OnUsageError:   wrongUsage,
+		Action:         noCommand,
+	}
+	err := program.Run(args)
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintf(stderr, "helocheck: %s\n", err)
+	var coded cli.ExitCoder
+	if errors.As(err, &coded) {
+		return coded.ExitCode()
+	}
+	return exitFailure
+}
+
+// noCommand is what happens without a command, or with an unknown one.
+func noCommand(c *cli.Context) error {
+	problem := "which command?"
+	if name := c.Args().First(); name != "" {
+		problem = fmt.Sprintf("no command %q", name)
+	}
+	return usage(fmt.Sprintf("%s (see: %s --help)", problem, c.Command.HelpName))
+}

@@ -1,0 +1,63 @@
+package app
+
+import (
+	"fmt"
+
+	"github.com/urfave/cli/v2"
+
+	"maddy.example/checkhelo/module/build"
+)
+
+func buildCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "build",
+		Usage: "build a custom Maddy with the HELO check",
+		Description: "Makes a Maddy with its whole command line, the check helo_fqdn and the commands\n" +
+			"of helocheck as \"maddy helo\". Needs the go command; gcc for SQLite in C.\n" +
+			"Works without network when the module cache holds everything.",
+		Flags: []cli.Flag{
+			&cli.StringFlag{
+				Name: "output", Aliases: []string{"o"}, Value: "maddy", Usage: "write the binary to `FILE`",
+			},
+			&cli.StringFlag{
+				Name: "maddy", Value: build.DefaultMaddy, Usage: "build this `VERSION|DIR` of Maddy",
+			},
+			&cli.StringFlag{Name: "tags", Usage: "build tags `T`, separated by commas"},
+			&cli.StringSliceFlag{
+				Name: "with", Usage: "link in a `PACKAGE[@VERSION|=DIR]`; may be repeated",
+			},
+			&cli.StringFlag{
+				Name:  "checkhelo",
+				Usage: "source `DIR` of the check; default: this checkout, else this program's version",
+			},
+		},
+		Action: runBuild,
+	}
+}
+
+func runBuild(c *cli.Context) error {
+	if c.Args().Present() {
+		return usage(fmt.Sprintf("build takes no argument %q (see: helocheck build --help)",
+			c.Args().First()))
+	}
+	for _, flag := range []string{"output", "maddy"} {
+		if c.String(flag) == "" {
+			return usage("build: --" + flag + " is empty")
+		}
+	}
+	b := build.Builder{
+		Maddy:     c.String("maddy"),
+		Tags:      c.String("tags"),
+		Output:    c.String("output"),
+		Checkhelo: c.String("checkhelo"),
+		Progress:  func(step string) { fmt.Fprintln(c.App.ErrWriter, step) },
+	}
+	for _, arg := range c.StringSlice("with") {
+		module, err := build.ParseModule(arg)
+		if err != nil {
+			return usage(err.Error())
+		}
+		b.With = append(b.With, module)
+	}
+	return b.Build(c.Context)
+}
