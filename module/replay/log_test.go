@@ -1,0 +1,223 @@
+package replay
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestStamp(t *testing.T) {
+	east := time.FixedZone("", 3600)
+	s := stamper{zone: east}
+	s.setNow(time.Time{}, time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC))
+	for _, tt := range []struct{ line, want string }{
+		{"Feb  3 13:00:01 mx x", "2026-02-03T12:00:01Z|mx x"},
+		{"Feb 23 13:00:01 mx x", "2026-02-23T12:00:01Z|mx x"},
+		{"Mar  1 13:00:01 mx x", "2026-03-01T12:00:01Z|mx x"}, // a day of grace
+		{"Mar  3 13:00:01 mx x", "2025-03-03T12:00:01Z|mx x"},
+		{"Dec 31 23:59:59.123456 mx x", "2025-12-31T22:59:59.123456Z|mx x"},
+		{"<22>Feb 23 13:00:01 mx x", "2026-02-23T12:00:01Z|mx x"},
+		{"<22>1 2026-02-23T13:00:01.5Z mx x", "2026-02-23T13:00:01.5Z|mx x"},
+		{"2026-02-23T13:00:01+02:00 mx x", "2026-02-23T11:00:01Z|mx x"},
+		{"2026-02-23T13:00:01-0230 mx x", "2026-02-23T15:30:01Z|mx x"},
+		{"2026-02-23T13:00:01.701Z smtp: x", "2026-02-23T13:00:01.701Z|smtp: x"},
+		{"2026-02-23 13:00:01 H=x", "2026-02-23T12:00:01Z|H=x"},
+		{"2026-02-23 13:00:01.5 H=x", "2026-02-23T12:00:01.5Z|H=x"},
+		{"2026-02-23 13:00:01 +0000 H=x", "2026-02-23T13:00:01Z|H=x"},
+		{"2026-02-23 13:00:01,25 x", "2026-02-23T12:00:01.25Z|x"},
+		{"Mon 2026-02-23 13:00:01 UTC mx x", "2026-02-23T13:00:01Z|mx x"},
+		{"1771851601.250000 mx x", "2026-02-23T13:00:01.25Z|mx x"},
+		{"smtp: incoming message", "-|smtp: incoming message"},
+		{"Fox 23 13:00:01 mx x", "-|Fox 23 13:00:01 mx x"},
+		{"Feb xx 13:00:01 mx x", "-|Feb xx 13:00:01 mx x"},
+		{"2026-02-23T1x:00:01 x", "-|2026-02-23T1x:00:01 x"},
+		{"2026-02-23 13:0:01 x 1234", "-|2026-02-23 13:0:01 x 1234"},
+		{"<999999>x", "-|<999999>x"},
+		{"", "-|"},
+	} {
+		at, rest := s.cut([]byte(tt.line))
+		got := "-|" + string(rest)
+		if !at.IsZero() {
+			got = at.UTC().Format(time.RFC3339Nano) + "|" + string(rest)
+		}
+		if got != tt.want {
+			t.Errorf("%q: got %s, want %s", tt.line, got, tt.want)
+		}
+	}
+}
+
+// TestPrefixes puts every sample line behind what journald, syslog and docker
+// write before it: the same greetings must come out.
+func TestPrefixes(t *testing.T) {
+	quote := func(s string) string {
+		b, err := json.Marshal(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	wraps := map[string]func(line, program string) string{
+		"syslog":   func(l, p string) string { return "Nov 23 13:00:00 mx " + p + "[7]: " + l },
+		"priority": func(l, p string) string { return "<22>Nov 23 13:00:00 mx " + p + "[7]: " + l },
+		"iso": func(l, p string) string {
+			return "2026-11-23T13:00:00.5+00:00 mx " + p + "[7]: " + l
+		},
+		"rfc5424": func(l, p string) string {
+			return "<22>1 2026-11-23T13:00:00Z mx " + p + " 7 - - " + l
+		},
+		"full": func(l, p string) string {
+			return "Mon 2026-11-23 13:00:00 UTC mx " + p + "[7]: " + l
+		},
+		"unix": func(l, p string) string { return "1795438800.000001 mx " + p + "[7]: " + l },
+		"escaped": func(l, p string) string {
+			return "Nov 23 13:00:00 mx " + p + "[7]: " + strings.ReplaceAll(l, "\t", "#011")
+		},
+		"journal": func(l, p string) string {
+			return `{"_HOSTNAME":"mx","__REALTIME_TIMESTAMP":"1795438800000000","_PID":"7",` +
+				`"SYSLOG_IDENTIFIER":` + quote(p) + `,"MESSAGE":` + quote(l) + `}`
+		},
+		"journal bytes": func(l, p string) string {
+			codes := strings.Trim(strings.ReplaceAll(fmt.Sprint([]byte(l)), " ", ","), "[]")
+			return `{"MESSAGE":[` + codes + `],"SYSLOG_IDENTIFIER":` + quote(p) + `}`
+		},
+		"docker": func(l, p string) string {
+			if p != "maddy" && p != "exim" {
+				l = "mx " + p + "[7]: " + l
+			}
+			return `{"log":` + quote(l+"\n") + `,"stream":"stderr","time":"2026-11-23T13:00:00.5Z"}`
+		},
+	}
+	for file, program := range map[string]string{
+		"maddy.log": "maddy", "exim.log": "exim", "postfix.log": "",
+	} {
+		file = filepath.Join("testdata", file)
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		plain, _ := collect(t, testOptions(), file)
+		for name, wrap := range wraps {
+			var b strings.Builder
+			for line := range strings.Lines(string(text)) {
+				line = strings.TrimRight(line, "\n")
+				p := program
+				if p == "" { // the line has its own prefix
+					_, line, _ = strings.Cut(line, " mx ")
+					p, line, _ = strings.Cut(line, "[")
+					_, line, _ = strings.Cut(line, "]: ")
+				}
+				b.WriteString(wrap(line, p) + "\n")
+			}
+			recs, st := collectText(t, testOptions(), b.String())
+			if got, want := outline(recs), outline(plain); got != want || st.Broken != 0 {
+				t.Errorf("%s as %s: %d broken, got\n%swant\n%s", file, name, st.Broken, got, want)
+			}
+			if program == "maddy" && name != "journal bytes" && recs[0].Time.IsZero() {
+				t.Errorf("%s as %s: no time", file, name)
+			}
+		}
+	}
+}
+
+// outline leaves out the time, and sorts nothing: the order counts.
+func outline(recs []Record) string {
+	var b strings.Builder
+	for _, r := range recs {
+		r.Time = time.Time{}
+		b.WriteString(show(&r) + "\n")
+	}
+	return b.String()
+}
+
+// lineCase is one case of a file of cases: "## name", the input, "=> note" and
+// what is wanted.
+type lineCase struct{ name, in, note, want string }
+
+func readCases(t testing.TB, file string) []lineCase {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("testdata", file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var cases []lineCase
+	for _, block := range strings.Split("\n"+string(text), "\n## ")[1:] {
+		name, rest, _ := strings.Cut(block, "\n")
+		in, rest, ok := strings.Cut(rest, "\n=>")
+		if !ok {
+			t.Fatalf("%s: %s has no result", file, name)
+		}
+		note, want, _ := strings.Cut(rest, "\n")
+		cases = append(cases, lineCase{
+			name: name, in: in + "\n", note: strings.TrimSpace(note), want: strings.TrimSpace(want),
+		})
+	}
+	if len(cases) < 20 {
+		t.Fatalf("%s: only %d cases", file, len(cases))
+	}
+	return cases
+}
+
+// TestLines reads logs of a few lines. Wanted are the broken lines and of each
+// record "helo client ptr/state outcome reason".
+func TestLines(t *testing.T) {
+	for _, tt := range readCases(t, "lines.txt") {
+		t.Run(tt.name, func(t *testing.T) {
+			recs, st := collectText(t, testOptions(), tt.in)
+			var got []string
+			for _, r := range recs {
+				got = append(got, strings.TrimSpace(fmt.Sprintf("%s %s %s/%s %s %s", r.Helo,
+					r.Client, r.PTR, r.PTRState, r.Outcome, r.Reason)))
+			}
+			s := strings.Join(got, "\n")
+			if broken := fmt.Sprintf("broken %d", st.Broken); s != tt.want || broken != tt.note {
+				t.Errorf("%s, got\n%s\nwant\n%s", broken, s, tt.want)
+			}
+		})
+	}
+}
+
+func TestAuthenticatedPostfix(t *testing.T) {
+	const (
+		at     = "Nov 23 13:00:00 mx postfix/"
+		client = "m.example.net[192.0.2.7]"
+		names  = "; from=<a> to=<b> proto=ESMTP helo="
+		header = "cleanup[8]: 4ABC: warning: header Subject: y from " + client + names
+	)
+	const in = at + "smtpd[9]: NOQUEUE: reject: RCPT from " + client + ": 550 no" + names +
+		"<x> sasl_username=<bob>\n" +
+		at + "smtpd[9]: 4ABC: client=" + client + ", sasl_method=PLAIN, sasl_username=bob\n" +
+		at + header + "<y>\n" +
+		"Nov 23 13:00:00 mx2 postfix/" + header + "<z>\n"
+	recs, _ := collectText(t, testOptions(), in)
+	if len(recs) != 3 || !recs[0].Auth || recs[0].Helo != "x" || !recs[1].Auth || recs[2].Auth {
+		t.Errorf("got\n%s", showAll(recs))
+	}
+}
+
+// TestOldestIsGivenUp fills the table of messages under way: none is lost and
+// none is counted twice.
+func TestOldestIsGivenUp(t *testing.T) {
+	var b strings.Builder
+	const n = 3*maxHeld + 5
+	for i := range n {
+		fmt.Fprintf(&b, "smtp: incoming message\t"+
+			`{"msg_id":"%d","src_host":"h%d","src_ip":"192.0.2.7:1"}`+"\n", i, i)
+	}
+	fmt.Fprintf(&b, "smtp: accepted\t{\"msg_id\":\"%d\"}\nsmtp: accepted\t{\"msg_id\":\"1\"}\n", n-1)
+	recs, _ := collectText(t, testOptions(), b.String())
+	seen := make(map[string]int)
+	accepted := 0
+	for _, r := range recs {
+		seen[r.Helo]++
+		if r.Outcome == Accept {
+			accepted++
+		}
+	}
+	if len(recs) != n || len(seen) != n || accepted != 1 {
+		t.Errorf("%d records, %d names, %d accepted of %d", len(recs), len(seen), accepted, n)
+	}
+}

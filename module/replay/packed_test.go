@@ -1,0 +1,121 @@
+package replay
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+)
+
+func pack(t testing.TB, data []byte, open func(io.Writer) io.WriteCloser) []byte {
+	t.Helper()
+	var buf bytes.Buffer
+	w := open(&buf)
+	if _, err := w.Write(data); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return buf.Bytes()
+}
+
+var packers = map[string]func(io.Writer) io.WriteCloser{
+	"gz": func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) },
+	"zst": func(w io.Writer) io.WriteCloser {
+		// The options are valid, so this cannot fail.
+		z, _ := zstd.NewWriter(w, zstd.WithEncoderConcurrency(1))
+		return z
+	},
+}
+
+// TestPackedReadsTheSame reads each sample as it is and packed, under names
+// that say nothing, one after the other with the same buffers.
+func TestPackedReadsTheSame(t *testing.T) {
+	for _, tt := range samples {
+		file := filepath.Join("testdata", tt.file)
+		data, err := os.ReadFile(file)
+		if err != nil {
+			continue // a directory
+		}
+		plain, _ := collect(t, testOptions(), file)
+		want := showAll(plain)
+		dir := t.TempDir()
+		for name, open := range packers {
+			packed := pack(t, data, open)
+			path := filepath.Join(dir, name[:1])
+			if err := os.WriteFile(path, packed, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			// Two members in one file, as log rotation appends them.
+			if err := os.WriteFile(path+"2", append(packed, packed...), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			recs, st := collect(t, testOptions(), path)
+			if got := showAll(recs); got != want || st.Bytes != int64(len(packed)) {
+				t.Errorf("%s as %s: %d bytes, got\n%swant\n%s", tt.file, name, st.Bytes, got, want)
+			}
+			recs, _ = collect(t, testOptions(), path, path+"2")
+			if len(recs) != 3*len(plain) {
+				t.Errorf("%s as %s: %d records in three copies of %d", tt.file, name,
+					len(recs), len(plain))
+			}
+		}
+	}
+}
+
+// TestTruncated cuts packed logs: what came before the cut counts, the rest is
+// one fault.
+func TestTruncated(t *testing.T) {
+	line := "2026-11-23 13:00:00 1abc-0002-XX <= a@example.net " +
+		"H=(mail.example.net) [192.0.2.7] P=esmtp\n"
+	data := []byte(strings.Repeat(line, 20000))
+	for name, open := range packers {
+		packed := pack(t, data, open)
+		for _, keep := range []int{3, 5, 12, len(packed) / 2, len(packed) - 4} {
+			path := filepath.Join(t.TempDir(), "log")
+			if err := os.WriteFile(path, packed[:keep], 0o600); err != nil {
+				t.Fatal(err)
+			}
+			recs, st := collect(t, testOptions(), path, "testdata/exim.log")
+			// Three bytes are no zstd frame yet, so they are text.
+			faults := int64(1)
+			if name == "zst" && keep == 3 {
+				faults = 0
+			}
+			if st.Broken != faults || len(st.Errs) != int(faults) {
+				t.Errorf("%s cut at %d of %d: %d broken, %v", name, keep, len(packed), st.Broken, st.Errs)
+			}
+			if len(recs) < 19 || len(recs) > 20019 {
+				t.Errorf("%s cut at %d: %d records", name, keep, len(recs))
+			}
+			if keep == len(packed)-4 && name == "gz" && len(recs) != 20019 {
+				t.Errorf("gz without its check sum: %d records", len(recs))
+			}
+			for _, r := range recs[:len(recs)-19] {
+				if r.Helo != "mail.example.net" {
+					t.Fatalf("%s cut at %d: half a line was read: %s", name, keep, show(&r))
+				}
+			}
+		}
+	}
+}
+
+func TestErrorsAreBounded(t *testing.T) {
+	dir := t.TempDir()
+	for i := range 30 {
+		path := filepath.Join(dir, string(rune('a'+i)))
+		if err := os.WriteFile(path, []byte{0x1f, 0x8b, 8, 0}, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, st := collect(t, testOptions(), dir)
+	if st.Broken != 30 || len(st.Errs) != maxErrs {
+		t.Errorf("%d broken, %d errors kept", st.Broken, len(st.Errs))
+	}
+}

@@ -1,0 +1,184 @@
+package replay
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestParseReceived reads Received fields in the styles of many servers.
+// Wanted is "helo|ptr|state|client|by|auth|rcpt", or nothing when the field
+// names no client.
+func TestParseReceived(t *testing.T) {
+	for _, tt := range readCases(t, "received.txt") {
+		t.Run(tt.name, func(t *testing.T) {
+			got := ""
+			if h, ok := parseReceived(tt.in); ok {
+				got = fmt.Sprintf("%s|%s|%s|%s|%s|%v|%s", h.helo, h.ptr, h.state, h.client,
+					h.by, h.auth, h.rcpt)
+			}
+			if got != tt.want {
+				t.Errorf("got  %s\nwant %s", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestBorderHop(t *testing.T) {
+	for value, want := range map[string]bool{
+		"from a (b [192.0.2.8]) by c with ESMTP id 1":                 true,
+		"from a (b [192.0.2.8]) by c id 1":                            true,
+		"from a (192.0.2.8) by c with Microsoft SMTP Server id 1":     true,
+		"from a (b [192.0.2.8]) by c with LMTP id 1":                  false,
+		"from a (b [192.0.2.8]) by c with POP3 (fetchmail-6.4) for d": false,
+		"from a (192.0.2.8) by c with HTTPS id 1":                     false,
+		"from a (b [127.0.0.1]) by c with ESMTP id 1":                 false,
+		"from a (b [10.1.2.3]) by c with ESMTP id 1":                  false,
+		"from a (b [100.64.2.3]) by c with ESMTP id 1":                false,
+		"from a (b [169.254.1.1]) by c with ESMTP id 1":               false,
+		"from a (b [IPv6:fe80::1]) by c with ESMTP id 1":              false,
+		"from a (b [IPv6:::1]) by c with ESMTP id 1":                  false,
+	} {
+		h, ok := parseReceived(value)
+		if !ok || h.border() != want {
+			t.Errorf("%s: parsed %v, border %v", value, ok, !want)
+		}
+	}
+}
+
+func TestOwn(t *testing.T) {
+	for _, tt := range []struct {
+		value string
+		want  bool
+	}{
+		{"from a (mx1.example.org [192.0.2.8]) by mx2.example.org with ESMTP id 1", true},
+		{"from mx1.example.org (unknown [192.0.2.8]) by mx2.example.org with ESMTP id 1", false},
+		{"from a (mx1.example.net [192.0.2.8]) by mx2.example.org with ESMTP id 1", false},
+		{"from a (x.example.co.uk [192.0.2.8]) by mx.example.co.uk with ESMTP id 1", true},
+		{"from a (x.other.co.uk [192.0.2.8]) by mx.example.co.uk with ESMTP id 1", false},
+		{"from a (mx1.example.org [192.0.2.8] (may be forged)) by mx2.example.org id 1", false},
+	} {
+		if h, ok := parseReceived(tt.value); !ok || h.own() != tt.want {
+			t.Errorf("%s: own %v", tt.value, !tt.want)
+		}
+	}
+}
+
+// hopsMail is a mail that came from outside to mx, from there to store, and
+// that claims a path before.
+func hopsMail(n int) string {
+	return fmt.Sprintf(`Return-Path: <a@example.net>
+Received: from store.example.org (localhost [127.0.0.1])
+	by store.example.org with LMTP id 1; Mon, 23 Nov 2026 13:31:18 +0000
+Received: from mx.example.org (mx.example.org [203.0.113.1])
+	by store.example.org (Postfix) with ESMTPS id 2; Mon, 23 Nov 2026 13:31:17 +0000
+Received: from h%d.example.net (out.example.net [192.0.2.8])
+	by mx.example.org (Postfix) with ESMTPS id 3
+	for <bob@example.org>; Mon, 23 Nov 2026 13:31:16 +0000
+Received: from forged (forged.example.com [192.0.2.66])
+	by mx2.example.org with ESMTP id 4
+Subject: test
+
+Received: from body (body.example.com [192.0.2.67]) by mx.example.org with ESMTP
+`, n)
+}
+
+func TestBorderFoundAndGiven(t *testing.T) {
+	var mbox strings.Builder
+	for n := range 600 {
+		mbox.WriteString("From a@example.net Mon Nov 23 13:31:16 2026\n" + hopsMail(n) + "\n")
+	}
+	recs, st := collectText(t, testOptions(), mbox.String())
+	if st.By != "mx.example.org" || len(recs) != 600 || st.Skipped != 0 {
+		t.Fatalf("border %q, %d records, %d skipped", st.By, len(recs), st.Skipped)
+	}
+	for n, r := range recs {
+		if want := fmt.Sprintf("h%d.example.net", n); r.Helo != want || r.Self != "mx.example.org" {
+			t.Fatalf("mail %d: %s", n, show(&r))
+		}
+	}
+	for by, want := range map[string]string{
+		"store.example.org":  "mx.example.org",
+		"MX.example.org":     "h7.example.net",
+		".example.org":       "mx.example.org",
+		"mx2.example.org":    "forged",
+		"other.example.com":  "",
+		"ample.org":          "",
+		".store.example.org": "",
+	} {
+		opt := testOptions()
+		opt.By = []string{by}
+		recs, st := collectText(t, opt, hopsMail(7))
+		got := ""
+		if len(recs) > 0 {
+			got = recs[0].Helo
+		}
+		if got != want || st.By != "" || (st.Skipped == 1) != (want == "") {
+			t.Errorf("--by %s: %q, want %q; %d skipped", by, got, want, st.Skipped)
+		}
+	}
+}
+
+func TestMailDirectories(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("box/cur/1", hopsMail(1))
+	write("box/new/2", hopsMail(2))
+	write("box/tmp/3", hopsMail(3))
+	write("box/dovecot.index", hopsMail(4))
+	write("box/.Junk/cur/5", hopsMail(5))
+	write("box/.Junk/new/.keep", "")
+	write("eml/6.eml", "\xef\xbb\xbf"+strings.ReplaceAll(hopsMail(6), "\n", "\r\n"))
+	write("eml/tmp/7.eml", hopsMail(7))
+	write("eml/8.mbox", "From a@example.net Mon Nov 23 13:31:16 2026\n"+hopsMail(8))
+	if err := os.Symlink(dir, filepath.Join(dir, "loop")); err != nil {
+		t.Fatal(err)
+	}
+	recs, st := collect(t, testOptions(), dir)
+	var got []string
+	for _, r := range recs {
+		got = append(got, strings.TrimSuffix(r.Helo, ".example.net"))
+	}
+	if want := "[h5 h1 h2 h6 h8 h7]"; fmt.Sprint(got) != want {
+		t.Errorf("read %v, want %s", got, want)
+	}
+	if st.Formats["mail"] != 5 || st.Formats["mbox"] != 1 || st.Broken != 0 {
+		t.Errorf("formats %v, %d broken", st.Formats, st.Broken)
+	}
+}
+
+func TestMailEdges(t *testing.T) {
+	const from = "From a Mon Nov 23 13:31:16 2026\n"
+	long := strings.Repeat("x", 2*maxLine)
+	for name, tt := range map[string]struct {
+		in                    string
+		recs, broken, skipped int64
+	}{
+		"header only":        {strings.Split(hopsMail(1), "\n\n")[0], 1, 0, 0},
+		"no received":        {"Subject: x\n\nbody\n", 0, 0, 1},
+		"long header line":   {"Subject: x\nX-Long: " + long + "\n" + hopsMail(1), 1, 1, 0},
+		"long body line":     {from + hopsMail(1) + long + "\n", 1, 0, 0},
+		"no blank before":    {from + hopsMail(1) + "From b 13:31:16\nx\n", 1, 0, 0},
+		"folder data":        {from + "X-IMAP: 1 2\n\ntext\n\n", 0, 0, 1},
+		"separator only":     {from, 0, 0, 1},
+		"unreadable date":    {strings.ReplaceAll(hopsMail(1), "Mon, 23", "Foo, 99"), 1, 0, 0},
+		"received with junk": {"Received: (((\nReceived:\n" + hopsMail(1), 1, 0, 0},
+	} {
+		recs, st := collectText(t, testOptions(), tt.in)
+		if st.Records != tt.recs || st.Broken != tt.broken || st.Skipped != tt.skipped {
+			t.Errorf("%s: %d records, %d broken, %d skipped\n%s", name, st.Records, st.Broken,
+				st.Skipped, showAll(recs))
+		}
+	}
+}
