@@ -251,6 +251,7 @@ func TestReloadTakesChangedList(t *testing.T) {
 	before.say("EHLO localhost", 250)
 	before.say("MAIL FROM:<sender@yourcompany.com>", 250)
 	before.say("RCPT TO:<user@receiver-bench.org>", 550)
+	before.say("QUIT", 221)
 	write("10.0.0.0/8\n127.0.2.0/24 # our branch office\n")
 	s.Config(preamble + conf)
 	after := s.mx(t)
