@@ -243,7 +243,7 @@ var table = []Rule{
 		Message: `"{helo}" is under a top-level domain whose names are given away free or in bulk,` +
 			` and your address lacks a reverse name that bears it out` + mend},
 	{Name: "bare_domain", Basis: grade, Code: 550, Detail: [2]int{7, 1}, when: public,
-		preset: [3]effect{ign, ign, score(2)}, Match: bareDomain,
+		preset: [3]effect{off, off, score(2)}, Match: bareDomain,
 		Message: `"{helo}" is a domain and not one of its hosts` + mend},
 	{Name: "private_address", Basis: resolv, Needs: NeedForward, Code: 550, Detail: [2]int{7, 1},
 		when: fqdn, preset: [3]effect{ign, ign, quar}, Match: privateAddress,

@@ -28,7 +28,7 @@ func BenchmarkOfflinePublicSuffix(b *testing.B) {
 }
 
 // BenchmarkOfflineNames is all that runs for the name of an ordinary good
-// server; TestNamesCost holds it against BenchmarkOfflinePublicSuffix.
+// server; to be held against BenchmarkOfflinePublicSuffix of the same run.
 func BenchmarkOfflineNames(b *testing.B) {
 	l, client := DefaultLists(), addr("192.0.2.1")
 	b.ReportAllocs()

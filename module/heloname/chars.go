@@ -6,6 +6,8 @@ const (
 	digitChar
 	hyphenChar
 	hexChar // lower-case hexadecimal digits
+
+	ldh = lowerChar | digitChar | hyphenChar
 )
 
 var charSets = func() (t [256]uint8) {
@@ -45,5 +47,5 @@ type lengths uint64
 func (l *lengths) add(n int)     { *l |= 1 << min(n, 63) }
 func (l lengths) has(n int) bool { return l>>min(n, 63)&1 != 0 }
 
-// upTo tells whether a length of n or more is in the set.
-func (l lengths) upTo(n int) bool { return l>>min(n, 63) != 0 }
+// atLeast tells whether a length of n or more is in the set.
+func (l lengths) atLeast(n int) bool { return l>>min(n, 63) != 0 }

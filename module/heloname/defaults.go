@@ -67,22 +67,31 @@ func (l *Lists) defaultLabel(label string) string {
 	return ""
 }
 
+// afterHyphen tells for some forms what follows a hyphen, and who makes it.
+var afterHyphen = [...]struct {
+	set       uint8
+	low, high int
+	by        string
+}{
+	imageForm: {ldh, 1, maxLabel, byImage},
+	setupForm: {lowerChar | digitChar, 7, 12, bySetup},
+	cloudForm: {ldh, 1, maxLabel, byCloud},
+	idForm:    {hexChar, 8, 17, byCloud},
+}
+
 // maker returns who puts tail after a word of this form, "" when nobody does.
 func (f labelForm) maker(tail string) string {
-	after, dashed := strings.CutPrefix(tail, "-")
+	after, hyphen := strings.CutPrefix(tail, "-")
 	switch {
 	case f == numberedForm && isRun(after, digitChar, 0, 8):
 		return byHosting
-	case f == imageForm && (isRun(tail, digitChar, 0, maxLabel) || dashed && isLDH(after)):
+	case f == imageForm && isRun(tail, digitChar, 0, maxLabel):
 		return byImage
-	case f == setupForm && dashed && isRun(after, lowerChar|digitChar, 7, 12):
-		return bySetup
 	case f == quadForm && isNumbers(tail, 4):
 		return byAddress
-	case f == cloudForm && dashed && isLDH(after):
-		return byCloud
-	case f == idForm && dashed && isRun(after, hexChar, 8, 17):
-		return byCloud
+	}
+	if form := &afterHyphen[f]; hyphen && isRun(after, form.set, form.low, form.high) {
+		return form.by
 	}
 	return ""
 }
@@ -149,6 +158,3 @@ func isNumbers(s string, n int) bool {
 	}
 	return s == ""
 }
-
-// isLDH tells whether s is made of letters, digits and hyphens.
-func isLDH(s string) bool { return isRun(s, lowerChar|digitChar|hyphenChar, 1, maxLabel) }

@@ -104,7 +104,9 @@ var (
 
 // FuzzDefaultHost holds DefaultHost against the patterns.
 func FuzzDefaultHost(f *testing.F) {
-	for _, label := range []string{"vps-1", "ubuntu-1", "win-1234567", "ip-1-2-3-4", "i-12345678", ""} {
+	for _, label := range []string{
+		"vps-1", "ubuntu-1", "win-1234567", "ip-1-2-3-4", "ecs-1", "i-12345678", "12345", "",
+	} {
 		f.Add(label)
 	}
 	f.Fuzz(comparePatterns)
@@ -134,7 +136,7 @@ func TestDefaultPatterns(t *testing.T) {
 	}
 	r := random()
 	hits := 0
-	for range 20 * rounds {
+	for range 5 * rounds {
 		var label strings.Builder
 		for range 1 + r.IntN(8) {
 			label.WriteString(pieces[r.IntN(len(pieces))])
@@ -144,7 +146,7 @@ func TestDefaultPatterns(t *testing.T) {
 			hits++
 		}
 	}
-	if hits < rounds/2 {
+	if hits < rounds/8 {
 		t.Errorf("only %d of the labels match a pattern", hits)
 	}
 }

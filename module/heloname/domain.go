@@ -2,6 +2,7 @@ package heloname
 
 import (
 	"strings"
+	"sync"
 
 	"golang.org/x/net/publicsuffix"
 )
@@ -20,9 +21,30 @@ func TLD(ascii string) string {
 // list's private section is like any other.
 func KnownTLD(ascii string) bool {
 	tld := TLD(ascii)
-	if tld == "" {
-		return false
+	switch {
+	case tld == "com", tld == "net", tld == "org":
+		return true // most names end here, and the search below is the dearest step of all
+	case isRun(tld, lowerChar, 2, 2):
+		return countryCodes()[codeIndex(tld)]
 	}
+	return tld != "" && searchTLD(tld)
+}
+
+// countryCodes are all two-letter TLDs, searched for once.
+var countryCodes = sync.OnceValue(func() *[26 * 26]bool {
+	var known [26 * 26]bool
+	for a := 'a'; a <= 'z'; a++ {
+		for b := 'a'; b <= 'z'; b++ {
+			tld := string([]rune{a, b})
+			known[codeIndex(tld)] = searchTLD(tld)
+		}
+	}
+	return &known
+})
+
+func codeIndex(tld string) int { return int(tld[0]-'a')*26 + int(tld[1]-'a') }
+
+func searchTLD(tld string) bool {
 	if _, icann := publicsuffix.PublicSuffix(tld); icann {
 		return true
 	}

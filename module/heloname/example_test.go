@@ -77,3 +77,31 @@ func ExampleSameOrg() {
 	// true
 	// false
 }
+
+func ExampleLists_DefaultHost() {
+	lists := heloname.DefaultLists()
+	fmt.Println(lists.DefaultHost("vps-1234.example.org"))
+	fmt.Println(lists.DefaultHost("mail.example.org"))
+	// Output:
+	// default name of a rented server true
+	//  false
+}
+
+func ExampleProvider_Domain() {
+	lists := heloname.DefaultLists()
+	for _, name := range []string{"yahoo.co.uk", "mx.yahoo.co.uk"} {
+		p := lists.Provider(name)
+		fmt.Println(p.Name, p.Domain(name), p.Owns("mta1.mail.yahoo.com"))
+	}
+	// Output:
+	// yahoo true true
+	// yahoo false true
+}
+
+func ExampleRelated() {
+	fmt.Println(heloname.Related("mail.example.org", "mx.example-hosting.net"))
+	fmt.Println(heloname.Related("mail.example.org", "mail.isp.test"))
+	// Output:
+	// true
+	// false
+}

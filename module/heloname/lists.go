@@ -83,7 +83,7 @@ type Extension struct {
 	// Providers are taken as Strong. One with the name of a built-in
 	// provider replaces it.
 	Providers    []Provider
-	DynamicWords []string // access-network words, letters only
+	DynamicWords []string // access-network words, letters only; in a PTR name they count too
 	StaticWords  []string // words that acquit a name; a built-in word changes its class
 	ReservedTLDs []string // suffixes to be treated like the customary private ones
 	NotReserved  []string // suffixes to be taken out, with all below that has no entry of its own

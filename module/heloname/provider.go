@@ -144,7 +144,7 @@ func (l *Lists) Provider(ascii string) *Provider {
 	for end := len(ascii); end > 0; {
 		end = strings.LastIndexByte(ascii[:end], '.')
 		suffix := ascii[end+1:]
-		if !l.heloLengths.upTo(len(suffix)) {
+		if !l.heloLengths.atLeast(len(suffix)) {
 			break
 		}
 		if !l.heloLengths.has(len(suffix)) {

@@ -13,7 +13,7 @@ func (l *Lists) Reserved(ascii string) (suffix string, registry bool, ok bool) {
 	for end := len(ascii); end > 0; {
 		end = strings.LastIndexByte(ascii[:end], '.')
 		s := ascii[end+1:]
-		if !l.reservedLengths.upTo(len(s)) {
+		if !l.reservedLengths.atLeast(len(s)) {
 			break
 		}
 		if !l.reservedLengths.has(len(s)) {
