@@ -12,8 +12,6 @@ import (
 	"strings"
 	"sync/atomic"
 
-	"golang.org/x/net/publicsuffix"
-
 	"maddy.example/checkhelo/module/heloname"
 )
 
@@ -50,7 +48,8 @@ const (
 
 // Facts is all that is known about one greeting. The zero value of each
 // Answer means that nobody asked. Addresses are unmapped, names are in
-// lower-case A-labels without a final dot.
+// lower-case A-labels without a final dot. Judging remembers things in it, so that it serves one
+// goroutine at a time.
 type Facts struct {
 	Helo   heloname.Name
 	Client netip.Addr
@@ -76,16 +75,12 @@ type class struct {
 	of           string // the name; "" before the first question
 	reserved     string // suffix that is not on the Internet
 	local, known bool   // a localhost; a TLD that the built-in list has
-	bare         bool   // an organisational domain, no host below one
 }
 
 func (f *Facts) class() *class {
 	if name := f.Helo.ASCII; f.memo.of != name {
 		reserved, _, _ := f.Lists.Reserved(name)
-		suffix, known := publicsuffix.PublicSuffix(name)
-		bare := len(name)-len(suffix) <= strings.IndexByte(name, '.')+1
-		known = known || heloname.KnownTLD(name)
-		f.memo = class{name, reserved, heloname.Localhost(name), known, bare}
+		f.memo = class{name, reserved, heloname.Localhost(name), heloname.KnownTLD(name)}
 	}
 	return &f.memo
 }
@@ -240,8 +235,8 @@ var table = []Rule{
 		Message: `"{helo}" is the name that an installer or a hosting firm gave your machine` + mend},
 	{Name: "new_tld", Basis: grade, Code: 550, Detail: [2]int{7, 1}, when: public,
 		preset: [3]effect{ign, score(2), score(3)}, Match: newTLD,
-		Message: `"{helo}" is under a top-level domain whose names are given away free or in bulk,` +
-			` and your address lacks a reverse name that bears it out` + mend},
+		Message: `"{helo}" is under a top-level domain whose names are given away free or in bulk.` +
+			` Give your address a reverse DNS name that leads back to it`},
 	{Name: "bare_domain", Basis: grade, Code: 550, Detail: [2]int{7, 1}, when: public,
 		preset: [3]effect{off, off, score(2)}, Match: bareDomain,
 		Message: `"{helo}" is a domain and not one of its hosts` + mend},
@@ -331,7 +326,9 @@ func listed(f *Facts) (string, bool) {
 	if f.Listed.State != Found || len(f.Listed.Value) == 0 {
 		return "", false
 	}
-	l := &f.Listed.Value[0]
+	l := slices.MaxFunc(f.Listed.Value, func(a, b Listing) int {
+		return cmp.Or(cmp.Compare(a.Action, b.Action), a.Score-b.Score)
+	})
 	return l.Zone + " " + l.Addr.String() + " " + l.Reason, true
 }
 func dynamicName(f *Facts) (string, bool) { return f.Lists.Dynamic(f.Helo.ASCII, f.Client) }
@@ -340,7 +337,7 @@ func newTLD(f *Facts) (string, bool) {
 	return heloname.TLD(f.Helo.ASCII), f.Lists.NewTLD(f.Helo.ASCII)
 }
 func bareDomain(f *Facts) (string, bool) {
-	return "", f.class().bare
+	return "", heloname.OrgDomain(f.Helo.ASCII) == f.Helo.ASCII
 }
 func genericPTR(f *Facts) (string, bool) {
 	named := func(ptr string) bool { return !f.Lists.GenericPTR(ptr, f.Client) }
@@ -360,7 +357,8 @@ func privateAddress(f *Facts) (string, bool) {
 	return f.forwardText(), f.Forward.State == Found && !slices.ContainsFunc(f.Forward.Value, public)
 }
 func addressMismatch(f *Facts) (string, bool) {
-	return f.forwardText(), f.Forward.State == Found && !slices.Contains(f.Forward.Value, f.Client)
+	return f.forwardText(), f.Forward.State == Found && f.Client.IsValid() &&
+		!slices.Contains(f.Forward.Value, f.Client)
 }
 func mxOnly(f *Facts) (string, bool) {
 	return first(f.MX.Value), f.Forward.State == NotFound && f.MX.State == Found
@@ -483,7 +481,13 @@ type Policy struct {
 	Ceiling                      Action          // strongest action taken; Off: no ceiling
 	HelpURL                      string          // the rule's name is added as fragment
 
-	inForce atomic.Pointer[[]Rule]
+	inForce atomic.Pointer[compiled]
+}
+
+// compiled is the table as a policy has it.
+type compiled struct {
+	all    []Rule
+	active []*Rule // those that are not off
 }
 
 // NewPolicy returns preset p with the default threshold.
@@ -493,15 +497,15 @@ func NewPolicy(p Preset) *Policy { return &Policy{Preset: p, QuarantineScore: 5}
 func Rules() []Rule { return NewPolicy(RFC).Rules() }
 
 // Rules returns the table as p has it, in evaluation order.
-func (p *Policy) Rules() []Rule { return slices.Clone(p.rules()) }
+func (p *Policy) Rules() []Rule { return slices.Clone(p.compile().all) }
 
-func (p *Policy) rules() []Rule {
-	if rules := p.inForce.Load(); rules != nil {
-		return *rules
+func (p *Policy) compile() *compiled {
+	if c := p.inForce.Load(); c != nil {
+		return c
 	}
-	rules := slices.Clone(table)
-	for i := range rules {
-		r := &rules[i]
+	c := &compiled{all: slices.Clone(table)}
+	for i := range c.all {
+		r := &c.all[i]
 		set := r.preset[p.Preset.column()]
 		r.Action, r.Score = set.action, set.score
 		if p.HelpURL != "" {
@@ -511,9 +515,12 @@ func (p *Policy) rules() []Rule {
 			r.Action, r.Score = o.Action, o.Score
 			r.answer(o)
 		}
+		if r.Action != Off {
+			c.active = append(c.active, r)
+		}
 	}
-	p.inForce.Store(&rules)
-	return rules
+	p.inForce.Store(c)
+	return c
 }
 
 // answer takes over what o says to the sender.
@@ -538,21 +545,21 @@ type Verdict struct {
 	Would  Action // the same without Policy.Ceiling
 	Score  int
 	Hits   []Hit // strongest first
+
+	refusable int // the part of Score that counts towards RejectScore
 }
 
 // Evaluate judges: the same facts always get the same verdict.
 func (p *Policy) Evaluate(f *Facts) (v Verdict) {
-	rules := p.rules()
-	for i := range rules {
-		r := &rules[i]
-		if r.Action == Off || !r.when(f) {
+	for _, r := range p.compile().active {
+		if !r.when(f) {
 			continue
 		}
 		if evidence, hit := r.Match(f); hit {
 			v.add(Hit{*r, evidence}, f)
 		}
 	}
-	v.Would = max(v.Would, p.byScore(v.Score))
+	v.Would = max(v.Would, p.byScore(v.Score, v.refusable))
 	v.Action = v.Would
 	if p.Ceiling != Off {
 		v.Action = min(v.Action, p.Ceiling)
@@ -574,12 +581,21 @@ func (v *Verdict) add(h Hit, f *Facts) {
 	v.Would = max(v.Would, h.Rule.Action)
 	if h.Rule.Action == Score || h.Rule.Name == "listed" {
 		v.Score += h.Rule.Score
+		v.refusable += h.Rule.refusable()
 	}
 }
 
-func (p *Policy) byScore(score int) Action {
+// refusable returns the points of r that may lead to a refusal (RFC 5321, 4.1.4).
+func (r *Rule) refusable() int {
+	if r.NoReject {
+		return 0
+	}
+	return r.Score
+}
+
+func (p *Policy) byScore(score, refusable int) Action {
 	switch {
-	case p.RejectScore > 0 && score >= p.RejectScore:
+	case p.RejectScore > 0 && refusable >= p.RejectScore:
 		return Reject
 	case p.QuarantineScore > 0 && score >= p.QuarantineScore:
 		return Quarantine
@@ -590,31 +606,31 @@ func (p *Policy) byScore(score int) Action {
 
 // Needs returns the facts not asked for yet that could still change the verdict.
 func (p *Policy) Needs(f *Facts) (need Need) {
-	known := f.asked()
-	var firm Verdict // what nothing unknown can change
-	var open int     // points that unknown facts may add
+	known, rules := f.asked(), p.compile().active
+	var firm, open Verdict // what nothing unknown can change; what may come on top
 	var openNeed Need
-	for _, r := range p.rules() {
+	for _, r := range rules {
 		if r.Action < Score || !r.when(f) {
 			continue
 		}
 		if missing := r.Needs &^ known; missing == 0 {
 			if _, hit := r.Match(f); hit {
-				firm.add(Hit{Rule: r}, f)
+				firm.add(Hit{Rule: *r}, f)
 			}
 		} else if r.Action == Score {
-			open, openNeed = open+r.Score, openNeed|missing
+			open.Score, open.refusable = open.Score+r.Score, open.refusable+r.refusable()
+			openNeed |= missing
 		}
 	}
-	best := max(firm.Would, p.byScore(firm.Score))
-	for _, r := range p.rules() {
+	best := max(firm.Would, p.byScore(firm.Score, firm.refusable))
+	for _, r := range rules {
 		// A list may have an action of its own, stronger than the rule's.
-		own := r.Name == "listed" && r.Action != Off && best < Reject
+		own := r.Name == "listed" && best < Reject
 		if (own || r.Action > max(best, Score)) && r.when(f) {
 			need |= r.Needs &^ known
 		}
 	}
-	if p.byScore(firm.Score+open) > best {
+	if p.byScore(firm.Score+open.Score, firm.refusable+open.refusable) > best {
 		need |= openNeed
 	}
 	return need
@@ -638,8 +654,11 @@ func (p *Policy) Reply(v Verdict, n heloname.Name) Reply {
 	if len(v.Hits) == 0 {
 		return Reply{}
 	}
-	r := &v.Hits[0].Rule
+	r, url := &v.Hits[0].Rule, ""
+	if p.HelpURL != "" {
+		url = p.HelpURL + "#" + r.Name
+	}
 	text := strings.NewReplacer("{helo}", heloname.Clean(n.Raw, maxSaid),
-		"{problem}", n.Problem, "{rule}", r.Name, "{url}", p.HelpURL+"#"+r.Name).Replace(r.Message)
+		"{problem}", n.Problem, "{rule}", r.Name, "{url}", url).Replace(r.Message)
 	return Reply{r.Code, [3]int{r.Code / 100, r.Detail[0], r.Detail[1]}, heloname.Line(text, maxText)}
 }

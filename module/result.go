@@ -131,7 +131,7 @@ func iprev(f *checkhelo.Facts) authres.ResultValue {
 	switch {
 	case f.PTR.State == checkhelo.NotFound:
 		return authres.ResultPermError
-	case f.Confirmed.State == checkhelo.Found:
+	case len(f.Confirmed.Value) != 0: // even when another of the names could not be asked
 		return authres.ResultPass
 	case f.Confirmed.State == checkhelo.NotFound:
 		return authres.ResultFail

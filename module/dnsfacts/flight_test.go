@@ -76,8 +76,16 @@ func TestFlightsCancel(t *testing.T) {
 	go func() { results <- fl.share(alone, k, time.Minute, ask) }()
 	waitFor(t, func() bool { return asked.Load() == 2 })
 	cancel()
-	if r := <-results; !r.failed() || <-ended == nil {
-		t.Errorf("%+v: nobody waits, but the look-up goes on", r)
+	if r := <-results; !r.failed() {
+		t.Errorf("%+v, want a failure", r)
+	}
+	select {
+	case err := <-ended:
+		if err == nil {
+			t.Error("the look-up ended by itself")
+		}
+	case <-time.After(2 * time.Second):
+		t.Error("nobody waits, but the look-up goes on")
 	}
 	if r := fl.share(alone, k, time.Minute, ask); !r.failed() || asked.Load() != 2 {
 		t.Errorf("a cancelled context asks: %+v", r)

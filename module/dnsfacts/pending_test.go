@@ -71,6 +71,7 @@ func TestPendingCancel(t *testing.T) {
 	s.SetFail("DROP")
 	f := factsOf("mail.example.org", goodClient)
 	p := g.Start(f, all)
+	waitFor(t, func() bool { return s.Count() > 0 })
 	p.Cancel()
 	p.Cancel()
 	begun := time.Now()

@@ -22,13 +22,16 @@ func TLD(ascii string) string {
 func KnownTLD(ascii string) bool {
 	tld := TLD(ascii)
 	switch {
-	case tld == "com", tld == "net", tld == "org":
-		return true // most names end here, and the search below is the dearest step of all
+	case isCommon(tld):
+		return true // the search below is the dearest step of all
 	case isRun(tld, lowerChar, 2, 2):
 		return countryCodes()[codeIndex(tld)]
 	}
 	return tld != "" && searchTLD(tld)
 }
+
+// isCommon tells whether a TLD is one of the three that most names end in.
+func isCommon(tld string) bool { return tld == "com" || tld == "net" || tld == "org" }
 
 // countryCodes are all two-letter TLDs, searched for once.
 var countryCodes = sync.OnceValue(func() *[26 * 26]bool {

@@ -14,8 +14,11 @@ const (
 // zone does not have are not new. The name is lower-case ASCII without final
 // dot.
 func (l *Lists) NewTLD(ascii string) bool {
-	l = l.orDefault()
 	tld := TLD(ascii)
+	if isCommon(tld) {
+		return false
+	}
+	l = l.orDefault()
 	if class := l.tlds[tld]; class != 0 || len(l.tlds) == 0 {
 		return class == freeTLD
 	}
