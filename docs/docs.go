@@ -1,0 +1,91 @@
+// Package docs embeds the pages about the rules, so that the tools, the sender
+// pages behind the help URL and the reader of the repository share one source.
+//
+// A page is rules/<rule>.md: the title "# <rule>", a summary paragraph, and the
+// four sections that Page has. A line "{{mend NAME}}" stands for mend/NAME.md
+// without its title.
+package docs
+
+import (
+	"embed"
+	"fmt"
+	"strings"
+)
+
+//go:embed rules/*.md mend/*.md
+var files embed.FS
+
+// The sections of a page, in their order.
+const (
+	said      = "## What you said\n"
+	why       = "## Why it was refused\n"
+	mend      = "## How to mend it\n"
+	operators = "## For operators\n"
+)
+
+// Page is one page in Markdown, cut at its sections; no section has its heading.
+type Page struct {
+	Rule    string
+	Summary string // one sentence
+	Said    string // what the greeting means, for the sender
+	Why     string // the reason, with RFC and section
+	Mend    string // what to change; a "### " heading for each server
+	// Operators has the "### " headings Hits, Does not hit, Action, On real mail, To exempt.
+	Operators string
+}
+
+// Rule returns the page of a rule with its mend parts filled in. An error says
+// that there is no such page or that it does not have the form.
+func Rule(name string) (Page, error) {
+	text, err := read("rules", name)
+	if err != nil {
+		return Page{}, err
+	}
+	p := Page{Rule: name}
+	rest := text
+	fields := []struct {
+		to  *string
+		end string
+	}{{&p.Summary, said}, {&p.Said, why}, {&p.Why, mend}, {&p.Mend, operators}}
+	for _, f := range fields {
+		before, after, found := strings.Cut(rest, "\n"+f.end)
+		if !found {
+			return Page{}, fmt.Errorf("docs: rules/%s.md has no %q in its place", name, f.end)
+		}
+		*f.to, rest = strings.TrimSpace(before), after
+	}
+	p.Operators = strings.TrimSpace(rest)
+	p.Mend, err = expand(p.Mend)
+	return p, err
+}
+
+// read returns a file without its title, which must be the file's name.
+func read(dir, name string) (string, error) {
+	path := dir + "/" + name + ".md"
+	data, err := files.ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("docs: no page %q: %w", name, err)
+	}
+	text, found := strings.CutPrefix(string(data), "# "+name+"\n")
+	if !found {
+		return "", fmt.Errorf("docs: %s does not begin with its title", path)
+	}
+	return text, nil
+}
+
+// expand fills in the mend files.
+func expand(text string) (string, error) {
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		name, found := strings.CutPrefix(line, "{{mend ")
+		if !found {
+			continue
+		}
+		part, err := read("mend", strings.TrimSuffix(name, "}}"))
+		if err != nil {
+			return "", err
+		}
+		lines[i] = strings.TrimSpace(part)
+	}
+	return strings.Join(lines, "\n"), nil
+}
