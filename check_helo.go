@@ -354,11 +354,11 @@ func ptrMismatch(f *Facts) (string, bool) {
 }
 func privateAddress(f *Facts) (string, bool) {
 	public := func(a netip.Addr) bool { return a == f.Client || !heloname.Special(a) }
-	return f.forwardText(), f.Forward.State == Found && !slices.ContainsFunc(f.Forward.Value, public)
+	return f.leadsTo(f.Forward.State == Found && !slices.ContainsFunc(f.Forward.Value, public))
 }
 func addressMismatch(f *Facts) (string, bool) {
-	return f.forwardText(), f.Forward.State == Found && f.Client.IsValid() &&
-		!slices.Contains(f.Forward.Value, f.Client)
+	return f.leadsTo(f.Forward.State == Found && f.Client.IsValid() &&
+		!slices.Contains(f.Forward.Value, f.Client))
 }
 func mxOnly(f *Facts) (string, bool) {
 	return first(f.MX.Value), f.Forward.State == NotFound && f.MX.State == Found
@@ -408,11 +408,12 @@ func (s *Self) holds(host string) bool {
 	return s != nil && (slices.Contains(s.Names, host) || slices.ContainsFunc(s.Domains, below))
 }
 
-func (f *Facts) forwardText() string {
-	if f.Forward.State != Found || len(f.Forward.Value) == 0 {
-		return ""
+// leadsTo adds the address of the HELO name to a hit.
+func (f *Facts) leadsTo(hit bool) (evidence string, _ bool) {
+	if !hit || len(f.Forward.Value) == 0 {
+		return "", hit
 	}
-	return f.Forward.Value[0].String()
+	return f.Forward.Value[0].String(), true
 }
 
 func (a *Answer[T]) unsure() bool { return a.State == Failed }

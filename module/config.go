@@ -54,9 +54,9 @@ type settings struct {
 func (s *settings) declare(cfg *config.Map) {
 	c, p := s.check, s.check.policy
 	cfg.AllowUnknown()
-	cfg.Enum("policy", false, false, []string{"lenient", "rfc", "strict"}, "", &s.preset)
-	cfg.Enum("fail_action", false, false, []string{"reject", "quarantine", "ignore"}, "reject", &s.ceiling)
-	cfg.Enum("enforce_at", false, false, []string{"rcpt", "ehlo"}, "rcpt", &s.enforceAt)
+	oneOf(cfg, "policy", &s.preset, "", "lenient", "rfc", "strict")
+	oneOf(cfg, "fail_action", &s.ceiling, "reject", "reject", "quarantine", "ignore")
+	oneOf(cfg, "enforce_at", &s.enforceAt, "rcpt", "rcpt", "ehlo")
 	cfg.Int("quarantine_threshold", false, false, p.QuarantineScore, &p.QuarantineScore)
 	cfg.Int("reject_threshold", false, false, p.RejectScore, &p.RejectScore)
 	for _, rule := range checkhelo.Rules() {
@@ -77,6 +77,18 @@ func (s *settings) declare(cfg *config.Map) {
 	s.declareLists(cfg)
 }
 
+// oneOf declares a directive that takes one of some words. Maddy's Enum does not say what it found.
+func oneOf(cfg *config.Map, name string, store *string, preset string, accepted ...string) {
+	cfg.Custom(name, false, false, func() (any, error) { return preset, nil },
+		func(_ *config.Map, node config.Node) (any, error) {
+			if len(node.Children) != 0 || len(node.Args) != 1 || !slices.Contains(accepted, node.Args[0]) {
+				return nil, config.NodeErr(node, "%s: found %q; accepted: one of %s",
+					name, strings.Join(node.Args, " "), strings.Join(accepted, ", "))
+			}
+			return node.Args[0], nil
+		}, store)
+}
+
 // apply checks the settings against each other and puts them in force.
 func (s *settings) apply(cfg *config.Map) error {
 	steps := []func(*config.Map) error{
@@ -87,6 +99,7 @@ func (s *settings) apply(cfg *config.Map) error {
 			return err
 		}
 	}
+	heloname.DefaultLists() // parsed here, not at the first mail
 	s.check.warnAboutMismatchRules()
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/foxcpp/maddy/framework/config"
@@ -31,7 +32,7 @@ func (s *settings) declareDNS(cfg *config.Map) {
 	d := &s.dns
 	cfg.StringList("dns_servers", false, false, nil, &d.servers)
 	cfg.Duration("dns_timeout", false, false, dnsfacts.DefaultTimeout, &d.timeout)
-	cfg.Enum("dns_error_action", false, false, []string{"ignore", "tempfail"}, "ignore", &d.onError)
+	oneOf(cfg, "dns_error_action", &d.onError, "ignore", "ignore", "tempfail")
 	cfg.Int("cache_size", false, false, dnsfacts.DefaultCacheEntries, &d.cacheSize)
 	cfg.StringList("exempt_dnswl", false, false, nil, &d.allowlists)
 	cfg.Callback("blocklists", s.blocklists)
@@ -75,6 +76,7 @@ func (s *settings) applyDNS(cfg *config.Map) error {
 		return config.NodeErr(at(cfg, "cache_size"), "cache_size: found %d; accepted: 1 to 10000000 entries",
 			d.cacheSize)
 	}
+	c.maddysDNS = len(d.servers) == 0
 	servers, err := d.addresses()
 	if err != nil {
 		return config.NodeErr(at(cfg, "dns_servers"), "dns_servers: %v", err)
@@ -149,6 +151,9 @@ func (c *Check) prefetch(s *session) {
 
 // gather waits for the facts that the verdict needs, at most dns_timeout.
 func (c *Check) gather(ctx context.Context, s *session) {
+	if s.pending == nil && c.maddysDNS {
+		s.reuseRDNS()
+	}
 	need := c.need(&s.facts)
 	if need == 0 {
 		return
@@ -159,6 +164,27 @@ func (c *Check) gather(ctx context.Context, s *session) {
 		c.gatherer.Fill(ctx, &s.facts, need)
 	}
 	c.countCache()
+}
+
+// reuseRDNS takes over what Maddy found out about the client's PTR, where it has ended and
+// suffices: there is none, or its first name is the HELO name.
+func (s *session) reuseRDNS() {
+	if s.rdns == nil || s.facts.PTR.State != checkhelo.NotAsked {
+		return
+	}
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	value, err := s.rdns.GetContext(ended)
+	if err != nil {
+		return
+	}
+	name, _ := value.(string)
+	switch name = strings.ToLower(name); name {
+	case "":
+		s.facts.PTR.State, s.facts.Confirmed.State = checkhelo.NotFound, checkhelo.NotFound
+	case s.facts.Helo.ASCII:
+		s.facts.PTR = checkhelo.Answer[[]string]{State: checkhelo.Found, Value: []string{name}}
+	}
 }
 
 // askDenyHosts looks the MX hosts and addresses of the HELO name up in deny_hosts.

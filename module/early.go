@@ -30,7 +30,7 @@ func (c *Check) CheckConnection(_ context.Context, conn *module.ConnState) (refu
 	if _, ok := c.plain.Conn(ctx, s.facts.Client, "", ""); ok {
 		return nil
 	}
-	conn.ModData.Set(c.key, true, s)
+	conn.ModData.Set(c.key, false, s)
 	if !c.early {
 		c.prefetch(s)
 		return nil

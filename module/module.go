@@ -27,7 +27,7 @@ func init() { modules.Register(modName, New) }
 type Check struct {
 	instName string
 	label    string // metric label: the instance name, or the module's
-	key      sessionKey
+	key      *sessionKey
 	log      *log.Logger
 
 	policy    *checkhelo.Policy
@@ -42,6 +42,7 @@ type Check struct {
 	header    bool
 	quiet     quiet
 	gatherer  dnsfacts.Gatherer
+	maddysDNS bool             // the DNS servers are those Maddy uses
 	cacheSeen [2]atomic.Uint64 // hits and misses already in the metrics
 }
 
@@ -56,7 +57,7 @@ func New(c *container.C, _, instName string) (module.Module, error) {
 	return &Check{
 		instName: instName,
 		label:    label,
-		key:      sessionKey(fmt.Sprintf("%s#%d", label, instances.Add(1))),
+		key:      &sessionKey{fmt.Sprintf("%s#%d", label, instances.Add(1))},
 		log:      c.DefaultLogger.Sublogger("helo_fqdn"),
 	}, nil
 }
@@ -67,11 +68,11 @@ func (c *Check) Name() string { return modName }
 // InstanceName returns the name of the configuration block, "" inside `check { }`.
 func (c *Check) InstanceName() string { return c.instName }
 
-// warnAboutMismatchRules names the rules that refuse mail although RFC 5321, section 4.1.4 says
-// that a server must not on that ground alone.
+// warnAboutMismatchRules names the rules that the operator lets refuse mail although RFC 5321,
+// section 4.1.4 says that a server must not on that ground alone.
 func (c *Check) warnAboutMismatchRules() {
 	for _, r := range c.policy.Rules() {
-		if r.NoReject && r.Action == checkhelo.Reject {
+		if _, set := c.policy.Override[r.Name]; set && r.NoReject && r.Action == checkhelo.Reject {
 			c.log.Printf("%s_action is reject: RFC 5321, section 4.1.4 says that a server must not"+
 				" refuse mail only because the HELO name does not match the client's address", r.Name)
 		}

@@ -140,14 +140,14 @@ func iprev(f *checkhelo.Facts) authres.ResultValue {
 	}
 }
 
-// helospf is the result for the HELO identity (RFC 7208, section 2.3), "" when it was not asked.
+// helospf is the result for the HELO identity (RFC 7208, section 2.3), "" when there is none.
 func helospf(f *checkhelo.Facts) authres.ResultValue {
-	switch f.SPF.State {
-	case checkhelo.Found:
-		return authres.ResultValue(f.SPF.Value)
-	case checkhelo.Failed:
+	switch {
+	case f.SPF.State == checkhelo.Failed:
 		return authres.ResultTempError
-	default:
+	case f.SPF.Value == "none":
 		return ""
+	default:
+		return authres.ResultValue(f.SPF.Value)
 	}
 }

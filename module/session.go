@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/foxcpp/maddy/framework/config"
+	"github.com/foxcpp/maddy/framework/future"
 	"github.com/foxcpp/maddy/framework/module"
 
 	"maddy.example/checkhelo"
@@ -15,17 +16,23 @@ import (
 
 // sessionKey names the data of one instance in a connection. Maddy's own key
 // for an unnamed instance is a dump of the whole struct, so this stands in.
-type sessionKey string
+type sessionKey struct{ name string }
 
-func (sessionKey) Configure([]string, *config.Map) error { return nil }
-func (sessionKey) Name() string                          { return modName }
-func (k sessionKey) InstanceName() string                { return string(k) }
+// Configure implements module.Module.
+func (*sessionKey) Configure([]string, *config.Map) error { return nil }
+
+// Name is unique to an instance.
+func (k *sessionKey) Name() string { return k.name }
+
+// InstanceName implements module.Module.
+func (*sessionKey) InstanceName() string { return "" }
 
 // session is what an instance knows about one greeting. A new greeting makes a new one.
 type session struct {
 	mu      sync.Mutex // messages of one session may be checked side by side in nested pipelines
 	facts   checkhelo.Facts
 	pending *dnsfacts.Pending // nil: nothing was asked ahead
+	rdns    *future.Future    // Maddy's own look-up of the client's PTR name; may be nil
 }
 
 // MarshalJSON keeps the session out of the queue's files, which hold all data of a connection.
@@ -41,7 +48,7 @@ func (c *Check) greeting(conn *module.ConnState) *session {
 	if !client.IsValid() {
 		return nil
 	}
-	return &session{facts: c.facts(conn.Hostname, client, addrOf(conn.LocalAddr))}
+	return &session{rdns: conn.RDNSName, facts: c.facts(conn.Hostname, client, addrOf(conn.LocalAddr))}
 }
 
 // facts returns what a greeting tells by itself. An address that is not valid is not known.
@@ -61,12 +68,12 @@ func (c *Check) session(conn *module.ConnState) *session {
 	if conn == nil {
 		return nil
 	}
-	if kept, ok := conn.ModData.Get(c.key, true).(*session); ok && kept != nil {
+	if kept, ok := conn.ModData.Get(c.key, false).(*session); ok && kept != nil {
 		return kept
 	}
 	s := c.greeting(conn)
 	if s != nil {
-		conn.ModData.Set(c.key, true, s)
+		conn.ModData.Set(c.key, false, s)
 	}
 	return s
 }
