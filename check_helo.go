@@ -199,8 +199,8 @@ var table = []Rule{
 	{Name: "reserved_tld", Basis: "RFC 6761", Code: 550, Detail: [2]int{7, 1}, when: fqdn,
 		preset: [3]effect{score(3), score(2), rej}, Match: reservedTLD,
 		Message: `"{helo}" ends in a name for private networks, unknown on the Internet` + mend},
-	{Name: "unknown_tld", Basis: resolv, Needs: NeedTLD, Code: 550, Detail: [2]int{7, 1}, when: strangeTLD,
-		preset: [3]effect{score(3), score(2), rej}, Match: unknownTLD,
+	{Name: "unknown_tld", Basis: resolv, Needs: NeedTLD, Code: 550, Detail: [2]int{7, 1},
+		when: strangeTLD, preset: [3]effect{score(3), score(2), rej}, Match: unknownTLD,
 		Message: `"{helo}" does not end in a top-level domain of the Internet` + mend},
 	{Name: "forged_provider", Basis: grade, Needs: proof | NeedSPF, Code: 550, Detail: [2]int{7, 1},
 		when: provider, preset: [3]effect{score(3), quar, rej}, Match: forgedProvider,
@@ -221,15 +221,16 @@ var table = []Rule{
 			` Ask him to set it to your mail server's name`},
 	{Name: "no_ptr", Basis: grade, Needs: NeedPTR, Code: 550, Detail: [2]int{7, 25}, when: always,
 		preset: [3]effect{score(1), score(3), quar}, Match: noPTR,
-		Message: `You say "{helo}", but your address has no reverse DNS name (PTR). Ask your provider to` +
-			` set it to your mail server's name`},
+		Message: `You say "{helo}", but your address has no reverse DNS name (PTR). Ask your provider` +
+			` to set it to your mail server's name`},
 	{Name: "ptr_unconfirmed", Basis: grade, Needs: NeedPTR, Code: 550, Detail: [2]int{7, 25},
 		when: always, preset: [3]effect{score(1), score(3), quar}, Match: ptrUnconfirmed,
 		Message: `You say "{helo}", but the reverse DNS name of your address does not lead back to it.` +
 			` Give that name an address record`},
-	{Name: "ptr_mismatch", Basis: verify, Needs: NeedPTR, Code: 550, Detail: [2]int{7, 25}, when: public,
-		preset: [3]effect{ign, ign, score(3)}, Match: ptrMismatch, NoReject: true,
-		Message: `The reverse DNS name of your address belongs to another organisation than "{helo}"` + mend},
+	{Name: "ptr_mismatch", Basis: verify, Needs: NeedPTR, Code: 550, Detail: [2]int{7, 25},
+		when: public, preset: [3]effect{ign, ign, score(3)}, Match: ptrMismatch, NoReject: true,
+		Message: `The reverse DNS name of your address belongs to another organisation than "{helo}"` +
+			mend},
 	{Name: "default_host", Basis: grade, Code: 550, Detail: [2]int{7, 1}, when: public,
 		preset: [3]effect{ign, score(2), quar}, Match: defaultHost,
 		Message: `"{helo}" is the name that an installer or a hosting firm gave your machine` + mend},
@@ -476,11 +477,12 @@ func (p Preset) column() int {
 
 // Policy is what an operator makes of the table. It must not be changed once it has judged.
 type Policy struct {
-	Preset                       Preset
-	Override                     map[string]Rule // Action, Score; Code, Detail, Message if set; by Rule.Name
-	QuarantineScore, RejectScore int             // points; 0: scores never do that
-	Ceiling                      Action          // strongest action taken; Off: no ceiling
-	HelpURL                      string          // the rule's name is added as fragment
+	Preset Preset
+	// Override has, by Rule.Name, Action and Score, and Code, Detail and Message where set.
+	Override                     map[string]Rule
+	QuarantineScore, RejectScore int    // points; 0: scores never do that
+	Ceiling                      Action // strongest action taken; Off: no ceiling
+	HelpURL                      string // the rule's name is added as fragment
 
 	inForce atomic.Pointer[compiled]
 }
@@ -646,7 +648,8 @@ type Reply struct {
 
 const (
 	maxSaid = 64 // octets of the client's name that a reply repeats
-	// A reply line has 512 octets (RFC 5321, 4.5.3.1.5), less code, enhanced code, CRLF and " (msg ID = ...)".
+	// A reply line has 512 octets (RFC 5321, 4.5.3.1.5), less code, enhanced code, CRLF and what
+	// Maddy adds: " (msg ID = 01234567)".
 	maxText = 460
 )
 

@@ -15,6 +15,7 @@ import (
 
 // judged runs the check over one session of one message to one recipient.
 func judged(tb testing.TB, c *Check, conn *module.ConnState) {
+	tb.Helper()
 	ctx := context.Background()
 	if err := c.CheckConnection(ctx, conn); err != nil {
 		tb.Fatal(err)
@@ -38,6 +39,7 @@ func judged(tb testing.TB, c *Check, conn *module.ConnState) {
 
 // warm is a check whose cache has all that a good client needs.
 func warm(tb testing.TB, policy string) (*Check, func() *module.ConnState) {
+	tb.Helper()
 	c, _, err := configured(tb, "helo_fqdn "+policy+" {\nexempt_networks 10.0.0.0/8\n}")
 	if err != nil {
 		tb.Fatal(err)

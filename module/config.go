@@ -108,8 +108,8 @@ func (s *settings) applyPolicy(cfg *config.Map) error {
 	p := s.check.policy
 	switch {
 	case len(s.inline) > 1:
-		return config.NodeErr(cfg.Block, "found %d inline arguments; accepted: one of lenient, rfc, strict",
-			len(s.inline))
+		return config.NodeErr(cfg.Block,
+			"found %d inline arguments; accepted: one of lenient, rfc, strict", len(s.inline))
 	case len(s.inline) == 1 && s.preset != "":
 		return config.NodeErr(cfg.Block, "policy is given twice: %s inline and %s in the block",
 			s.inline[0], s.preset)
@@ -153,7 +153,7 @@ func (s *settings) applyURL(cfg *config.Map) error {
 	u, err := url.Parse(help)
 	if err != nil || u.Host == "" || u.Fragment != "" || len(help) > maxURL ||
 		(u.Scheme != "http" && u.Scheme != "https") || heloname.Line(help, maxURL) != help {
-		return config.NodeErr(at(cfg, "help_url"), "found help_url %q; accepted: an http or https address without"+
+		return fault(cfg, "help_url", "found %q; accepted: an http or https address without"+
 			" fragment, in ASCII, at most %d octets", help, maxURL)
 	}
 	return nil
@@ -170,7 +170,7 @@ func (s *settings) applySelf(cfg *config.Map) error {
 		domain, below := strings.CutPrefix(entry, ".")
 		ascii, err := asciiName(domain)
 		if err != nil {
-			return config.NodeErr(at(cfg, "self_domains"), "self_domains: found %q: %v; accepted: a name (example.org)"+
+			return fault(cfg, "self_domains", "found %q: %v; accepted: a name (example.org)"+
 				" or, for everything below it, the name with a leading dot (.example.org)", entry, err)
 		}
 		if below {
@@ -185,7 +185,7 @@ func (s *settings) applySelf(cfg *config.Map) error {
 			prefix, err = netip.PrefixFrom(addr.Unmap(), addr.Unmap().BitLen()), nil
 		}
 		if err != nil || prefix != prefix.Masked() {
-			return config.NodeErr(at(cfg, "self_addresses"), "self_addresses: found %q; accepted: an address (192.0.2.1)"+
+			return fault(cfg, "self_addresses", "found %q; accepted: an address (192.0.2.1)"+
 				" or a network without host bits (192.0.2.0/24)", entry)
 		}
 		self.Addrs = append(self.Addrs, prefix)
@@ -210,23 +210,25 @@ func (s *settings) applyExempt(cfg *config.Map) error {
 	c := s.check
 	networks, err := exempt.ParseNetworks(s.networks, nil)
 	if err != nil {
-		return config.NodeErr(at(cfg, "exempt_networks"), "exempt_networks: %v", err)
+		return fault(cfg, "exempt_networks", "%v", err)
 	}
 	recipients, err := exempt.ParseRecipients(s.recipients)
 	if err != nil {
-		return config.NodeErr(at(cfg, "exempt_recipients"), "exempt_recipients: %v", err)
+		return fault(cfg, "exempt_recipients", "%v", err)
 	}
 	c.plain = exempt.List{Authenticated: s.authenticated, Networks: networks, Recipients: recipients}
 	c.tables = exempt.List{Clients: s.clients, Names: s.names, OnError: c.tableFailed}
 	return nil
 }
 
-// at returns where a directive stands, for an error about it.
-func at(cfg *config.Map, directive string) config.Node {
+// fault is an error about a directive, with the place where it stands.
+func fault(cfg *config.Map, directive, format string, args ...any) error {
+	place := cfg.Block
 	for _, node := range cfg.Block.Children {
 		if node.Name == directive {
-			return node
+			place = node
+			break
 		}
 	}
-	return cfg.Block
+	return config.NodeErr(place, directive+": "+format, args...)
 }

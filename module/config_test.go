@@ -51,11 +51,11 @@ type kept struct{ *bytes.Buffer }
 func (kept) Close() error { return nil }
 
 // configured reads one check from conf, the text of a `check { }` block.
-func configured(t testing.TB, conf string) (*Check, *bytes.Buffer, error) {
-	t.Helper()
+func configured(tb testing.TB, conf string) (*Check, *bytes.Buffer, error) {
+	tb.Helper()
 	nodes, err := parser.Read(strings.NewReader(conf), "maddy.conf")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	out := &bytes.Buffer{}
 	c := container.New()
@@ -63,7 +63,7 @@ func configured(t testing.TB, conf string) (*Check, *bytes.Buffer, error) {
 	container.Global = c
 	made, err := New(c, modName, "")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	globals := map[string]any{"hostname": "mx.example.org"}
 	check := made.(*Check)
@@ -120,7 +120,7 @@ func TestConfigErrors(t *testing.T) {
 		"missing file":        {"helo_fqdn {\nexempt_networks file /nonexistent/nets\n}", "/nonexistent/nets"},
 		"broken file":         {"helo_fqdn {\nexempt_networks file " + broken + "\n}", broken + ":2"},
 		"recipient":           {"helo_fqdn {\nexempt_recipients \"a b\"\n}", "maddy.conf:2: exempt_recipients: "},
-		"help_url":            {"helo_fqdn {\nhelp_url help.example.org\n}", "maddy.conf:2: found help_url"},
+		"help_url":            {"helo_fqdn {\nhelp_url help.example.org\n}", "maddy.conf:2: help_url: found"},
 		"help_url fragment":   {"helo_fqdn {\nhelp_url \"https://example.org/#x\"\n}", "without fragment"},
 		"table":               {"helo_fqdn {\nexempt_names nosuchtable\n}", "unknown module: nosuchtable"},
 		"provider":            {"helo_fqdn {\nprovider example {\nhelo example.net\n}\n}", "missing required directive: ptr"},

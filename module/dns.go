@@ -42,7 +42,8 @@ func (s *settings) declareDNS(cfg *config.Map) {
 // blocklists reads `blocklists ZONE...`, with `{ action A }` for an effect of its own.
 func (s *settings) blocklists(_ *config.Map, node config.Node) error {
 	if len(node.Args) == 0 {
-		return config.NodeErr(node, "blocklists: found no zone; accepted: blocklists ZONE... [{ action A }]")
+		return config.NodeErr(node,
+			"blocklists: found no zone; accepted: blocklists ZONE... [{ action A }]")
 	}
 	var effect checkhelo.Rule
 	block := config.NewMap(nil, node)
@@ -70,21 +71,21 @@ func (s *settings) blocklists(_ *config.Map, node config.Node) error {
 func (s *settings) applyDNS(cfg *config.Map) error {
 	c, d := s.check, &s.dns
 	if d.timeout < 100*time.Millisecond || d.timeout > time.Minute {
-		return config.NodeErr(at(cfg, "dns_timeout"), "dns_timeout: found %s; accepted: 100ms to 1m", d.timeout)
+		return fault(cfg, "dns_timeout", "found %s; accepted: 100ms to 1m", d.timeout)
 	}
 	if d.cacheSize < 1 || d.cacheSize > 10_000_000 {
-		return config.NodeErr(at(cfg, "cache_size"), "cache_size: found %d; accepted: 1 to 10000000 entries",
+		return fault(cfg, "cache_size", "found %d; accepted: 1 to 10000000 entries",
 			d.cacheSize)
 	}
 	c.maddysDNS = len(d.servers) == 0
 	servers, err := d.addresses()
 	if err != nil {
-		return config.NodeErr(at(cfg, "dns_servers"), "dns_servers: %v", err)
+		return fault(cfg, "dns_servers", "%v", err)
 	}
 	for _, zone := range d.allowlists {
 		ascii, err := asciiName(zone)
 		if err != nil {
-			return config.NodeErr(at(cfg, "exempt_dnswl"), "exempt_dnswl: found %q: %v", zone, err)
+			return fault(cfg, "exempt_dnswl", "found %q: %v", zone, err)
 		}
 		c.gatherer.Allowlists = append(c.gatherer.Allowlists, ascii)
 	}
@@ -218,8 +219,9 @@ func (c *Check) exemptByDNSWL(ctx context.Context, f *checkhelo.Facts) (why stri
 
 // unsure reports whether a look-up failed whose answer the policy wanted.
 func unsure(f *checkhelo.Facts) bool {
-	return slices.Contains([]checkhelo.State{f.Forward.State, f.MX.State, f.PTR.State, f.Confirmed.State,
-		f.TLD.State, f.SPF.State, f.Listed.State}, checkhelo.Failed)
+	states := []checkhelo.State{f.Forward.State, f.MX.State, f.PTR.State, f.Confirmed.State,
+		f.TLD.State, f.SPF.State, f.Listed.State}
+	return slices.Contains(states, checkhelo.Failed)
 }
 
 // owns reports whether the HELO name is shown to be the client's: it resolves

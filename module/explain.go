@@ -140,7 +140,9 @@ func (c *Check) Explain(ctx context.Context, q Query) Explanation {
 		c.policy = withoutClient(whole)
 		defer func() { c.policy = whole }()
 	}
-	e.Facts = c.facts(q.Helo, q.Client, q.Local)
+	// Maddy's SMTP library hands on what stands before the first space.
+	helo, _, _ := strings.Cut(strings.TrimSpace(q.Helo), " ")
+	e.Facts = c.facts(helo, q.Client, q.Local)
 	if len(q.Rcpts) == 0 {
 		q.Rcpts = []string{""}
 	}

@@ -23,8 +23,8 @@ import (
 // and kept in the user's cache directory.
 func TestMain(m *testing.M) {
 	ctx, cancel := context.WithTimeout(context.Background(), 9*time.Minute)
-	defer cancel()
 	path, err := build.Cached(ctx, build.Builder{Tags: "debugflags"})
+	cancel()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -42,15 +42,15 @@ type server struct {
 const preamble = "hostname mx1.receiver-bench.org\nlog stderr {env:TEST_STATE_DIR}/maddy.log\n"
 
 // start runs Maddy with conf, which finds its port in TEST_PORT_smtp.
-func start(tt *testing.T, conf string, listeners int, cli ...[]string) *server {
-	tt.Helper()
-	return startDNS(tt, conf, listeners, nil, cli...)
+func start(t *testing.T, conf string, listeners int, cli ...[]string) *server {
+	t.Helper()
+	return startDNS(t, conf, listeners, nil, cli...)
 }
 
 func startDNS(
-	tt *testing.T, conf string, listeners int, zones map[string]mockdns.Zone, cli ...[]string,
+	t *testing.T, conf string, listeners int, zones map[string]mockdns.Zone, cli ...[]string,
 ) *server {
-	tt.Helper()
+	t.Helper()
 	if zones == nil {
 		zones = map[string]mockdns.Zone{
 			"mta01.yourcompany.com.":  {A: []string{"127.0.2.1"}},
@@ -59,20 +59,20 @@ func startDNS(
 			"1.2.0.127.in-addr.arpa.": {PTR: []string{"mta01.yourcompany.com."}},
 		}
 	}
-	t := tests.NewT(tt)
-	t.DNS(zones)
+	m := tests.NewT(t)
+	m.DNS(zones)
 	for _, name := range []string{"smtp", "submission", "lmtp"} {
-		for !free(t.Port(name)) {
-			t = tests.NewT(tt)
-			t.DNS(zones)
+		for !free(m.Port(name)) {
+			m = tests.NewT(t)
+			m.DNS(zones)
 		}
 	}
-	t.Config(preamble + conf)
+	m.Config(preamble + conf)
 	for _, args := range cli {
-		t.MustRunCLI(args...)
+		m.MustRunCLI(args...)
 	}
-	t.Run(listeners)
-	return &server{T: t, log: filepath.Join(t.StateDir(), "maddy.log")}
+	m.Run(listeners)
+	return &server{T: m, log: filepath.Join(m.StateDir(), "maddy.log")}
 }
 
 func free(port uint16) bool {
@@ -126,7 +126,7 @@ func greeted(t *testing.T, conn net.Conn) *client {
 		t.Fatal(err)
 	}
 	c := &client{textproto.NewConn(conn), t}
-	t.Cleanup(func() { c.Close() })
+	t.Cleanup(func() { _ = c.Close() })
 	c.reply(220)
 	return c
 }

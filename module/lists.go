@@ -52,7 +52,7 @@ func (s *settings) applyLists(cfg *config.Map) error {
 	}
 	for _, part := range checks {
 		if err := part.Check(); err != nil {
-			return config.NodeErr(at(cfg, part.directive), "%s: %v", part.directive, err)
+			return fault(cfg, part.directive, "%v", err)
 		}
 	}
 	s.check.lists = heloname.DefaultLists().With(ext)

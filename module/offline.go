@@ -163,11 +163,13 @@ func (l *loader) choose(name string) (block, error) {
 		if name == "" || len(l.blocks) == 0 {
 			return block{}, fmt.Errorf("module: %s: %w", l.path, ErrNoCheck)
 		}
-		return block{}, fmt.Errorf("module: %s: %w %q; there are %s", l.path, ErrNoCheck, name, list(l.blocks))
+		return block{}, fmt.Errorf("module: %s: %w %q; there are %s",
+			l.path, ErrNoCheck, name, list(l.blocks))
 	}
 	other := func(b block) bool { return b.text() != fit[0].text() }
 	if slices.ContainsFunc(fit, other) {
-		return block{}, fmt.Errorf("module: %s: several helo_fqdn checks, name one of %s", l.path, list(fit))
+		return block{}, fmt.Errorf("module: %s: several helo_fqdn checks, name one of %s",
+			l.path, list(fit))
 	}
 	return fit[0], nil
 }
@@ -236,7 +238,8 @@ func (l *loader) listeners(b block) (addrs []netip.Addr) {
 		}
 	}
 	if len(asking) == 0 {
-		asking = slices.DeleteFunc(slices.Clone(l.top), func(n config.Node) bool { return !takesMail(&n) })
+		other := func(n config.Node) bool { return !takesMail(&n) }
+		asking = slices.DeleteFunc(slices.Clone(l.top), other)
 	}
 	for _, node := range asking {
 		for _, arg := range node.Args {

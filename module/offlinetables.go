@@ -56,7 +56,8 @@ func (l *loader) tables(own *container.C, directives []config.Node) (kept []conf
 // register makes the table that a reference names known to Maddy's registry.
 func (l *loader) register(own *container.C, name string) (kind string, err error) {
 	at := slices.IndexFunc(l.top, func(n config.Node) bool {
-		return strings.HasPrefix(n.Name, "table.") && (instance(&n) == name || slices.Contains(n.Args, name))
+		return strings.HasPrefix(n.Name, "table.") &&
+			(instance(&n) == name || slices.Contains(n.Args, name))
 	})
 	if at < 0 {
 		return "&" + name, fmt.Errorf("no table of the name %q", name)

@@ -41,10 +41,11 @@ func (c *Check) tryLater(f *checkhelo.Facts) *exterrors.SMTPError {
 	return &exterrors.SMTPError{
 		Code:         451,
 		EnhancedCode: exterrors.EnhancedCode{4, 4, 3},
-		Message:      "Temporary DNS failure while looking up the name and address of your server, try again later",
-		CheckName:    checkName,
-		Reason:       "dns_error",
-		Misc:         map[string]any{"helo": heloname.Clean(f.Helo.Raw, maxLogged)},
+		Message: "Temporary DNS failure while looking up the name and address of your server," +
+			" try again later",
+		CheckName: checkName,
+		Reason:    "dns_error",
+		Misc:      map[string]any{"helo": heloname.Clean(f.Helo.Raw, maxLogged)},
 	}
 }
 
@@ -103,7 +104,8 @@ func (c *Check) countExempt(why string) { exempted.WithLabelValues(c.label, why)
 func (s *state) trace(res *module.CheckResult) {
 	v, f := &s.worst, &s.sess.facts
 	if f.PTR.State != checkhelo.NotAsked {
-		res.AuthResult = append(res.AuthResult, &authres.IPRevResult{Value: iprev(f), IP: f.Client.String()})
+		res.AuthResult = append(res.AuthResult,
+			&authres.IPRevResult{Value: iprev(f), IP: f.Client.String()})
 	}
 	if value := helospf(f); value != "" {
 		// An SPFResult would enter Maddy's DMARC, which wants the one of MAIL FROM.

@@ -16,7 +16,9 @@ import (
 )
 
 // CheckStateForMsg implements module.Check.
-func (c *Check) CheckStateForMsg(_ context.Context, meta *module.MsgMetadata) (module.CheckState, error) {
+func (c *Check) CheckStateForMsg(
+	_ context.Context, meta *module.MsgMetadata,
+) (module.CheckState, error) {
 	return &state{c: c, meta: meta}, nil
 }
 
@@ -42,7 +44,9 @@ type state struct {
 func (s *state) CheckConnection(context.Context) module.CheckResult { return module.CheckResult{} }
 
 // CheckSender does nothing, see CheckConnection.
-func (s *state) CheckSender(context.Context, string) module.CheckResult { return module.CheckResult{} }
+func (s *state) CheckSender(context.Context, string) module.CheckResult {
+	return module.CheckResult{}
+}
 
 // CheckRcpt refuses one recipient, or lets it pass.
 func (s *state) CheckRcpt(ctx context.Context, rcpt string) (res module.CheckResult) {
@@ -89,7 +93,9 @@ func (s *state) refuse(reason *exterrors.SMTPError) module.CheckResult {
 // refused and then given again passes unseen. So a message all of whose
 // recipients were refused is refused here, and one that has others besides
 // goes to the Junk folder.
-func (s *state) CheckBody(ctx context.Context, _ textproto.Header, _ buffer.Buffer) (res module.CheckResult) {
+func (s *state) CheckBody(
+	ctx context.Context, _ textproto.Header, _ buffer.Buffer,
+) (res module.CheckResult) {
 	defer s.survive("DATA")
 	if !s.open(ctx) {
 		return res
@@ -157,13 +163,14 @@ func (s *state) survive(stage string) {
 	}
 }
 
-// rcptDomain returns the domain of an address in lower-case A-labels, "" when it has none.
+// rcptDomain returns the domain of an address in lower-case A-labels without a final dot, which
+// go-smtp lets through; "" when it has none.
 func rcptDomain(rcpt string) string {
 	_, domain, err := address.Split(rcpt)
 	if err != nil || domain == "" {
 		return ""
 	}
-	domain = strings.ToLower(domain)
+	domain = strings.TrimSuffix(strings.ToLower(domain), ".")
 	if address.IsASCII(domain) {
 		return domain
 	}
