@@ -105,7 +105,7 @@ func checkText(text string) error {
 		return fmt.Errorf("found a text of %d octets, longer than %d", len(text), maxReplyText)
 	}
 	if heloname.Line(text, maxReplyText) != text {
-		return fmt.Errorf("found a text with other than printable ASCII characters: %q", text)
+		return fmt.Errorf("found a text with other than printable ASCII characters: %+q", text)
 	}
 	return nil
 }

@@ -2,7 +2,6 @@ package module
 
 import (
 	"context"
-	"runtime/debug"
 
 	"github.com/foxcpp/maddy/framework/module"
 
@@ -18,7 +17,7 @@ func (c *Check) CheckConnection(_ context.Context, conn *module.ConnState) (refu
 	defer func() {
 		if broken := recover(); broken != nil {
 			refusal = nil
-			c.log.Printf("panic at EHLO, client passes: %v\n%s", broken, debug.Stack())
+			c.report("at EHLO, client passes", broken)
 		}
 	}()
 	s := c.greeting(conn)

@@ -225,8 +225,9 @@ func ruleStates(p *checkhelo.Policy, v checkhelo.Verdict, f *checkhelo.Facts) []
 	for _, r := range checkhelo.Rules() {
 		alone[r.Name] = checkhelo.Rule{}
 	}
-	var states []RuleState
-	for _, r := range p.Rules() {
+	rules := p.Rules()
+	states := make([]RuleState, 0, len(rules))
+	for _, r := range rules {
 		s := RuleState{Rule: r, State: StateMiss}
 		why, hit := evidence[r.Name]
 		alone[r.Name] = checkhelo.Rule{Action: checkhelo.Reject}

@@ -44,7 +44,7 @@ func Load(path, name string) (*Check, Notes, error) {
 		return nil, nil, fmt.Errorf("module: %w", err)
 	}
 	l := loader{path: path, top: top, globals: make(map[string]any)}
-	if err := l.readGlobals(); err != nil {
+	if err = l.readGlobals(); err != nil {
 		return nil, nil, fmt.Errorf("module: %w", err)
 	}
 	l.search()
@@ -175,7 +175,7 @@ func (l *loader) choose(name string) (block, error) {
 }
 
 func list(blocks []block) string {
-	var texts []string
+	texts := make([]string, 0, len(blocks))
 	for _, b := range blocks {
 		text := b.where()
 		if b.name != "" {

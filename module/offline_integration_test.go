@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -44,7 +45,7 @@ func TestExplainSaysWhatTheServerSays(t *testing.T) {
 // loadConf loads the configuration of s.
 func loadConf(t *testing.T, s *server, conf string) *module.Check {
 	t.Helper()
-	port := fmt.Sprint(s.Port("smtp"))
+	port := strconv.Itoa(int(s.Port("smtp")))
 	text := strings.ReplaceAll(preamble+conf, "{env:TEST_PORT_smtp}", port)
 	path := filepath.Join(t.TempDir(), "maddy.conf")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {

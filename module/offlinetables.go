@@ -68,7 +68,7 @@ func (l *loader) register(own *container.C, name string) (kind string, err error
 	if factory == nil {
 		return kind, fmt.Errorf("unknown table %s", kind)
 	}
-	if _, err := own.Modules.Get(name); err == nil {
+	if _, unknown := own.Modules.Get(name); unknown == nil {
 		return kind, nil
 	}
 	made, err := factory(own, node.Name, name)

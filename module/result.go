@@ -49,8 +49,14 @@ func (c *Check) tryLater(f *checkhelo.Facts) *exterrors.SMTPError {
 	}
 }
 
-// logVerdict writes the one line that tools and people look for.
+// logVerdict writes the one line that tools and people look for. A log that
+// panics changes no verdict.
 func (c *Check) logVerdict(v checkhelo.Verdict, f *checkhelo.Facts, msgID string) {
+	defer func() {
+		if broken := recover(); broken != nil {
+			c.report("in the log, the verdict stands", broken)
+		}
+	}()
 	top := &v.Hits[0]
 	fields := []any{
 		"rule", top.Rule.Name,

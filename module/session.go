@@ -33,6 +33,10 @@ type session struct {
 	facts   checkhelo.Facts
 	pending *dnsfacts.Pending // nil: nothing was asked ahead
 	rdns    *future.Future    // Maddy's own look-up of the client's PTR name; may be nil
+
+	// What the operator's tables say holds for all recipients of a session.
+	hostsAsked, exemptAsked bool
+	exempt                  string // of exemptByProof; "" when it does not
 }
 
 // MarshalJSON keeps the session out of the queue's files, which hold all data of a connection.
@@ -93,14 +97,21 @@ func (c *Check) judge(ctx context.Context, s *session, rcpt string) (o outcome) 
 	f.Rcpt = rcpt
 	c.askDenyNames(ctx, f)
 	c.gather(ctx, s)
-	c.askDenyHosts(ctx, f)
+	if !s.hostsAsked {
+		c.askDenyHosts(ctx, f)
+		s.hostsAsked = true
+	}
 	o.Verdict = c.policy.Evaluate(f)
 	o.unsure = c.tempfail && o.Action < checkhelo.Reject && unsure(f)
 	if o.Would < checkhelo.Score && !o.unsure {
 		return o
 	}
-	if why, ok := c.exemptByProof(ctx, f); ok {
-		return outcome{exempt: why}
+	if !s.exemptAsked {
+		s.exempt, _ = c.exemptByProof(ctx, f)
+		s.exemptAsked = true
+	}
+	if s.exempt != "" {
+		return outcome{exempt: s.exempt}
 	}
 	return o
 }

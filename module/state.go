@@ -2,6 +2,7 @@ package module
 
 import (
 	"context"
+	"fmt"
 	"runtime/debug"
 	"strings"
 
@@ -13,6 +14,7 @@ import (
 	"golang.org/x/net/idna"
 
 	"maddy.example/checkhelo"
+	"maddy.example/checkhelo/module/heloname"
 )
 
 // CheckStateForMsg implements module.Check.
@@ -159,8 +161,16 @@ func (s *state) log(v checkhelo.Verdict) {
 // survive lets the message pass when the check itself breaks, and says so in the log.
 func (s *state) survive(stage string) {
 	if broken := recover(); broken != nil {
-		s.c.log.Printf("panic at %s, message passes: %v\n%s", stage, broken, debug.Stack())
+		s.taken++ // who passes takes the message along
+		s.c.report("at "+stage+", message passes", broken)
 	}
+}
+
+// report logs a panic. The log may be what broke, and Maddy does not guard early checks.
+func (c *Check) report(where string, broken any) {
+	defer func() { _ = recover() }()
+	what := heloname.Line(fmt.Sprint(broken), maxLogged)
+	c.log.Printf("panic %s: %s\n%s", where, what, debug.Stack())
 }
 
 // rcptDomain returns the domain of an address in lower-case A-labels without a final dot, which

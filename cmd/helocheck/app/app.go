@@ -31,7 +31,15 @@ func (u usage) ExitCode() int { return exitUsage }
 // Commands returns all commands, new values at each call.
 func Commands() []*cli.Command {
 	commands := []*cli.Command{
+		explainCommand(),
+		replayCommand(),
+		rulesCommand(),
 		buildCommand(),
+		versionCommand(),
+		selfCommand(),
+		pagesCommand(),
+		completionCommand(),
+		corpusCommand(),
 	}
 	for _, command := range commands {
 		finish(command)
@@ -89,7 +97,9 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintf(stderr, "helocheck: %s\n", err)
+	if text := err.Error(); text != "" { // "" where the status alone says it
+		fmt.Fprintf(stderr, "helocheck: %s\n", text)
+	}
 	var coded cli.ExitCoder
 	if errors.As(err, &coded) {
 		return coded.ExitCode()

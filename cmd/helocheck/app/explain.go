@@ -1,0 +1,111 @@
+package app
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"maddy.example/checkhelo"
+	"maddy.example/checkhelo/module"
+)
+
+// exitQuarantined is the exit status of explain when a message would go to the
+// Junk folder.
+const exitQuarantined = 3
+
+func explainCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "explain",
+		Usage:     "tell what the check makes of a greeting, and why",
+		ArgsUsage: "NAME",
+		Description: "Judges as the server does: --config reads the operator's maddy.conf. Without\n" +
+			"--ip the rules that need the client's address are not asked. Ends with status 0 when the\n" +
+			"mail is accepted, 1 when it is refused, 3 when it goes to the Junk folder.",
+		Flags: append(policyFlags(),
+			&cli.StringFlag{Name: "ip", Usage: "the client's address `A`"},
+			&cli.StringSliceFlag{Name: "rcpt", Usage: "a recipient `ADDR`; may be repeated"},
+			&cli.StringFlag{Name: "auth", Usage: "the client has logged in as `USER`"},
+			&cli.StringFlag{Name: "dns", Value: "system", Usage: "look up `HOW`: system, off, HOST:PORT"},
+			&cli.StringFlag{Name: "format", Value: "text", Usage: "write as `F`: text, json"},
+			&cli.BoolFlag{Name: "mend", Usage: "show the settings of every mail server too"},
+		),
+		Action: runExplain,
+	}
+}
+
+func runExplain(c *cli.Context) error {
+	names, err := operands(c)
+	if err != nil {
+		return err
+	}
+	if len(names) != 1 {
+		return usage(fmt.Sprintf("explain takes one name, not %d (see: helocheck explain --help)",
+			len(names)))
+	}
+	format, err := formatOf(c, "text", "json")
+	if err != nil {
+		return err
+	}
+	query := module.Query{Helo: names[0], Rcpts: c.StringSlice("rcpt"), User: c.String("auth")}
+	if ip := c.String("ip"); ip != "" {
+		query.Client, err = netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(ip, "["), "]"))
+		if err != nil {
+			return usage(fmt.Sprintf("--ip %q is not an address", ip))
+		}
+		query.Client = query.Client.Unmap().WithZone("")
+	}
+	check, source, err := loadCheck(c)
+	if err != nil {
+		return err
+	}
+	if err = useDNS(check, c.String("dns")); err != nil {
+		return err
+	}
+	e := explained{check.Explain(c.Context, query), query, source, check.Policy()}
+	if format == "json" {
+		err = e.writeJSON(c.App.Writer)
+	} else {
+		err = e.writeText(c.App.Writer, coloured(c.App.Writer), c.Bool("mend"))
+	}
+	if err != nil {
+		return err
+	}
+	return e.status()
+}
+
+// explained is an explanation and what it answers.
+type explained struct {
+	module.Explanation
+	query  module.Query
+	source string // policy or configuration file
+	policy *checkhelo.Policy
+}
+
+// deciding returns the outcome that the summary is about.
+func (e *explained) deciding() *module.RcptOutcome { return &e.Recipients[e.Deciding] }
+
+// status ends the program with what the exit status says.
+func (e *explained) status() error {
+	switch e.Action {
+	case checkhelo.Reject:
+		return cli.Exit("", exitFailure)
+	case checkhelo.Quarantine:
+		return cli.Exit("", exitQuarantined)
+	default:
+		return nil
+	}
+}
+
+// actionWord names what becomes of one recipient's mail.
+func actionWord(o *module.Outcome) string {
+	switch {
+	case o.Exempt != "" || !o.TryLater && len(o.Hits) == 0:
+		return "none"
+	case o.TryLater:
+		return "tempfail"
+	default:
+		return o.Action.String()
+	}
+}

@@ -1,0 +1,177 @@
+package app
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"maddy.example/checkhelo"
+	"maddy.example/checkhelo/module"
+	"maddy.example/checkhelo/module/heloname"
+)
+
+type replyJSON struct {
+	Code     int    `json:"code"`
+	Enhanced string `json:"enhanced"`
+	Text     string `json:"text"`
+}
+
+type hitJSON struct {
+	Rule     string `json:"rule"`
+	Action   string `json:"action"`
+	Score    int    `json:"score"`
+	Evidence string `json:"evidence"`
+}
+
+type rcptJSON struct {
+	Rcpt   string     `json:"rcpt"`
+	Action string     `json:"action"`
+	Exempt string     `json:"exempt,omitempty"`
+	Reply  *replyJSON `json:"reply"` // null: accepted
+}
+
+type heloJSON struct {
+	Said string `json:"said"`
+	Name string `json:"name"`
+	Kind string `json:"kind"`
+}
+
+type explainJSON struct {
+	Helo       heloJSON       `json:"helo"`
+	IP         string         `json:"ip"`
+	Policy     string         `json:"policy"`
+	Action     string         `json:"action"`
+	Score      int            `json:"score"`
+	Exempt     string         `json:"exempt"`
+	Hits       []hitJSON      `json:"hits"`
+	Reply      *replyJSON     `json:"reply"` // null: accepted
+	Recipients []rcptJSON     `json:"recipients"`
+	Facts      map[string]any `json:"facts"`
+}
+
+type answerJSON struct {
+	State string `json:"state"`
+	Value any    `json:"value,omitempty"`
+	Error string `json:"error,omitempty"`
+}
+
+type questionJSON struct {
+	Type    string  `json:"type"`
+	Result  string  `json:"result"`
+	Seconds float64 `json:"seconds"`
+}
+
+// maxEvidence bounds the octets of one evidence shown.
+const maxEvidence = 255
+
+func (e *explained) writeJSON(w io.Writer) error {
+	top := e.deciding()
+	out := explainJSON{
+		Helo: heloJSON{e.query.Helo, nameOf(&e.Facts), e.Facts.Helo.Kind.String()}, Policy: e.source,
+		Action: e.summary(), Score: top.Score, Exempt: top.Exempt, Hits: []hitJSON{},
+		Reply: jsonReply(top.Reply), Recipients: []rcptJSON{}, Facts: e.jsonFacts(),
+	}
+	if e.query.Client.IsValid() {
+		out.IP = e.query.Client.String()
+	}
+	for _, h := range top.Hits {
+		out.Hits = append(out.Hits, hitJSON{h.Rule.Name, h.Rule.Action.String(), h.Rule.Score,
+			heloname.Line(h.Evidence, maxEvidence)})
+	}
+	for i := range e.query.Rcpts {
+		o := &e.Recipients[i]
+		out.Recipients = append(out.Recipients,
+			rcptJSON{o.Rcpt, actionWord(&o.Outcome), o.Exempt, jsonReply(o.Reply)})
+	}
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	return enc.Encode(out)
+}
+
+// summary is the action for a message to all the recipients.
+func (e *explained) summary() string {
+	word := actionWord(&e.deciding().Outcome)
+	if word != "none" && word != "tempfail" {
+		return e.Action.String()
+	}
+	return word
+}
+
+// nameOf is the host name or address that was said, as the rules see it.
+func nameOf(f *checkhelo.Facts) string {
+	if f.Helo.Addr.IsValid() {
+		return f.Helo.Addr.String()
+	}
+	return f.Helo.ASCII
+}
+
+func jsonReply(r checkhelo.Reply) *replyJSON {
+	if r.Code == 0 {
+		return nil
+	}
+	return &replyJSON{r.Code, enhanced(r.Enhanced), r.Text}
+}
+
+func enhanced(code [3]int) string { return fmt.Sprintf("%d.%d.%d", code[0], code[1], code[2]) }
+
+// fact is one answer of the DNS or of a table, for people and programs.
+type fact struct {
+	name  string
+	state checkhelo.State
+	value any
+	err   error
+}
+
+func answerOf[T any](name string, a checkhelo.Answer[T]) fact {
+	return fact{name, a.State, a.Value, a.Err}
+}
+
+func (e *explained) facts() []fact {
+	f := &e.Facts
+	denied := answerOf("denied", f.Denied)
+	denied.value = f.Denied.Value.Message
+	listed := answerOf("listed", f.Listed)
+	zones := make([]string, 0, len(f.Listed.Value))
+	for _, l := range f.Listed.Value {
+		zones = append(zones, l.Zone+" "+l.Addr.String()+" "+l.Reason)
+	}
+	listed.value = zones
+	return []fact{
+		answerOf("forward", f.Forward), answerOf("mx", f.MX), answerOf("ptr", f.PTR),
+		answerOf("confirmed", f.Confirmed), answerOf("tld", f.TLD), answerOf("spf", f.SPF),
+		listed, denied,
+	}
+}
+
+func (e *explained) jsonFacts() map[string]any {
+	facts := make(map[string]any)
+	for _, one := range e.facts() {
+		answer := answerJSON{State: stateWord(one.state)}
+		if one.state == checkhelo.Found {
+			answer.Value = one.value
+		}
+		if one.err != nil {
+			answer.Error = one.err.Error()
+		}
+		facts[one.name] = answer
+	}
+	asked := make([]questionJSON, 0, len(e.Questions))
+	for _, q := range e.Questions {
+		asked = append(asked, questionJSON{q.Type, q.Result, q.Took.Seconds()})
+	}
+	facts["questions"] = asked
+	return facts
+}
+
+func stateWord(s checkhelo.State) string {
+	return [...]string{"not_asked", "found", "not_found", "failed"}[s]
+}
+
+// spelled is the state for people.
+func spelled(state string) string {
+	return map[string]string{
+		module.StateHit: "HIT", module.StateMiss: "no hit",
+		module.StateNotAsked: "not asked", module.StateOff: "off",
+	}[state]
+}

@@ -1,0 +1,158 @@
+package app
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/term"
+
+	"maddy.example/checkhelo/module"
+)
+
+// policyFlags say what judges.
+func policyFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "policy", Usage: "judge by preset `P`: lenient, rfc (default), strict"},
+		&cli.StringFlag{
+			Name: "config", Aliases: []string{"c"}, Usage: "judge as the maddy.conf `FILE` says",
+		},
+		&cli.StringFlag{
+			Name: "check", Usage: "which check of --config: the `NAME` of its block, or FILE:LINE",
+		},
+	}
+}
+
+// loadCheck makes the check that the flags name, and prints what it lacks.
+func loadCheck(c *cli.Context) (check *module.Check, source string, err error) {
+	preset, path := c.String("policy"), c.String("config")
+	switch {
+	case preset != "" && path != "":
+		return nil, "", usage("--policy and --config exclude each other")
+	case path == "" && c.IsSet("check"):
+		return nil, "", usage("--check needs --config")
+	case path != "":
+		check, err = loadConfig(c, path, c.String("check"))
+		return check, path, err
+	}
+	if preset == "" {
+		preset = "rfc"
+	}
+	if !slices.Contains([]string{"lenient", "rfc", "strict"}, preset) {
+		return nil, "", usage(fmt.Sprintf("no policy %q; accepted: lenient, rfc, strict", preset))
+	}
+	check, err = module.FromPolicy(preset)
+	return check, preset, err
+}
+
+func loadConfig(c *cli.Context, path, name string) (*module.Check, error) {
+	check, notes, err := module.Load(path, name)
+	for _, note := range notes {
+		fmt.Fprintf(c.App.ErrWriter, "%s: %s\n", path, note)
+	}
+	if errors.Is(err, module.ErrNoCheck) || errors.Is(err, os.ErrNotExist) {
+		return nil, usage(err.Error())
+	}
+	return check, err
+}
+
+// useDNS carries out --dns for those values that every command knows.
+func useDNS(check *module.Check, dns string) error {
+	switch dns {
+	case "system":
+	case "off":
+		check.NoDNS()
+	default:
+		host, port, err := net.SplitHostPort(dns)
+		if err != nil || host == "" || port == "" {
+			return usage(fmt.Sprintf("--dns %q; accepted: system, off, HOST:PORT", dns))
+		}
+		check.UseDNS([]string{dns})
+	}
+	return nil
+}
+
+// formatOf returns --format if it is one of the accepted words.
+func formatOf(c *cli.Context, accepted ...string) (string, error) {
+	format := c.String("format")
+	if !slices.Contains(accepted, format) {
+		return "", usage(fmt.Sprintf("no format %q; accepted: %s", format, strings.Join(accepted, ", ")))
+	}
+	return format, nil
+}
+
+// operands returns the arguments that are no flags. The library stops reading
+// flags at the first argument; this sets those that come later.
+func operands(c *cli.Context) ([]string, error) {
+	rest := c.Args().Slice()
+	if len(rest) == 0 || isFlag(rest[0]) { // the latter only after "--"
+		return rest, nil
+	}
+	var names []string
+	for len(rest) > 0 {
+		arg := rest[0]
+		rest = rest[1:]
+		switch {
+		case arg == "--":
+			return append(names, rest...), nil
+		case !isFlag(arg):
+			names = append(names, arg)
+		default:
+			used, err := setFlag(c, arg, rest)
+			if errors.Is(err, flag.ErrHelp) {
+				return nil, cli.Exit("", errCode(cli.ShowSubcommandHelp(c)))
+			}
+			if err != nil {
+				return nil, wrongUsage(c, err, false)
+			}
+			rest = rest[used:]
+		}
+	}
+	return names, nil
+}
+
+// errCode is the exit status after printing something.
+func errCode(err error) int {
+	if err != nil {
+		return exitFailure
+	}
+	return 0
+}
+
+func isFlag(arg string) bool { return len(arg) > 1 && arg[0] == '-' }
+
+// setFlag sets one flag and returns how many of the next arguments it took.
+func setFlag(c *cli.Context, arg string, next []string) (used int, err error) {
+	name, value, given := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+	at := slices.IndexFunc(c.Command.Flags, func(f cli.Flag) bool {
+		return slices.Contains(f.Names(), name)
+	})
+	switch {
+	case name == "help" || name == "h":
+		return 0, flag.ErrHelp
+	case at < 0:
+		return 0, fmt.Errorf("flag provided but not defined: -%s", name)
+	}
+	if _, isBool := c.Command.Flags[at].(*cli.BoolFlag); isBool && !given {
+		value, given = "true", true
+	}
+	if !given {
+		if len(next) == 0 {
+			return 0, fmt.Errorf("flag needs an argument: -%s", name)
+		}
+		value, used = next[0], 1
+	}
+	return used, c.Set(c.Command.Flags[at].Names()[0], value)
+}
+
+// isTerminal reports whether somebody looks at what is written to w.
+func isTerminal(w io.Writer) bool {
+	file, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(file.Fd()))
+}

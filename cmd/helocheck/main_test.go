@@ -1,0 +1,62 @@
+package main
+
+import (
+	"errors"
+	"os/exec"
+	"strconv"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"maddy.example/checkhelo/module/dnsfacts/dnstest"
+)
+
+// zone is the DNS that the scripts find at $DNS.
+const zone = `
+mail.example.org A 192.0.2.25
+example.org A 192.0.2.25
+ptr 192.0.2.25 mail.example.org
+forged.example.net A 203.0.113.9
+broken.example.net SERVFAIL
+mail.example.com MX 10 mx.example.com
+`
+
+// TestMain lets the scripts run this program as the command helocheck.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"helocheck": main})
+}
+
+// TestScripts runs testdata/script: command lines, their output, their status.
+func TestScripts(t *testing.T) {
+	server := dnstest.Serve(t, zone)
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"status": status},
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("DNS", server.Addr)
+			return nil
+		},
+	})
+}
+
+// status N COMMAND ARG... runs a command, which has to end with status N.
+func status(ts *testscript.TestScript, neg bool, args []string) {
+	const least = 2
+	if neg || len(args) < least {
+		ts.Fatalf("usage: status N COMMAND ARG...")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	var ended *exec.ExitError
+	if err := ts.Exec(args[1], args[2:]...); errors.As(err, &ended) {
+		got = ended.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if got != want {
+		ts.Fatalf("%v ends with status %d, want %d", args[1:], got, want)
+	}
+}

@@ -1,0 +1,13 @@
+//go:build !linux
+
+package module_test
+
+import "testing"
+
+const noProc = "SKIPPED: needs /proc; reloads with a broken list and leaks are not tested here"
+
+func (*server) signalReload(t *testing.T) { t.Helper(); t.Skip(noProc) }
+
+func (*server) descriptors(t *testing.T) int { t.Helper(); t.Skip(noProc); return 0 }
+
+func (*server) resident(t *testing.T) int { t.Helper(); t.Skip(noProc); return 0 }
