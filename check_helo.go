@@ -158,6 +158,13 @@ const (
 
 // table holds every rule, the most telling first: of equally strong hits the
 // higher row answers the sender.
+//
+// The presets were set on the open half of a collection of real greetings, replayed with the PTR
+// that the receiver wrote down: 67942 good and 1854 bad messages of 2019 to 2026, 1688 and 970 of
+// 2001 and 2002. Rejected or quarantined there: lenient 0 and 2.2 %, 0.18 and 11.8 %; rfc 0.010
+// and 13.6 %, 1.48 and 32.1 %; strict 0.81 and 46.2 %, 31.6 and 77.6 %. Under rfc a client without
+// a confirmed PTR (3) needs one more fault (2) to reach 5. What has not been measured scores 1 at
+// most. docs/accuracy.md has each rule's count; helocheck fit repeats the choice on other mail.
 var table = []Rule{
 	{Name: "deny_name", Basis: grade, Code: 554, Detail: [2]int{7, 1}, when: always,
 		preset: [3]effect{rej, rej, rej}, Match: denyName,

@@ -39,6 +39,9 @@ func (o *Outcome) Refused() bool {
 	return o.Exempt == "" && (o.TryLater || o.Action == checkhelo.Reject)
 }
 
+// unknownUser stands before the domain of a recipient of whom no more is known.
+const unknownUser = "unknown@"
+
 // Judge is the server's judgement on a greeting, the login and the recipient
 // ("" for none) beside it. Answers that f has are taken as they are. What f
 // lacks of Self and Lists, and facts that the policy needs, are added to f.
@@ -51,7 +54,7 @@ func (c *Check) Judge(ctx context.Context, f *checkhelo.Facts, user, rcpt string
 		return Outcome{Exempt: why}
 	}
 	if rcpt != "" && strings.Contains(rcpt, ".") && !strings.Contains(rcpt, "@") {
-		rcpt = "@" + rcpt // all that is known is the domain
+		rcpt = unknownUser + rcpt // all that is known is the domain
 	}
 	if why, ok := c.plain.Recipient(ctx, rcpt); ok {
 		return Outcome{Exempt: why}

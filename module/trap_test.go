@@ -41,7 +41,8 @@ func TestTrapSingleLabelInOwnNetwork(t *testing.T) {
 // A relay of ours hands over mail of others: what it says is not the sender's fault.
 func TestTrapRelayOfOurs(t *testing.T) {
 	dns := zone(t)
-	if err := dns.Add("backup.receiver-bench.org A 127.0.5.1\nptr 127.0.5.1 backup.receiver-bench.org"); err != nil {
+	err := dns.Add("backup.receiver-bench.org A 127.0.5.1\nptr 127.0.5.1 backup.receiver-bench.org")
+	if err != nil {
 		t.Fatal(err)
 	}
 	s := start(t, mx(withDNS("strict", dns, "exempt_clients static {\n"+
@@ -63,7 +64,7 @@ func TestTrapRelayOfOurs(t *testing.T) {
 	}
 }
 
-// A container on the host, or mail that comes back through the router, has our address and our name.
+// A container on the host, or mail that comes back through the router, has our address and name.
 func TestTrapHelloFromOurselves(t *testing.T) {
 	dns := zone(t)
 	s := start(t, mx(withDNS("strict", dns)), 1)
@@ -77,7 +78,8 @@ func TestTrapHelloFromOurselves(t *testing.T) {
 	c.say("EHLO [127.0.0.25]", 250)
 	c.say("MAIL FROM:<"+stranger+">", 250)
 	c.say("RCPT TO:<"+ourUser+">", 550)
-	if line := s.waitLog(t, `"helo":"[127.0.0.25]"`); !strings.Contains(line, `"rule":"address_literal"`) {
+	line := s.waitLog(t, `"helo":"[127.0.0.25]"`)
+	if !strings.Contains(line, `"rule":"address_literal"`) {
 		t.Errorf("log line %s", line)
 	}
 }
@@ -136,7 +138,8 @@ func TestTrapInjectionIntoHeader(t *testing.T) {
 	c.send(ourUser, 250)
 	msg := s.MustRunCLI("imap-msgs", "dump", ourUser, "INBOX", "1")
 	field := regexp.MustCompile(`(?m)^X-Helo-Check: .*$`).FindString(unfold(msg))
-	if !strings.Contains(field, "rule=malformed;") || !strings.Contains(field, "helo=a?[31m?rule=none?;") {
+	if !strings.Contains(field, "rule=malformed;") ||
+		!strings.Contains(field, "helo=a?[31m?rule=none?;") {
 		t.Errorf("field %q", field)
 	}
 }

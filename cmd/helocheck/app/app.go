@@ -34,6 +34,7 @@ func Commands() []*cli.Command {
 		explainCommand(),
 		replayCommand(),
 		rulesCommand(),
+		fitCommand(),
 		buildCommand(),
 		versionCommand(),
 		selfCommand(),

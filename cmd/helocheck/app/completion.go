@@ -35,7 +35,8 @@ func runCompletion(c *cli.Context) error {
 var completions = map[string]func([]*cli.Command) string{
 	"bash": bashCompletion,
 	"zsh": func(commands []*cli.Command) string {
-		return "#compdef helocheck\nautoload -U +X bashcompinit && bashcompinit\n" + bashCompletion(commands)
+		return "#compdef helocheck\nautoload -U +X bashcompinit && bashcompinit\n" +
+			bashCompletion(commands)
 	},
 	"fish": fishCompletion,
 }
@@ -159,7 +160,8 @@ func fishCompletion(commands []*cli.Command) string {
 	var b strings.Builder
 	b.WriteString("complete -c helocheck -f\n")
 	for _, c := range visible(commands) {
-		fmt.Fprintf(&b, "complete -c helocheck -n __fish_use_subcommand -a %s -d %s\n", c.Name, fishQuote(c.Usage))
+		fmt.Fprintf(&b, "complete -c helocheck -n __fish_use_subcommand -a %s -d %s\n",
+			c.Name, fishQuote(c.Usage))
 		when := "complete -c helocheck -n '__fish_seen_subcommand_from " + c.Name + "'"
 		words, files := operandsOf(c)
 		switch {

@@ -46,7 +46,8 @@ func TestBashCompletion(t *testing.T) {
 		t.Run(test.line, func(t *testing.T) {
 			words := strings.Split(test.line, " ")
 			cmd := exec.CommandContext(t.Context(), bash, append([]string{"--norc", "-c",
-				`source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _helocheck; echo "${COMPREPLY[@]}"`,
+				`source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _helocheck;` +
+					` echo "${COMPREPLY[@]}"`,
 				"bash", path}, words...)...)
 			cmd.Dir = filepath.Dir(path)
 			out, err := cmd.CombinedOutput()
@@ -59,7 +60,8 @@ func TestBashCompletion(t *testing.T) {
 					t.Errorf("no %q in%s", word, got)
 				}
 			}
-			if test.want == "" && strings.TrimSpace(got) != "" || test.not != "" && strings.Contains(got, test.not) {
+			extra := test.want == "" && strings.TrimSpace(got) != ""
+			if extra || test.not != "" && strings.Contains(got, test.not) {
 				t.Errorf("offers%s", got)
 			}
 		})
@@ -84,7 +86,8 @@ func TestOtherCompletions(t *testing.T) {
 			if err != nil {
 				t.Skipf("the script is not tried: no %s on the PATH", shell)
 			}
-			if out, err := exec.CommandContext(t.Context(), program, "-n", path).CombinedOutput(); err != nil {
+			out, err := exec.CommandContext(t.Context(), program, "-n", path).CombinedOutput()
+			if err != nil {
 				t.Errorf("%v: %s", err, out)
 			}
 		})

@@ -54,7 +54,7 @@ func (p *printed) renew(page string) string {
 		case slices.Contains(c, "corpus-2002 ham") && c[0] == "rule":
 			head = c
 		default:
-			line = p.row(line, c, head)
+			line = p.row(c, head)
 		}
 		out.WriteString(line)
 	}
@@ -62,7 +62,7 @@ func (p *printed) renew(page string) string {
 }
 
 // row renews one row of a table with that head.
-func (p *printed) row(line string, c, head []string) string {
+func (p *printed) row(c, head []string) string {
 	if row, ok := p.costs[c[0]+" "+c[1]]; ok && len(c) == 6 {
 		p.used[c[0]+" "+c[1]] = true
 		return row + "\n"

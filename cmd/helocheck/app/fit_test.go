@@ -52,11 +52,11 @@ func fitJSON(t *testing.T, args ...string) (r fit.Result) {
 
 // cells are the cells of a row of a Markdown table; nil for other lines.
 func cells(line string) []string {
-	inside, ok := strings.CutPrefix(strings.TrimSpace(line), "| ")
-	if inside, ok2 := strings.CutSuffix(inside, " |"); ok && ok2 {
-		return strings.Split(inside, " | ")
+	line = strings.TrimSpace(line)
+	if len(line) < 4 || !strings.HasPrefix(line, "| ") || !strings.HasSuffix(line, " |") {
+		return nil
 	}
-	return nil
+	return strings.Split(line[2:len(line)-2], " | ")
 }
 
 // The points in force cost what replay counts, and the folds add up.

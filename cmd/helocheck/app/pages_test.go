@@ -17,7 +17,8 @@ func TestPagesCommand(t *testing.T) {
 		status int
 		want   string // on stderr
 	}{
-		{"made", []string{"-o", site, "--name", "Example Mail", "--contact", "postmaster@example.org"}, 0, ""},
+		{"made", []string{"-o", site, "--name", "Example Mail", "--contact",
+			"postmaster@example.org"}, 0, ""},
 		{"again, in German", []string{"-o", site, "--name", "Example Mail", "--contact",
 			"abuse@example.org", "--lang", "de"}, 0, ""},
 		{"contact that may be refused", []string{"-o", site, "--name", "Example Mail", "--contact",

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -60,7 +61,8 @@ func TestSelfNamesTheFault(t *testing.T) {
 			seen: "mailserver is a host name without its domain", do: "hostname mail.example.org"},
 		{name: "address", zone: selfGood, helo: "192.0.2.25", fault: "fqdn", seen: "no name"},
 		{name: "literal", zone: selfGood, helo: "[192.0.2.25]", fault: "fqdn", seen: "no name"},
-		{name: "malformed", zone: selfGood, helo: "mail..example.org", fault: "fqdn", seen: "not a valid"},
+		{name: "malformed", zone: selfGood, helo: "mail..example.org", fault: "fqdn",
+			seen: "not a valid"},
 		{name: "final dot", zone: selfGood, helo: "mail.example.org.", fault: "fqdn",
 			seen: "ends in a dot", do: "hostname mail.example.org"},
 		{name: "reserved TLD", zone: selfGood, helo: "mail.example.local", fault: "tld",
@@ -81,29 +83,33 @@ func TestSelfNamesTheFault(t *testing.T) {
 		{name: "loopback", zone: selfGood, ip: "::1", fault: "public_address"},
 		{name: "private name", zone: without(selfGood, a, sole) + a + "192.168.1.5\n",
 			fault: "public_name", seen: "192.168.1.5, which nobody", do: "IN A 192.0.2.25"},
-		{name: "no address", zone: without(selfGood, a, sole), fault: "address", seen: "neither A nor AAAA",
-			do: "at the DNS of example.org: mail.example.org. IN A 192.0.2.25"},
+		{name: "no address", zone: without(selfGood, a, sole), fault: "address",
+			seen: "neither A nor AAAA", do: "at the DNS of example.org: mail.example.org. IN A 192.0.2.25"},
 		{name: "no IPv6 address", zone: without(selfGood, a, sole), ip: "2001:db8::25", fault: "address",
 			do: "mail.example.org. IN AAAA 2001:db8::25"},
 		{name: "wrong address", zone: without(selfGood, a, sole) + a + "198.51.100.7\n", fault: "forward",
 			seen: "leads to 198.51.100.7 and not to 192.0.2.25", do: "IN A 192.0.2.25"},
 		{name: "domain of the web site", helo: "example.org", fault: "forward",
-			do: "hostname mail.example.org", zone: without(selfGood, ptr) + "example.org A 198.51.100.7\nptr 192.0.2.25 example.org\n" +
+			do: "hostname mail.example.org",
+			zone: without(selfGood, ptr) + "example.org A 198.51.100.7\nptr 192.0.2.25 example.org\n" +
 				"ptr 192.0.2.25 mail.example.org\nexample.org MX 10 mail.example.org\n"},
-		{name: "no PTR", zone: without(selfGood, ptr), fault: "ptr", seen: "192.0.2.25 has no reverse name",
-			do: "provider or hoster, not the registrar): 25.2.0.192.in-addr.arpa. IN PTR mail.example.org."},
+		{name: "no PTR", zone: without(selfGood, ptr), fault: "ptr",
+			seen: "192.0.2.25 has no reverse name",
+			do:   "provider or hoster, not the registrar): 25.2.0.192.in-addr.arpa. IN PTR mail.example.org."},
 		{name: "PTR unconfirmed", zone: without(selfGood, ptr) + ptr + " other.example.org\n",
 			fault: "ptr_confirmed", seen: "other.example.org does not lead back"},
 		{name: "PTR differs", fault: "ptr_name", seen: "is called other.example.org",
 			zone: without(selfGood, ptr) + ptr + " other.example.org\nother.example.org A 192.0.2.25\n",
 			do:   "or in maddy.conf: hostname other.example.org"},
-		{name: "SPF fail", zone: without(selfGood, spf) + spf + " v=spf1 ip4:198.51.100.7 -all\n", fault: "spf",
+		{name: "SPF fail", fault: "spf",
+			zone: without(selfGood, spf) + spf + " v=spf1 ip4:198.51.100.7 -all\n",
 			seen: "says fail for 192.0.2.25", do: `"v=spf1 a ip4:192.0.2.25 -all"`},
 		{name: "SPF softfail", zone: without(selfGood, spf) + spf + " v=spf1 ~all\n", fault: "spf",
 			seen: "softfail"},
 		{name: "SPF broken", zone: without(selfGood, spf) + spf + " v=spf1 nonsense -all\n", fault: "spf",
 			seen: "permerror"},
-		{name: "MX elsewhere", zone: selfGood + mx + "mx.example.net A 198.51.100.9\n", fault: "mx", seen: "mail goes to mx.example.net"},
+		{name: "MX elsewhere", zone: selfGood + mx + "mx.example.net A 198.51.100.9\n", fault: "mx",
+			seen: "mail goes to mx.example.net"},
 		{name: "MX here", zone: selfGood + mx + "mx.example.net A 192.0.2.25\n"},
 		{name: "MX itself", zone: selfGood + "mail.example.org MX 10 mail.example.org\n"},
 		{name: "null MX", zone: selfGood + "mail.example.org MX 0 .\n"},
@@ -195,12 +201,14 @@ func TestSelfConf(t *testing.T) {
 			" default_source {\n  deliver_to smtp tcp://127.0.0.1:2525 {\n   hostname relay.example.org\n" +
 			"  }\n }\n}\n",
 			"relay.example.org 192.0.2.1\nmail.example.org invalid IP"},
-		{"LMTP does not greet", "hostname mail.example.org\ntarget.lmtp x {\n hostname l.example.org\n}\n",
+		{"LMTP does not greet", "" +
+			"hostname mail.example.org\ntarget.lmtp x {\n hostname l.example.org\n}\n",
 			"mail.example.org 192.0.2.1"},
 		{"references are no targets", "hostname mail.example.org\nsmtp tcp://127.0.0.1:25 {\n" +
 			" deliver_to &out\n}\n", "mail.example.org 192.0.2.1"},
 		{"none", "tls off\n", "error: no hostname"},
-		{"target without", "smtp tcp://127.0.0.1:25 {\n hostname a.example.org\n}\ntarget.remote out { }\n",
+		{"target without", "" +
+			"smtp tcp://127.0.0.1:25 {\n hostname a.example.org\n}\ntarget.remote out { }\n",
 			"error: no hostname"},
 		{"bad local_ip", "hostname a.example.org\ntarget.remote out {\n local_ip nonsense\n}\n",
 			"error: local_ip is no address"},
@@ -271,7 +279,8 @@ func TestSelfAddresses(t *testing.T) {
 		want string
 	}{
 		{"given", selfRun{ips: given, machine: selfNets(t)}, selfName{addrs: local}, "[192.0.2.1]"},
-		{"local_ip", selfRun{machine: selfNets(t, "192.0.2.9/24")}, selfName{addrs: local}, "[192.0.2.2]"},
+		{"local_ip", selfRun{machine: selfNets(t, "192.0.2.9/24")},
+			selfName{addrs: local}, "[192.0.2.2]"},
 		{"machine", selfRun{machine: selfNets(t, "127.0.0.1/8", "10.0.0.5/8", "192.0.2.9/24",
 			"fe80::1/64", "::1/128")}, selfName{}, "[192.0.2.9] with note"},
 		{"behind a router", selfRun{machine: selfNets(t, "127.0.0.1/8", "192.168.1.5/24")},
@@ -297,7 +306,7 @@ func TestSelfAddresses(t *testing.T) {
 
 // runSelfCommand runs the command as a user would and returns its status.
 func runSelfCommand(
-	ctx context.Context, out *bytes.Buffer, args ...string,
+	ctx context.Context, out io.Writer, args ...string,
 ) (status int, message string) {
 	program := &cli.App{
 		Name: "helocheck", Writer: out, ErrWriter: out, Commands: Commands(),
@@ -315,7 +324,8 @@ func runSelfCommand(
 }
 
 func TestSelfCommand(t *testing.T) {
-	server := dnstest.Serve(t, selfGood+"ptr 192.0.2.8 other.example.org\nother.example.org A 192.0.2.8\n"+
+	server := dnstest.Serve(t, selfGood+
+		"ptr 192.0.2.8 other.example.org\nother.example.org A 192.0.2.8\n"+
 		"slow.example.org SERVFAIL\nptr 192.0.2.9 slow.example.org\n")
 	conf := selfFile(t, "hostname mail.example.org\ntarget.remote out {\n local_ip 192.0.2.25\n}\n")
 	tests := []struct {
@@ -324,7 +334,8 @@ func TestSelfCommand(t *testing.T) {
 		want   string // part of the output or the message
 	}{
 		{"--config " + conf, 0, "mail.example.org from 192.0.2.25 (hostname, maddy.conf:1)"},
-		{"--config " + conf + " --ip 192.0.2.25 --ip 2001:db8::25", 0, "ok: 26, to mend: 0, not known: 0"},
+		{"--config " + conf + " --ip 192.0.2.25 --ip 2001:db8::25", 0,
+			"ok: 26, to mend: 0, not known: 0"},
 		{"--config " + conf + " --ip ::ffff:192.0.2.25", 0, "from 192.0.2.25 "},
 		{"--config " + conf + " --ip 192.0.2.8", 1, "to mend"},
 		{"--config " + conf + " --helo other.example.org", 1, "other.example.org from 192.0.2.25"},
@@ -366,35 +377,49 @@ func TestSelfJSON(t *testing.T) {
 	if err := json.Unmarshal(out.Bytes(), &got); err != nil {
 		t.Fatal(err)
 	}
-	if got["ok"] != false || got["notes"] == nil || !strings.Contains(out.String(), `"status": "to mend"`) {
+	if got["ok"] != false || got["notes"] == nil ||
+		!strings.Contains(out.String(), `"status": "to mend"`) {
 		t.Errorf("got %s", &out)
 	}
+}
+
+// firstWrite keeps what is written, and calls then once something was.
+type firstWrite struct {
+	text string
+	then func()
+}
+
+func (w *firstWrite) Write(p []byte) (int, error) {
+	if w.text == "" {
+		w.then()
+	}
+	w.text += string(p)
+	return len(p), nil
 }
 
 func TestSelfWatch(t *testing.T) {
 	t.Run("change", func(t *testing.T) {
 		server := dnstest.Serve(t, selfGood)
-		time.AfterFunc(500*time.Millisecond, func() {
-			_ = server.Add("mail.example.org MX 10 mx.example.net\nmx.example.net A 198.51.100.9")
-		})
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
-		var out bytes.Buffer
-		status, message := runSelfCommand(ctx, &out, "--helo", "mail.example.org", "--ip", "192.0.2.25",
+		out := &firstWrite{then: func() { // the first report is out
+			_ = server.Add("mail.example.org MX 10 mx.example.net\nmx.example.net A 198.51.100.9")
+		}}
+		status, message := runSelfCommand(ctx, out, "--helo", "mail.example.org", "--ip", "192.0.2.25",
 			"--dns", server.Addr, "--watch", "--every", "1s")
 		if status != 1 || !strings.Contains(message, "mail.example.org 192.0.2.25 mx: ok -> to mend") {
-			t.Errorf("status %d, %s\n%s", status, message, &out)
+			t.Errorf("status %d, %s\n%s", status, message, out.text)
 		}
 	})
 	t.Run("ended", func(t *testing.T) {
 		server := dnstest.Serve(t, selfGood)
-		ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
-		var out bytes.Buffer
-		status, message := runSelfCommand(ctx, &out, "--helo", "mail.example.org", "--ip", "192.0.2.25",
+		out := &firstWrite{then: func() { time.AfterFunc(1500*time.Millisecond, cancel) }}
+		status, message := runSelfCommand(ctx, out, "--helo", "mail.example.org", "--ip", "192.0.2.25",
 			"--dns", server.Addr, "--watch", "--every", "1s")
-		if status != 0 || !strings.Contains(out.String(), "to mend: 0") {
-			t.Errorf("status %d, %s\n%s", status, message, &out)
+		if status != 0 || !strings.Contains(out.text, "to mend: 0") {
+			t.Errorf("status %d, %s\n%s", status, message, out.text)
 		}
 	})
 }
@@ -402,7 +427,8 @@ func TestSelfWatch(t *testing.T) {
 func TestSelfChanges(t *testing.T) {
 	report := func(status selfStatus) *selfReport {
 		return &selfReport{Results: []selfResult{{
-			Name: "mail.example.org", Address: "192.0.2.25", Checks: []selfLine{{Check: "ptr", Status: status}},
+			Name: "mail.example.org", Address: "192.0.2.25",
+			Checks: []selfLine{{Check: "ptr", Status: status}},
 		}}}
 	}
 	tests := []struct {

@@ -251,7 +251,9 @@ func checkMX(v *selfView) (selfStatus, string, string) {
 		return silent(lost)
 	}
 	return selfMend, fmt.Sprintf("%s is a mail domain, whose mail goes to %s: it does not name"+
-		" this machine", v.name(), strings.Join(f.Value, ", ")), setHostname
+			" this machine", v.name(), strings.Join(f.Value, ", ")),
+		"in maddy.conf: hostname and the name of this machine, such as mail." + v.name() +
+			"; or at the DNS: take the MX record away"
 }
 
 func join(addrs []netip.Addr) string {

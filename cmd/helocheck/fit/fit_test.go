@@ -68,10 +68,18 @@ func (r *Result) points(rule string) (now, fitted int) {
 	return -1, -1
 }
 
+// lot is n messages, each of another organisation, that hit the rules named.
+type lot struct {
+	set   string
+	spam  bool
+	n     int
+	rules string
+}
+
 func TestFit(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
-		data   func(*testing.T, *Data)
+		lots   []lot
 		policy func(*checkhelo.Policy)
 		limit  map[string]float64
 		better bool
@@ -79,57 +87,49 @@ func TestFit(t *testing.T) {
 		rules  map[string]int
 	}{
 		{name: "a rule that only spam hits", better: true, why: "held out too",
-			data:  func(t *testing.T, d *Data) { d.mail(t, "a", true, 50, "default_host") },
+			lots:  []lot{{"a", true, 50, "default_host"}},
 			rules: map[string]int{"default_host": 5, "no_ptr": 3, "new_tld": 2}},
 		{name: "two rules add up", better: true, why: "held out too",
-			data: func(t *testing.T, d *Data) {
-				d.mail(t, "a", true, 50, "default_host new_tld")
-				d.mail(t, "a", false, 9, "default_host no_address")
-				d.mail(t, "a", false, 9, "new_tld no_address")
+			lots: []lot{
+				{"a", true, 50, "default_host new_tld"},
+				{"a", false, 9, "default_host no_address"},
+				{"a", false, 9, "new_tld no_address"},
 			},
 			rules: map[string]int{"no_address": 1}},
 		{name: "nothing to gain", why: "nothing better",
-			data: func(t *testing.T, d *Data) {
-				d.mail(t, "a", true, 50, "no_ptr new_tld")
-				d.mail(t, "a", true, 50, "bare_ip")
-			},
+			lots:  []lot{{"a", true, 50, "no_ptr new_tld"}, {"a", true, 50, "bare_ip"}},
 			rules: map[string]int{"no_ptr": 3, "new_tld": 2}},
 		{name: "good mail hits it as well", why: "nothing better",
-			data: func(t *testing.T, d *Data) {
-				d.mail(t, "a", true, 50, "default_host")
-				d.mail(t, "a", false, 50, "default_host")
-			},
+			lots:  []lot{{"a", true, 50, "default_host"}, {"a", false, 50, "default_host"}},
 			rules: map[string]int{"default_host": 2}},
-		{name: "so much may be lost", better: true, why: "held out too", limit: map[string]float64{"a": 0.5},
-			data: func(t *testing.T, d *Data) {
-				d.mail(t, "a", true, 50, "default_host")
-				d.mail(t, "a", false, 50, "default_host")
-			},
+		{name: "so much may be lost", better: true, why: "held out too",
+			limit: map[string]float64{"a": 0.5},
+			lots:  []lot{{"a", true, 50, "default_host"}, {"a", false, 50, "default_host"}},
 			rules: map[string]int{"default_host": 5}},
 		{name: "less is lost", why: "catch no more", limit: map[string]float64{"a": 0},
-			data: func(t *testing.T, d *Data) { d.mail(t, "a", false, 50, "default_host no_ptr") }},
+			lots: []lot{{"a", false, 50, "default_host no_ptr"}}},
 		{name: "one sender of spam", why: "catch no more",
-			data:  func(t *testing.T, d *Data) { d.mail(t, "a", true, 1, "underscore") },
+			lots:  []lot{{"a", true, 1, "underscore"}},
 			rules: map[string]int{"underscore": 5}},
 		{name: "one sender of good mail", why: "lose more good mail",
-			data: func(t *testing.T, d *Data) {
-				d.mail(t, "a", true, 50, "default_host")
-				d.mail(t, "a", true, 50, "underscore")
-				d.mail(t, "a", false, 1, "default_host")
+			lots: []lot{
+				{"a", true, 50, "default_host"},
+				{"a", true, 50, "underscore"},
+				{"a", false, 1, "default_host"},
 			},
 			rules: map[string]int{"default_host": 2, "underscore": 5}},
 		{name: "each set by itself", why: "nothing better",
-			data: func(t *testing.T, d *Data) {
-				d.mail(t, "a", true, 500, "default_host")
-				d.mail(t, "a", false, 500, "")
-				d.mail(t, "b", false, 5, "default_host")
+			lots: []lot{
+				{"a", true, 500, "default_host"},
+				{"a", false, 500, ""},
+				{"b", false, 5, "default_host"},
 			},
 			rules: map[string]int{"default_host": 2}},
 		{name: "no score rejects more", better: true, why: "held out too",
 			policy: func(p *checkhelo.Policy) { p.RejectScore = 6 },
-			data: func(t *testing.T, d *Data) {
-				d.mail(t, "a", true, 50, "default_host")
-				d.mail(t, "a", true, 50, "default_host underscore")
+			lots: []lot{
+				{"a", true, 50, "default_host"},
+				{"a", true, 50, "default_host underscore"},
 			},
 			rules: map[string]int{"default_host": 5, "underscore": 0}},
 	} {
@@ -143,7 +143,9 @@ func TestFit(t *testing.T) {
 			d := NewData(o)
 			d.mail(t, "a", false, 50, "") // mail without fault
 			d.mail(t, "a", true, 50, "bare_ip")
-			tc.data(t, d)
+			for _, l := range tc.lots {
+				d.mail(t, l.set, l.spam, l.n, l.rules)
+			}
 			r, err := d.Fit(p)
 			if err != nil {
 				t.Fatal(err)
@@ -206,15 +208,15 @@ func (d *Data) random(t *testing.T, random *rand.Rand, rules []string) {
 	t.Helper()
 	for range 60 {
 		spam := random.IntN(2) == 0
-		var names string
+		var names []string
 		for _, rule := range rules {
 			if random.IntN(3) == 0 || spam && random.IntN(3) == 0 {
-				names += " " + rule
+				names = append(names, rule)
 			}
 		}
 		org := fmt.Sprintf("%d.example", random.IntN(20))
 		set := []string{"a", "b"}[random.IntN(2)]
-		d.Add(Sample{set, org, spam, hits(t, names), int64(1 + random.IntN(5))})
+		d.Add(Sample{set, org, spam, hits(t, strings.Join(names, " ")), int64(1 + random.IntN(5))})
 	}
 }
 

@@ -204,7 +204,9 @@ func TestPages(t *testing.T) {
 }
 
 // follow tells what is wrong with a link.
-func follow(target, from string, n *html.Node, pages map[string]page, files map[string][]byte) error {
+func follow(
+	target, from string, n *html.Node, pages map[string]page, files map[string][]byte,
+) error {
 	u, err := url.Parse(target)
 	if err != nil {
 		return err
