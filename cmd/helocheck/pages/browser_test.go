@@ -4,94 +4,47 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/chromedp/cdproto/emulation"
-	"github.com/chromedp/cdproto/log"
-	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+
+	"maddy.example/checkhelo/cmd/helocheck/browsertest"
 )
 
 // policy is the strictest one that can still show a page with files.
 const policy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self';" +
 	" base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
 
-// browser starts Chromium and a server for the site. Errors in pages fail the test.
+// browser starts Chromium and a server for the site in a language.
 func browser(t *testing.T, lang string) (ctx context.Context, base string) {
 	t.Helper()
-	found := ""
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
-		if path, err := exec.LookPath(name); err == nil {
-			found = path
-			break
-		}
-	}
-	if found == "" || testing.Short() {
-		t.Skip("needs Chromium on the PATH (Debian: apt-get install chromium) and no -short")
-	}
 	dir := t.TempDir()
 	write(t, dir, Options{Name: "Example Mail", Contact: "postmaster@example.org", Lang: lang})
 	site := http.FileServer(http.Dir(dir))
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return browsertest.Start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Security-Policy", policy)
 		site.ServeHTTP(w, r)
 	}))
-	t.Cleanup(server.Close)
-
-	flags := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(found), chromedp.NoSandbox)
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	t.Cleanup(cancel)
-	ctx, cancel = chromedp.NewExecAllocator(ctx, flags...)
-	t.Cleanup(cancel)
-	quiet := func(string, ...any) {} // a newer Chromium knows events that the library does not
-	ctx, cancel = chromedp.NewContext(ctx, chromedp.WithErrorf(quiet))
-	t.Cleanup(cancel)
-	chromedp.ListenTarget(ctx, func(event any) {
-		switch event := event.(type) {
-		case *log.EventEntryAdded:
-			t.Errorf("%s: %s", event.Entry.URL, event.Entry.Text)
-		case *runtime.EventExceptionThrown:
-			t.Errorf("script: %s", event.ExceptionDetails.Error())
-		case *runtime.EventConsoleAPICalled:
-			t.Errorf("console: %s", event.Type)
-		}
-	})
-	if err := chromedp.Run(ctx, log.Enable(), runtime.Enable()); err != nil {
-		t.Fatal(err)
-	}
-	return ctx, server.URL
 }
 
 // TestBrowser looks at pages in all widths and colours. With PAGES_SHOTS=DIR
 // it leaves pictures there.
 func TestBrowser(t *testing.T) {
+	pages := []string{"index.html", "index.html#not_fqdn", "not_fqdn.html", "generic_ptr.html",
+		"relay-denied.html", "reach-us.html"}
 	for _, lang := range Languages() {
 		t.Run(lang, func(t *testing.T) {
 			ctx, base := browser(t, lang)
-			shots := os.Getenv("PAGES_SHOTS")
-			for _, page := range []string{"index.html", "index.html#not_fqdn", "not_fqdn.html",
-				"generic_ptr.html", "relay-denied.html", "reach-us.html"} {
-				for _, width := range []int64{1280, 390} {
-					for _, scheme := range []string{"light", "dark"} {
-						look(ctx, t, base+"/"+page, width, scheme)
-						if shots == "" {
-							continue
-						}
-						var picture []byte
-						if err := chromedp.Run(ctx, chromedp.FullScreenshot(&picture, 100)); err != nil {
-							t.Fatal(err)
-						}
-						name := fmt.Sprintf("%s-%s-%d-%s.png", lang,
-							strings.NewReplacer(".html", "", "#", "_").Replace(page), width, scheme)
-						if err := os.WriteFile(filepath.Join(shots, name), picture, 0o600); err != nil {
-							t.Fatal(err)
-						}
+			for _, page := range pages {
+				for _, view := range browsertest.Views() {
+					browsertest.Look(ctx, t, base+"/"+page, "main", view)
+					if dir := os.Getenv("PAGES_SHOTS"); dir != "" {
+						name := strings.NewReplacer(".html", "", "#", "_").Replace(page)
+						shoot(ctx, t, filepath.Join(dir, fmt.Sprintf("%s-%s-%d-%s.png",
+							lang, name, view.Width, view.Scheme)))
 					}
 				}
 			}
@@ -99,30 +52,14 @@ func TestBrowser(t *testing.T) {
 	}
 }
 
-// look loads a page. Nothing may stick out at the side.
-func look(ctx context.Context, t *testing.T, url string, width int64, scheme string) {
+func shoot(ctx context.Context, t *testing.T, path string) {
 	t.Helper()
-	const height = 900
-	var sticksOut []string
-	err := chromedp.Run(ctx,
-		chromedp.EmulateViewport(width, height),
-		emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{
-			{Name: "prefers-color-scheme", Value: scheme},
-		}),
-		chromedp.Navigate("about:blank"), // so that a new fragment is a new page
-		chromedp.Navigate(url),
-		chromedp.WaitReady("main"),
-		chromedp.Evaluate(`Array.from(document.querySelectorAll("body *"))
-			.filter(e => !e.classList.contains("skip"))
-			.filter(e => e.getBoundingClientRect().right > document.documentElement.clientWidth + 0.5
-				|| e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).display !== "inline")
-			.map(e => e.outerHTML.slice(0, 80))`, &sticksOut),
-	)
-	if err != nil {
-		t.Fatalf("%s: %v", url, err)
+	var picture []byte
+	if err := chromedp.Run(ctx, chromedp.FullScreenshot(&picture, 100)); err != nil {
+		t.Fatal(err)
 	}
-	if len(sticksOut) > 0 {
-		t.Errorf("%s at %d: too wide: %q", url, width, sticksOut)
+	if err := os.WriteFile(path, picture, 0o600); err != nil {
+		t.Fatal(err)
 	}
 }
 
