@@ -1962,3 +1962,57 @@ func TestGolden(t *testing.T) {
 		})
 	}
 }
+
+// benchCases are two greetings after all look-ups: one of a well-kept server, and one of a home
+// line, which many rules hit.
+var benchCases = []struct {
+	name  string
+	given given
+	good  bool
+}{
+	{"good", given{
+		Helo: benchName, Local: server, SelfNames: "mx1.example.org", SelfAddrs: "203.0.113.0/24",
+		Rcpt: "example.org", Forward: client, MX: notFound, PTR: benchName, Confirmed: benchName,
+		SPF: "none",
+	}, true},
+	{"home", given{
+		Helo: "192-0-2-10.dsl.example.net", Local: server, SelfNames: "mx1.example.org",
+		SelfAddrs: "203.0.113.0/24", Rcpt: "example.org", Forward: notFound, MX: notFound,
+		PTR: notFound, Confirmed: notFound, SPF: "fail",
+	}, false},
+}
+
+// BenchmarkEvaluateWithFacts is the verdict at RCPT TO, when everything is known.
+func BenchmarkEvaluateWithFacts(b *testing.B) {
+	for _, preset := range presets {
+		for _, tc := range benchCases {
+			b.Run(string(preset)+"/"+tc.name, func(b *testing.B) {
+				p, fresh, f := policy(preset), tc.given.facts(), new(checkhelo.Facts)
+				b.ReportAllocs()
+				for b.Loop() {
+					*f = *fresh
+					if v := p.Evaluate(f); tc.good != (v.Would < checkhelo.Score) {
+						b.Fatal(v.Would, hitNames(v))
+					}
+				}
+			})
+		}
+	}
+}
+
+// BenchmarkReply makes the line that a refused client reads.
+func BenchmarkReply(b *testing.B) {
+	p := policy(checkhelo.Strict)
+	p.HelpURL = "https://www.example.org/helo"
+	f := given{Helo: "hostnameonly"}.facts()
+	v := p.Evaluate(f)
+	if v.Action != checkhelo.Reject {
+		b.Fatal(hitNames(v))
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if r := p.Reply(v, f.Helo); r.Code != 504 {
+			b.Fatal(r)
+		}
+	}
+}

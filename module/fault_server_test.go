@@ -38,7 +38,8 @@ func (r *resolver) start(t *testing.T) {
 	}
 	r.addr = conn.LocalAddr().String()
 	started, ended := make(chan struct{}), make(chan struct{})
-	server := &dns.Server{PacketConn: conn, Handler: r.zone, NotifyStartedFunc: func() { close(started) }}
+	server := &dns.Server{PacketConn: conn, Handler: r.zone}
+	server.NotifyStartedFunc = func() { close(started) }
 	go func() {
 		defer close(ended)
 		_ = server.ActivateAndServe()
@@ -53,9 +54,14 @@ func (r *resolver) start(t *testing.T) {
 // A DNS server that is gone costs no mail. Once it is back, verdicts are as before.
 func TestDNSGoneAndBack(t *testing.T) {
 	for fault, ways := range map[string]struct{ gone, back func(*testing.T, *resolver) }{
-		"port closed": {func(_ *testing.T, r *resolver) { r.stop() }, func(t *testing.T, r *resolver) { r.start(t) }},
-		"silent": {func(_ *testing.T, r *resolver) { r.zone.SetFail("DROP") },
-			func(_ *testing.T, r *resolver) { r.zone.SetFail("") }},
+		"port closed": {
+			func(_ *testing.T, r *resolver) { r.stop() },
+			func(t *testing.T, r *resolver) { t.Helper(); r.start(t) },
+		},
+		"silent": {
+			func(_ *testing.T, r *resolver) { r.zone.SetFail("DROP") },
+			func(_ *testing.T, r *resolver) { r.zone.SetFail("") },
+		},
 	} {
 		t.Run(fault, func(t *testing.T) {
 			r := startResolver(t)
@@ -124,8 +130,13 @@ func TestReloadWithBrokenList(t *testing.T) {
 	s := start(t, conf, 1)
 	judged := func(t *testing.T) {
 		t.Helper()
-		s.dial(t, "127.0.0.25", "smtp", "127.0.2.8").run(talk(send("EHLO localhost", 250), transaction(250)))
-		s.dial(t, "127.0.0.25", "smtp", "127.0.2.9").run(talk(send("EHLO localhost", 250), transaction(550)))
+		for source, code := range map[string]int{"127.0.2.8": 250, "127.0.2.9": 550} {
+			c := s.dial(t, "127.0.0.25", "smtp", source)
+			c.run(talk(send("EHLO localhost", 250), transaction(code)))
+		}
+	}
+	holding := func(text string) func(*testing.T) {
+		return func(t *testing.T) { t.Helper(); write(t, text) }
 	}
 	judged(t)
 	for _, tc := range []struct {
@@ -140,9 +151,9 @@ func TestReloadWithBrokenList(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, list},
-		{"cut within a number", func(t *testing.T) { t.Helper(); write(t, "10.0.0.0/8\n127.0.2.8/3") }, list + ":2"},
-		{"cut within an address", func(t *testing.T) { t.Helper(); write(t, "10.0.0.0/8\n127.0.") }, list + ":2"},
-		{"not text", func(t *testing.T) { t.Helper(); write(t, "\x00\xff\x1b[2J\n") }, list + ":1"},
+		{"cut within a number", holding("10.0.0.0/8\n127.0.2.8/3"), list + ":2"},
+		{"cut within an address", holding("10.0.0.0/8\n127.0."), list + ":2"},
+		{"not text", holding("\x00\xff\x1b[2J\n"), list + ":1"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			os.Remove(list)
@@ -165,7 +176,8 @@ func TestReloadWithBrokenList(t *testing.T) {
 	write(t, "10.0.0.0/8\n127.0.2.9/32\n")
 	s.Config(preamble + conf)
 	s.settle(t, "localhost", 550) // the client of settle is no longer exempt
-	s.dial(t, "127.0.0.25", "smtp", "127.0.2.9").run(talk(send("EHLO localhost", 250), transaction(250)))
+	c := s.dial(t, "127.0.0.25", "smtp", "127.0.2.9")
+	c.run(talk(send("EHLO localhost", 250), transaction(250)))
 }
 
 // settle waits until new sessions get the new policy: for a moment after a
@@ -186,9 +198,10 @@ func (s *server) settle(t *testing.T, helo string, want int) {
 func TestReloadAmidSessions(t *testing.T) {
 	const sessions = 200
 	conf := func(code string) string {
-		return preamble + mx("helo_fqdn strict {\nexempt_networks 10.0.0.0/8\nlocalhost_action reject "+code+"\n}")
+		return mx("helo_fqdn strict {\nexempt_networks 10.0.0.0/8\n" +
+			"localhost_action reject " + code + "\n}")
 	}
-	s := start(t, strings.TrimPrefix(conf("551"), preamble), 1)
+	s := start(t, conf("551"), 1)
 	old := make([]*client, sessions)
 	for i := range old {
 		old[i] = s.mx(t)
@@ -217,7 +230,7 @@ func TestReloadAmidSessions(t *testing.T) {
 			}
 		}()
 	}
-	s.Config(conf("552"))
+	s.Config(preamble + conf("552"))
 	for i, c := range old {
 		if i%2 == 0 {
 			c.run(talk(send("RSET", 250)))

@@ -21,6 +21,8 @@ const (
 	readSize = 4096
 	// rounds: UDP loses packets, so that each server is asked twice.
 	rounds = 2
+	// resend bounds the wait before the next attempt: a lost packet must not cost a client seconds.
+	resend = 500 * time.Millisecond
 )
 
 // Client asks recursive DNS servers. It may be used by many goroutines.
@@ -97,7 +99,11 @@ func (c *Client) Exchange(ctx context.Context, m *dns.Msg) (*dns.Msg, error) {
 // attempt asks one server, over TCP too when the answer over UDP is cut.
 func (c *Client) attempt(ctx context.Context, m *dns.Msg, i, left int) (*dns.Msg, error) {
 	deadline, _ := ctx.Deadline()
-	ctx, cancel := context.WithTimeout(ctx, time.Until(deadline)/time.Duration(left))
+	share := time.Until(deadline) / time.Duration(left)
+	if left > 1 {
+		share = min(share, resend)
+	}
+	ctx, cancel := context.WithTimeout(ctx, share)
 	defer cancel()
 	query := dns.Msg{MsgHdr: m.MsgHdr, Question: m.Question}
 	query.RecursionDesired = true

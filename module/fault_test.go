@@ -1,0 +1,327 @@
+package module
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+	_ "unsafe" // linkname
+
+	"github.com/emersion/go-message/textproto"
+	"github.com/foxcpp/maddy/framework/config"
+	"github.com/foxcpp/maddy/framework/log"
+	"github.com/foxcpp/maddy/framework/module"
+	"github.com/miekg/dns"
+
+	"maddy.example/checkhelo"
+	"maddy.example/checkhelo/module/dnsfacts"
+)
+
+// ruleTable is the table of package checkhelo, in which a test makes rules panic.
+//
+//go:linkname ruleTable maddy.example/checkhelo.table
+var ruleTable []checkhelo.Rule
+
+// sharedLog is a log that goroutines may write to.
+type sharedLog struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *sharedLog) Write(_ time.Time, _ bool, msg string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.b.WriteString(msg + "\n")
+}
+
+func (*sharedLog) Close() error { return nil }
+
+func (s *sharedLog) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+// brokenLog is a log that panics.
+type brokenLog struct{}
+
+func (brokenLog) Write(time.Time, bool, string) { panic("disk on fire") }
+func (brokenLog) Close() error                  { return nil }
+
+// brokenTable is a table that panics.
+type brokenTable struct{ module.Module }
+
+func (brokenTable) Lookup(context.Context, string) (string, bool, error) { panic("broken table") }
+func (brokenTable) Configure([]string, *config.Map) error                { return nil }
+func (brokenTable) Name() string                                         { return "table.broken" }
+func (brokenTable) InstanceName() string                                 { return "" }
+
+// answers is a DNS in which every name has the address 192.0.2.50, and no address a name.
+func answers(_ context.Context, q *dns.Msg) (*dns.Msg, error) {
+	m := new(dns.Msg)
+	m.SetReply(q)
+	if name := q.Question[0]; name.Qtype == dns.TypeA {
+		m.Answer = []dns.RR{&dns.A{
+			Hdr: dns.RR_Header{Name: name.Name, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 60},
+			A:   net.IPv4(192, 0, 2, 50),
+		}}
+	} else {
+		m.Rcode = dns.RcodeNameError
+	}
+	return m, nil
+}
+
+// runSession does what Maddy does with one greeting and one message: early
+// check, two recipients, body. It returns the reasons for which anything was refused.
+func runSession(t *testing.T, c *Check, from *module.ConnState) (refusals []string) {
+	t.Helper()
+	note := func(res module.CheckResult) {
+		if res.Reject || res.Quarantine {
+			refusals = append(refusals, res.Reason.Error())
+		}
+	}
+	if err := c.CheckConnection(t.Context(), from); err != nil {
+		refusals = append(refusals, err.Error())
+	}
+	s, err := c.CheckStateForMsg(t.Context(), &module.MsgMetadata{ID: "1", Conn: from})
+	if err != nil {
+		t.Fatal(err)
+	}
+	note(s.CheckConnection(t.Context()))
+	note(s.CheckSender(t.Context(), "sender@example.net"))
+	note(s.CheckRcpt(t.Context(), "user@example.org"))
+	note(s.CheckRcpt(t.Context(), "user@mail.example.net"))
+	note(s.CheckBody(t.Context(), textproto.Header{}, nil))
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	return refusals
+}
+
+// unbroken is a strict check without the rules that hit every client of answers.
+func unbroken(t *testing.T, conf string) (*Check, *sharedLog) {
+	t.Helper()
+	const off = "no_address_action off\nno_ptr_action off\naddress_mismatch_action off\n" +
+		"private_address_action off\n"
+	c, _ := mustConfigure(t, "helo_fqdn strict {\n"+off+conf+"\n}")
+	out := &sharedLog{}
+	c.log = &log.Logger{Out: out}
+	c.gatherer.Exchange = answers
+	return c, out
+}
+
+// The tests below prove nothing unless the unbroken check refuses.
+func TestUnbrokenCheck(t *testing.T) {
+	c, _ := unbroken(t, "")
+	if refusals := runSession(t, c, conn("localhost")); len(refusals) != 3 {
+		t.Errorf("refusals %v, want two recipients and the message", refusals)
+	}
+	if refusals := runSession(t, c, conn("mail.example.com")); len(refusals) != 0 {
+		t.Errorf("a good name is refused: %v", refusals)
+	}
+}
+
+// brokenDNS is a client of the DNS that panics.
+func brokenDNS(context.Context, *dns.Msg) (*dns.Msg, error) { panic("broken client") }
+
+// breakages are the parts that can panic, with the text that the log then has.
+// A look-up that fails is no matter for the log.
+var breakages = map[string]struct {
+	conf, helo string
+	spoil      func(c *Check, from *module.ConnState)
+	logged     string
+}{
+	"policy": {"", "localhost",
+		func(c *Check, _ *module.ConnState) { c.policy = nil }, "message passes"},
+	"deny_names": {"", "mail.example.com",
+		func(c *Check, _ *module.ConnState) { c.denyNames = brokenTable{} }, "broken table"},
+	"deny_hosts": {"", "mail.example.com",
+		func(c *Check, _ *module.ConnState) { c.denyHosts = brokenTable{} }, "broken table"},
+	"exempt_clients": {"", "localhost",
+		func(c *Check, _ *module.ConnState) { c.tables.Clients = brokenTable{} }, "broken table"},
+	"exempt_names": {"", "mail.corp.localhost",
+		func(c *Check, _ *module.ConnState) { c.tables.Names = brokenTable{} }, "broken table"},
+	"peer address": {"", "localhost",
+		func(_ *Check, from *module.ConnState) { from.RemoteAddr = (*net.TCPAddr)(nil) },
+		"message passes"},
+	"exempt_dnswl": {"exempt_dnswl wl.example.net", "localhost",
+		func(c *Check, _ *module.ConnState) { c.gatherer.Exchange = brokenDNS }, "exempt_dnswl"},
+	"look-up": {"", "gmail.com",
+		func(c *Check, _ *module.ConnState) { c.gatherer.Exchange = brokenDNS }, ""},
+	"look-up without an answer": {"", "gmail.com", func(c *Check, _ *module.ConnState) {
+		c.gatherer.Exchange = func(context.Context, *dns.Msg) (*dns.Msg, error) { return nil, nil }
+	}, ""},
+	"cache": {"", "gmail.com",
+		func(c *Check, _ *module.ConnState) { c.gatherer.Cache = &dnsfacts.Cache{} }, ""},
+	"metrics of look-ups": {"", "gmail.com", func(c *Check, _ *module.ConnState) {
+		c.gatherer.Observe = func(string, string, time.Duration) { panic("broken metric") }
+	}, ""},
+}
+
+// A panic anywhere in the check costs no mail and does not end the server.
+func TestPanicAnywhere(t *testing.T) {
+	for name, b := range breakages {
+		for _, stage := range []string{"rcpt", "ehlo"} {
+			t.Run(name+" at "+stage, func(t *testing.T) {
+				c, out := unbroken(t, b.conf+"\nenforce_at "+stage)
+				from := conn(b.helo)
+				b.spoil(c, from)
+				if refusals := runSession(t, c, from); len(refusals) != 0 {
+					t.Errorf("refused: %v", refusals)
+				}
+				if text := out.String(); !strings.Contains(text, b.logged) {
+					t.Errorf("log %q lacks %q", text, b.logged)
+				}
+			})
+		}
+	}
+}
+
+// A verdict does not depend on the log.
+func TestPanicInTheLog(t *testing.T) {
+	for stage, want := range map[string]int{"rcpt": 3, "ehlo": 4} {
+		c, _ := unbroken(t, "enforce_at "+stage)
+		c.log.Out = brokenLog{}
+		if refusals := runSession(t, c, conn("localhost")); len(refusals) != want {
+			t.Errorf("at %s: refusals %v, want %d", stage, refusals, want)
+		}
+		c.policy = nil
+		if refusals := runSession(t, c, conn("localhost")); len(refusals) != 0 {
+			t.Errorf("at %s: another panic refuses: %v", stage, refusals)
+		}
+	}
+}
+
+// greetings make every rule look at its client.
+var greetings = []string{
+	"", "localhost", "192.0.2.9", "[192.0.2.9]", "[192.0.2.1]", "mx.example.org", "mail.example.com",
+	"example.org", "mail.example.com.", "mail_1.example.com", "hostnameonly", "mail.corp",
+	"mail.example.notatld", "gmail.com", "host-192-0-2-7.dyn.example.net",
+}
+
+func TestPanicInEachRule(t *testing.T) {
+	for i, rule := range checkhelo.Rules() {
+		t.Run(rule.Name, func(t *testing.T) {
+			kept := ruleTable[i].Match
+			ruleTable[i].Match = func(*checkhelo.Facts) (string, bool) { panic("broken rule") }
+			defer func() { ruleTable[i].Match = kept }()
+			for _, stage := range []string{"rcpt", "ehlo"} {
+				asked := false
+				for _, helo := range greetings {
+					c, out := unbroken(t, "enforce_at "+stage+"\nblocklists dbl.example.net")
+					onlyRule(c, rule.Name)
+					if refusals := runSession(t, c, conn(helo)); len(refusals) != 0 {
+						t.Errorf("%q at %s: refused: %v", helo, stage, refusals)
+					}
+					asked = asked || strings.Contains(out.String(), "message passes: broken rule")
+				}
+				if !asked {
+					t.Errorf("%s: no greeting made the rule panic", stage)
+				}
+			}
+		})
+	}
+}
+
+// onlyRule turns all rules off but one.
+func onlyRule(c *Check, name string) {
+	p := checkhelo.NewPolicy(checkhelo.Strict)
+	p.Override = map[string]checkhelo.Rule{}
+	for _, r := range checkhelo.Rules() {
+		p.Override[r.Name] = checkhelo.Rule{Action: checkhelo.Off}
+	}
+	p.Override[name] = checkhelo.Rule{Action: checkhelo.Reject}
+	c.policy = p
+}
+
+// A recipient that passes because of a panic takes its message along.
+func TestPanicAfterRefusal(t *testing.T) {
+	c, out := unbroken(t, "")
+	s, err := c.CheckStateForMsg(t.Context(), &module.MsgMetadata{ID: "1", Conn: conn("localhost")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res := s.CheckRcpt(t.Context(), "first@example.org"); !res.Reject {
+		t.Fatal("localhost passes")
+	}
+	c.policy = nil
+	if res := s.CheckRcpt(t.Context(), "second@example.com"); res.Reject {
+		t.Fatal("refused after a panic")
+	}
+	if res := s.CheckBody(t.Context(), textproto.Header{}, nil); res.Reject {
+		t.Errorf("the message is refused: %v; log %s", res.Reason, out)
+	}
+}
+
+// countingTable counts what it is asked.
+type countingTable struct {
+	fakeTable
+	asked int
+}
+
+func (c *countingTable) Lookup(ctx context.Context, key string) (string, bool, error) {
+	c.asked++
+	return c.fakeTable.Lookup(ctx, key)
+}
+
+// A client that alternates between recipients' domains must not make the
+// operator's tables, which may stand in a database, work for each of them.
+func TestRecipientsDoNotMultiplyTableLookups(t *testing.T) {
+	const recipients = 1000
+	for _, helo := range []string{"mail.example.com", "localhost"} {
+		c, _ := unbroken(t, "")
+		var names, hosts, clients countingTable
+		c.denyNames, c.denyHosts, c.tables.Clients = &names, &hosts, &clients
+		s, err := c.CheckStateForMsg(t.Context(), &module.MsgMetadata{ID: "1", Conn: conn(helo)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range recipients {
+			s.CheckRcpt(t.Context(), "user@"+[]string{"a.example", "b.example"}[i%2])
+		}
+		if names.asked > 10 || hosts.asked > 10 || clients.asked > 10 {
+			t.Errorf("%s: %d recipients caused %d deny_names, %d deny_hosts, %d exempt_clients look-ups",
+				helo, recipients, names.asked, hosts.asked, clients.asked)
+		}
+	}
+}
+
+// mapped is conn with a client as a dual-stack listener sees an IPv4 one.
+func mapped(helo, client string) *module.ConnState {
+	from := conn(helo)
+	ip := netip.MustParseAddr("::ffff:" + client)
+	from.RemoteAddr = &net.TCPAddr{IP: ip.AsSlice(), Port: 4000}
+	return from
+}
+
+func TestBypassMappedClientAgainstLists(t *testing.T) {
+	for name, tc := range map[string]struct {
+		conf, helo, client string
+		refused            bool
+	}{
+		"exempt network":     {"exempt_networks 192.0.2.0/24", "localhost", "192.0.2.7", false},
+		"mapped network":     {"exempt_networks ::ffff:192.0.2.0/120", "localhost", "192.0.2.7", false},
+		"other network":      {"exempt_networks 192.0.2.0/24", "localhost", "198.51.100.7", true},
+		"IPv6 network":       {"exempt_networks ::/0", "localhost", "198.51.100.7", true},
+		"own address":        {"self_addresses 192.0.2.9", "mx.example.org", "192.0.2.9", false},
+		"own mapped address": {"self_addresses ::ffff:192.0.2.9", "mx.example.org", "192.0.2.9", false},
+		"not our address":    {"self_addresses 192.0.2.9", "mx.example.org", "192.0.2.10", true},
+		"our address":        {"self_addresses 198.51.100.0/24", "[198.51.100.3]", "192.0.2.10", true},
+		"own literal":        {"address_literal_action off", "[192.0.2.7]", "192.0.2.7", false},
+		"own mapped literal": {"address_literal_action off", "[IPv6:::ffff:192.0.2.7]", "192.0.2.7",
+			false},
+		"foreign literal": {"address_literal_action off", "[192.0.2.8]", "192.0.2.7", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, _ := unbroken(t, tc.conf)
+			refusals := runSession(t, c, mapped(tc.helo, tc.client))
+			if (len(refusals) != 0) != tc.refused {
+				t.Errorf("refusals %v", refusals)
+			}
+		})
+	}
+}
