@@ -79,8 +79,9 @@ func startDNS(
 	return &server{T: m, log: filepath.Join(m.StateDir(), "maddy.log")}
 }
 
+// free reports whether nobody uses port on any address: the endpoints of a test have several.
 func free(port uint16) bool {
-	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	l, err := net.Listen("tcp", fmt.Sprintf(":%d", port))
 	if err != nil {
 		return false
 	}
