@@ -1199,6 +1199,58 @@ func FuzzReply(f *testing.F) {
 	})
 }
 
+// FuzzEvaluate judges facts in any combination of states: the verdict is always
+// the same, no failed look-up makes it harsher, and it can be told in one line.
+func FuzzEvaluate(f *testing.F) {
+	for i, s := range nasty {
+		f.Add(s, "example.org", goodOne, uint32(i)*0x9e3779b9, []byte{192, 0, 2, 7})
+	}
+	for i, c := range ruleCases {
+		f.Add(c.given.Helo, c.given.Rcpt, c.given.PTR, uint32(i)*0x01010101, []byte{192, 0, 2, 1})
+	}
+	f.Fuzz(func(t *testing.T, helo, rcpt, ptr string, states uint32, octets []byte) {
+		facts := func() *checkhelo.Facts { return fuzzFacts(helo, rcpt, ptr, states, octets) }
+		p := policy(presets[states%3], func(p *checkhelo.Policy) {
+			p.Ceiling, p.RejectScore = checkhelo.Action(states>>16%5), int(states>>20%8)
+		})
+		v := p.Evaluate(facts())
+		if again := p.Evaluate(facts()); !reflect.DeepEqual(hitNames(v), hitNames(again)) ||
+			harsher(v, again) || harsher(again, v) {
+			t.Errorf("%v, then %v", v, again)
+		}
+		if p.Ceiling != checkhelo.Off && v.Action > p.Ceiling || v.Action > v.Would {
+			t.Errorf("action %s, would %s, ceiling %s", v.Action, v.Would, p.Ceiling)
+		}
+		if fault := checkLine(p.Reply(v, facts().Helo)); len(v.Hits) > 0 && fault != "" {
+			t.Errorf("%v: %s in the reply", hitNames(v), fault)
+		}
+		for name, fail := range failures {
+			broken := facts()
+			fail(broken)
+			if after := p.Evaluate(broken); harsher(after, v) {
+				t.Errorf("with %s failed %v, before %v", name, after, v)
+			}
+		}
+	})
+}
+
+// fuzzFacts takes two bits of states for each answer.
+func fuzzFacts(helo, rcpt, ptr string, states uint32, octets []byte) *checkhelo.Facts {
+	state := func(i int) checkhelo.State { return checkhelo.State(states >> (2 * i) & 3) }
+	addr, _ := netip.AddrFromSlice(octets)
+	f := given{Helo: helo, Rcpt: rcpt, SelfNames: "mx.example.com", SelfDomains: "example.com"}.facts()
+	f.Client = addr.Unmap()
+	names := strings.Fields(ptr)
+	f.Denied.State, f.MX.State, f.PTR.State, f.Confirmed.State = state(0), state(1), state(2), state(3)
+	f.Forward.State, f.TLD.State, f.SPF.State, f.Listed.State = state(4), state(5), state(6), state(7)
+	f.MX.Value, f.PTR.Value, f.Confirmed.Value = names, names, names[:len(names)/2]
+	f.Forward.Value = []netip.Addr{netip.MustParseAddr("10.0.0.1"), f.Client}[:len(names)%3]
+	f.SPF.Value = []string{"fail", "pass", "none", "softfail"}[len(names)%4]
+	own := checkhelo.Action(states >> 24 % 5)
+	f.Listed.Value = []checkhelo.Listing{{Zone: "dbl.example", Reason: ptr, Action: own}}
+	return f
+}
+
 // TestMessages looks at the text of every rule.
 func TestMessages(t *testing.T) {
 	p := policy(checkhelo.Strict,

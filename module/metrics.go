@@ -37,7 +37,10 @@ func observe(qtype, result string, d time.Duration) {
 
 // countCache adds what the cache of c did since the last call.
 func (c *Check) countCache() {
+	c.cacheSeen.Lock() // or a later figure would be taken off an earlier one
+	defer c.cacheSeen.Unlock()
 	hits, misses := c.gatherer.Cache.Stats()
-	cacheTotal.WithLabelValues("hit").Add(float64(hits - c.cacheSeen[0].Swap(hits)))
-	cacheTotal.WithLabelValues("miss").Add(float64(misses - c.cacheSeen[1].Swap(misses)))
+	cacheTotal.WithLabelValues("hit").Add(float64(hits - c.cacheSeen.hits))
+	cacheTotal.WithLabelValues("miss").Add(float64(misses - c.cacheSeen.misses))
+	c.cacheSeen.hits, c.cacheSeen.misses = hits, misses
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 
 	"github.com/foxcpp/maddy/framework/container"
@@ -42,8 +43,14 @@ type Check struct {
 	header    bool
 	quiet     quiet
 	gatherer  dnsfacts.Gatherer
-	maddysDNS bool             // the DNS servers are those Maddy uses
-	cacheSeen [2]atomic.Uint64 // hits and misses already in the metrics
+	maddysDNS bool // the DNS servers are those Maddy uses
+	cacheSeen seen
+}
+
+// seen is what of the cache's figures is in the metrics already.
+type seen struct {
+	sync.Mutex
+	hits, misses uint64
 }
 
 var instances atomic.Int64

@@ -31,14 +31,20 @@ func (c *Check) askDenyNames(ctx context.Context, f *checkhelo.Facts) {
 }
 
 // askDenied looks key up and then its parents, nearest first, unless denied is
-// Found. A parent may stand with or without a leading dot. A table that
-// fails denies nobody.
+// Found. Of many parents those nearest to the root are asked: a client may put
+// any number of labels in front of a domain. A parent may stand with or without
+// a leading dot. A table that fails denies nobody.
 func (c *Check) askDenied(
 	ctx context.Context, table module.Table, key string, denied *checkhelo.Answer[checkhelo.Rule],
 ) {
 	_, err := netip.ParseAddr(key)
 	isAddr := err == nil
-	for depth := 0; key != "" && depth <= maxParents && denied.State != checkhelo.Found; depth++ {
+	skip := strings.Count(key, ".") - maxParents
+	for depth := 0; key != "" && denied.State != checkhelo.Found; depth++ {
+		if depth > 0 && depth <= skip {
+			_, key, _ = strings.Cut(key, ".")
+			continue
+		}
 		value, found, err := table.Lookup(ctx, key)
 		if err == nil && !found && depth > 0 {
 			value, found, err = table.Lookup(ctx, "."+key)

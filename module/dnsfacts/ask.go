@@ -88,6 +88,10 @@ func (g *Gatherer) resolve(ctx context.Context, k key) (*record, time.Duration) 
 		// A long name below a list's zone is none that the DNS could hold.
 		return &record{denied: KindNXDomain}, maxTTL
 	}
+	if err := g.turns.take(ctx, g.MaxQuestions); err != nil {
+		return &record{err: wrap(err, name, k.qtype), fleeting: true}, 0
+	}
+	defer g.turns.free()
 	at := newAlias(name)
 	for range 2 { // an alias may lead out of the first answer
 		m := new(dns.Msg)

@@ -24,9 +24,38 @@ import (
 const DefaultTimeout = 5 * time.Second
 
 // DefaultMaxInFlight is the number of clients looked up ahead of the verdict
-// where nothing else is set. Each takes some ten sockets, and forty when its PTR
-// names and SPF record are as many as allowed.
+// where nothing else is set. Each takes some ten sockets, and a hundred when its
+// SPF record refers to as much as RFC 7208 allows.
 const DefaultMaxInFlight = 128
+
+// DefaultMaxQuestions is the number of questions under way where nothing else
+// is set. Each takes a socket: without a bound, clients that all get to RCPT TO
+// while the DNS is slow could use up the descriptors of the server.
+const DefaultMaxQuestions = 4096
+
+// turns has one place for each question under way.
+type turns struct {
+	once   sync.Once
+	places chan struct{}
+}
+
+// take waits for a place; the caller gives it back by free.
+func (t *turns) take(ctx context.Context, limit int) error {
+	t.once.Do(func() {
+		if limit <= 0 {
+			limit = DefaultMaxQuestions
+		}
+		t.places = make(chan struct{}, limit)
+	})
+	select {
+	case t.places <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (t *turns) free() { <-t.places }
 
 // Gatherer looks facts up. Its fields must not change once it is in use; it
 // may then be used by many goroutines. It must not be copied.
@@ -43,6 +72,9 @@ type Gatherer struct {
 	Allowlists []string
 	// MaxInFlight bounds the background jobs of Start; 0 is DefaultMaxInFlight.
 	MaxInFlight int
+	// MaxQuestions bounds the questions under way, whoever they are for; 0 is
+	// DefaultMaxQuestions. More wait their turn, within their Timeout.
+	MaxQuestions int
 	// Observe, if set, learns of every question that was asked in the DNS: its
 	// RR type ("A"), one of the Kind constants and the time until the answer.
 	// It is called by many goroutines.
@@ -50,6 +82,7 @@ type Gatherer struct {
 
 	flights flights
 	jobs    atomic.Int32
+	turns   turns
 }
 
 func (g *Gatherer) timeout() time.Duration {

@@ -194,7 +194,7 @@ func (r *run) postfixNote(who, msg []byte) {
 	name, rest, ok := bytes.Cut(msg, []byte(" does not resolve to address "))
 	ip, why, failed := bytes.Cut(rest, []byte(": "))
 	addr, good := parseAddr(ip)
-	if !ok || !good {
+	if !ok || !good || len(name) == 0 {
 		return
 	}
 	note := ptrNote{client: addr, name: text(name), state: Unconfirmed}

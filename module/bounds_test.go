@@ -1,0 +1,166 @@
+package module
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/foxcpp/maddy/framework/module"
+	"github.com/miekg/dns"
+	dto "github.com/prometheus/client_model/go"
+
+	"maddy.example/checkhelo/module/dnsfacts"
+)
+
+// Labels in front of a listed domain do not hide it.
+func TestDenyNamesUnderAnyNumberOfLabels(t *testing.T) {
+	c, _ := mustConfigure(t, "helo_fqdn")
+	c.denyNames = fakeTable{entries: map[string]string{"denied.example": ""}}
+	for n := range 100 {
+		name := strings.Repeat("a.", n) + "denied.example"
+		o := c.judge(t.Context(), c.greeting(conn(name)), "")
+		if len(o.Hits) == 0 || o.Hits[0].Rule.Name != "deny_name" {
+			t.Fatalf("not denied with %d labels in front", n)
+		}
+	}
+}
+
+func misses(t *testing.T) float64 {
+	t.Helper()
+	var m dto.Metric
+	if err := cacheTotal.WithLabelValues("miss").Write(&m); err != nil {
+		t.Fatal(err)
+	}
+	return m.GetCounter().GetValue()
+}
+
+// Sessions that end at the same time leave the counter of the cache right.
+func TestCacheCounterUnderConcurrency(t *testing.T) {
+	c, _ := mustConfigure(t, "helo_fqdn")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // nothing is asked
+	before := misses(t)
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			for j := range 500 {
+				s := c.greeting(conn(fmt.Sprintf("m%d-%d.example.org", i, j)))
+				c.gather(ctx, s)
+			}
+		}()
+	}
+	wg.Wait()
+	_, want := c.gatherer.Cache.Stats()
+	if got := misses(t) - before; got != float64(want) {
+		t.Errorf("the counter grew by %g, the cache missed %d times", got, want)
+	}
+}
+
+// gauge measures how many are inside at the same time.
+type gauge struct{ now, most, all atomic.Int64 }
+
+func (g *gauge) enter() (leave func()) {
+	g.all.Add(1)
+	n := g.now.Add(1)
+	for most := g.most.Load(); n > most && !g.most.CompareAndSwap(most, n); most = g.most.Load() {
+		continue
+	}
+	return func() { g.now.Add(-1) }
+}
+
+// However many clients get to RCPT TO while no DNS server answers, the
+// questions under way have a bound, and no client waits longer for it.
+func TestQuestionsUnderWay(t *testing.T) {
+	for _, conf := range []string{"helo_fqdn strict", "helo_fqdn strict {\nenforce_at ehlo\n}"} {
+		c, _ := mustConfigure(t, conf)
+		var under gauge
+		c.gatherer.Exchange = func(ctx context.Context, _ *dns.Msg) (*dns.Msg, error) {
+			defer under.enter()()
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		c.gatherer.Timeout = time.Second
+		c.gatherer.MaxQuestions = 100
+		begun := time.Now()
+		var wg sync.WaitGroup
+		for i := range 200 {
+			wg.Add(1)
+			go func() {
+				defer wg.Done()
+				from := conn(fmt.Sprintf("mail%d.example.net", i))
+				_ = c.CheckConnection(t.Context(), from)
+				s, _ := c.CheckStateForMsg(t.Context(), &module.MsgMetadata{Conn: from})
+				if res := s.CheckRcpt(t.Context(), "user@example.org"); res.Reject {
+					t.Errorf("refused without an answer: %v", res.Reason)
+				}
+			}()
+		}
+		wg.Wait()
+		if n := under.most.Load(); n > 100 {
+			t.Errorf("%s: %d questions under way", conf, n)
+		}
+		if took := time.Since(begun); took > 5*time.Second {
+			t.Errorf("%s: the verdicts took %s", conf, took)
+		}
+	}
+}
+
+// greedy answers with as much to ask as RFC 7208 allows, and with many PTR names.
+func greedy(m *dns.Msg) *dns.Msg {
+	resp := new(dns.Msg)
+	resp.SetReply(m)
+	name := m.Question[0].Name
+	add := func(format string, args ...any) {
+		r, err := dns.NewRR(name + " 60 IN " + fmt.Sprintf(format, args...))
+		if err != nil {
+			panic(err)
+		}
+		resp.Answer = append(resp.Answer, r)
+	}
+	switch m.Question[0].Qtype {
+	case dns.TypeA:
+		add("A 198.51.100.1")
+	case dns.TypeAAAA:
+		add("AAAA 2001:db8::99")
+	case dns.TypeTXT:
+		var mechanisms strings.Builder
+		for i := range 10 {
+			fmt.Fprintf(&mechanisms, " mx:m%d.example.net", i)
+		}
+		add(`TXT "v=spf1%s -all"`, mechanisms.String())
+	case dns.TypeMX:
+		for i := range 10 {
+			add("MX 1 x%d.%s", i, name)
+		}
+	case dns.TypePTR:
+		for i := range 20 {
+			add("PTR p%d.example.net.", i)
+		}
+	}
+	return resp
+}
+
+// The most that one greeting costs in questions, as docs/security.md says.
+func TestQuestionsOfTheWorstGreeting(t *testing.T) {
+	for client, most := range map[string]int64{"192.0.2.7": 150, "2001:db8::7": 250} {
+		var under gauge
+		c, _ := mustConfigure(t, "helo_fqdn strict")
+		c.gatherer.Cache = dnsfacts.NewCache(0)
+		c.gatherer.Exchange = func(_ context.Context, m *dns.Msg) (*dns.Msg, error) {
+			defer under.enter()()
+			return greedy(m), nil
+		}
+		f := c.facts("mail.example.net", netip.MustParseAddr(client), netip.Addr{})
+		c.gatherer.Fill(t.Context(), &f, c.need(&f))
+		if n := under.all.Load(); n < 100 || n > most || f.SPF.Value != "fail" {
+			t.Errorf("%s: %d questions, at most %d; SPF %v", client, n, most, f.SPF)
+		}
+	}
+}
