@@ -1206,7 +1206,7 @@ func FuzzEvaluate(f *testing.F) {
 		f.Add(s, "example.org", goodOne, uint32(i)*0x9e3779b9, []byte{192, 0, 2, 7})
 	}
 	for i, c := range ruleCases {
-		f.Add(c.given.Helo, c.given.Rcpt, c.given.PTR, uint32(i)*0x01010101, []byte{192, 0, 2, 1})
+		f.Add(c.Helo, c.Rcpt, c.PTR, uint32(i)*0x01010101, []byte{192, 0, 2, 1})
 	}
 	f.Fuzz(func(t *testing.T, helo, rcpt, ptr string, states uint32, octets []byte) {
 		facts := func() *checkhelo.Facts { return fuzzFacts(helo, rcpt, ptr, states, octets) }

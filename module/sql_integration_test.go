@@ -49,7 +49,7 @@ func startPostgres(t *testing.T) *postgres {
 	}
 	p.run("initdb", "-D", p.data, "-A", "trust", "-U", "maddy", "--no-sync")
 	p.start()
-	t.Cleanup(func() { p.command("pg_ctl", "-D", p.data, "-m", "immediate", "stop").Run() }) //nolint:errcheck
+	t.Cleanup(func() { _ = p.command("pg_ctl", "-D", p.data, "-m", "immediate", "stop").Run() })
 	p.DB, err = sql.Open("postgres", p.dsn())
 	if err != nil {
 		t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/textproto"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -53,11 +54,11 @@ func (s *server) dialogue(ctx context.Context, g greeting) (code int, text strin
 	}
 	// A Ctrl-C ends the dialogue too.
 	defer context.AfterFunc(ctx, func() { tcp.Close() })()
-	if err := tcp.SetDeadline(time.Now().Add(dialogueLimit)); err != nil {
+	if err = tcp.SetDeadline(time.Now().Add(dialogueLimit)); err != nil {
 		return 0, "", errors.Join(err, tcp.Close())
 	}
 	conn := textproto.NewConn(tcp)
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 
 	code, text, err = conn.ReadResponse(220)
 	for _, command := range g.commands() {
@@ -80,17 +81,19 @@ func (s *server) dialogue(ctx context.Context, g greeting) (code int, text strin
 
 // commands is what the client sends, one entry for each reply it gets.
 func (g greeting) commands() []string {
-	lines := []string{strings.TrimRight("HELO "+g.helo, " ")}
+	lines := make([]string, 0, 6)
 	if g.login {
 		secret := base64.StdEncoding.EncodeToString([]byte("\x00" + userName + "\x00" + password))
-		lines = []string{"EHLO " + g.helo, "AUTH PLAIN " + secret}
+		lines = append(lines, "EHLO "+g.helo, "AUTH PLAIN "+secret)
+	} else {
+		lines = append(lines, strings.TrimRight("HELO "+g.helo, " "))
 	}
 	message := strings.Join([]string{
 		"From: <" + g.from + ">",
 		"To: <" + g.to + ">",
 		"Subject: greeting " + g.helo,
 		"Date: " + time.Now().Format(time.RFC1123Z),
-		"Message-ID: <" + fmt.Sprint(time.Now().UnixNano()) + "@example.net>",
+		"Message-ID: <" + strconv.FormatInt(time.Now().UnixNano(), 10) + "@example.net>",
 		"",
 		"Hello!",
 		".",

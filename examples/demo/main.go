@@ -91,7 +91,7 @@ func (d *demo) run(ctx context.Context) (wrong int, err error) {
 	}
 	d.dir = s.dir
 	defer func() { err = errors.Join(err, s.stop()) }()
-	if err := s.start(ctx); err != nil {
+	if err = s.start(ctx); err != nil {
 		return 0, err
 	}
 	fmt.Fprintf(d.out, "Maddy is up on %s as mx1.example.org, takes mail for example.org,"+

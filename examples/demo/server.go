@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -80,8 +81,9 @@ func (s *server) logFile() string { return filepath.Join(s.dir, "maddy.log") }
 
 // command is one call of the Maddy binary. Tag debugflags gives it the DNS override.
 func (s *server) command(ctx context.Context, args ...string) *exec.Cmd {
-	global := []string{"--config", s.config(), "--debug.dnsoverride", s.dns.LocalAddr().String()}
-	cmd := exec.CommandContext(ctx, s.binary, append(global, args...)...)
+	all := slices.Concat([]string{"--config", s.config(), "--debug.dnsoverride",
+		s.dns.LocalAddr().String()}, args)
+	cmd := exec.CommandContext(ctx, s.binary, all...) //nolint:gosec // the binary was just built
 	cmd.Env = append(os.Environ(),
 		"DEMO_DIR="+s.dir, "DEMO_MX="+s.mx, "DEMO_SUBMISSION="+s.submission,
 		"DEMO_DNS="+s.dns.LocalAddr().String())

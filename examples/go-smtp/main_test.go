@@ -23,8 +23,8 @@ func Example() {
 	server := newServer(func(to []string, junk bool, _ []byte) {
 		fmt.Printf("  delivered to %s, junk: %t\n", strings.Join(to, " "), junk)
 	})
-	go server.Serve(listener)
-	defer server.Close()
+	go func() { _ = server.Serve(listener) }()
+	defer func() { _ = server.Close() }()
 
 	for _, helo := range []string{"localhost", "192.0.2.1", "host.lan", "mail.example.net"} {
 		fmt.Println("HELO " + helo)
@@ -107,7 +107,7 @@ func send(server, client, helo, to string) string {
 		return err.Error()
 	}
 	conn := textproto.NewConn(tcp)
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	if err := tcp.SetDeadline(time.Now().Add(limit)); err != nil {
 		return err.Error()
 	}

@@ -55,7 +55,7 @@ blocked.example.net.two.example A 127.255.255.255
 func TestListReason(t *testing.T) {
 	g, s := newGatherer(t, testZone)
 	g.Timeout = time.Second
-	s.SetHook(func(w dns.ResponseWriter, q *dns.Msg) bool {
+	s.SetHook(func(_ dns.ResponseWriter, q *dns.Msg) bool {
 		return q.Question[0].Qtype == dns.TypeTXT
 	})
 	f := factsOf("listed.example.net", goodClient)

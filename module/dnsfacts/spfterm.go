@@ -25,8 +25,8 @@ func matchesIP(term string, client netip.Addr) bool {
 // target returns what a lower-case SPF term of domain will be asked for; 0
 // when it asks for nothing.
 func target(term, domain string) (qtype uint16, name string) {
-	if name, ok := strings.CutPrefix(term, "redirect="); ok {
-		return dns.TypeTXT, name
+	if other, ok := strings.CutPrefix(term, "redirect="); ok {
+		return dns.TypeTXT, other
 	}
 	term, _, _ = strings.Cut(term, "/")
 	mechanism, name, given := strings.Cut(term, ":")

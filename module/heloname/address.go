@@ -1,6 +1,7 @@
 package heloname
 
 import (
+	"encoding/binary"
 	"net/netip"
 	"strings"
 )
@@ -115,9 +116,9 @@ func joinParts(parts [4]uint64, n int) (netip.Addr, bool) {
 		}
 		last |= v << (24 - 8*i)
 	}
-	return netip.AddrFrom4([4]byte{
-		byte(last >> 24), byte(last >> 16), byte(last >> 8), byte(last),
-	}), true
+	var octets [4]byte
+	binary.BigEndian.PutUint32(octets[:], uint32(last)) //nolint:gosec // below 1<<32, see above
+	return netip.AddrFrom4(octets), true
 }
 
 // number reads one part of an inet_aton address. octal is false when a

@@ -113,6 +113,7 @@ func FuzzDefaultHost(f *testing.F) {
 }
 
 func comparePatterns(t *testing.T, label string) {
+	t.Helper()
 	for _, domain := range []string{".example.com", ".com", ".eu", ".a.ip-1-2-3.ca"} {
 		name := label + domain
 		if n := Parse(name); n.ASCII != name || n.Kind != FQDN {

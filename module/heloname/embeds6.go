@@ -1,6 +1,9 @@
 package heloname
 
-import "net/netip"
+import (
+	"encoding/binary"
+	"net/netip"
+)
 
 // embeds6 compares s with every spelling of ip in turn. In a spelling "-"
 // stands for any separator.
@@ -48,7 +51,7 @@ func groups(dst []byte, ip [16]byte, padded bool) []byte {
 		if i > 0 {
 			dst = append(dst, '-')
 		}
-		v := uint16(ip[i])<<8 | uint16(ip[i+1])
+		v := binary.BigEndian.Uint16(ip[i:])
 		for shift := 12; shift >= 0; shift -= 4 {
 			if padded || shift == 0 || v>>shift != 0 {
 				dst = append(dst, hexDigits[v>>shift&15])

@@ -149,7 +149,7 @@ func scan(s string) (sc scanned, problem string) {
 // a label whose characters are known to be good.
 func labelFault(s string, start, end int) string {
 	switch {
-	case start == end && start == 0:
+	case end == 0:
 		return problemLeadingDot
 	case start == end && strings.Trim(s[start:], ".") == "":
 		return problemFinalDots

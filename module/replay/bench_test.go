@@ -129,13 +129,13 @@ func (g *generator) input(name string) io.Reader {
 	return g
 }
 
-func readAll(t testing.TB, in io.Reader) Stats {
-	t.Helper()
+func readAll(tb testing.TB, in io.Reader) Stats {
+	tb.Helper()
 	opt := testOptions()
 	opt.Stdin = in
 	st, err := Read(context.Background(), []string{"-"}, opt, func(*Record) error { return nil })
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return st
 }

@@ -156,13 +156,13 @@ func journalText(raw json.RawMessage) (string, bool) {
 	if json.Unmarshal(raw, &s) == nil {
 		return s, true
 	}
-	var codes []uint8
 	var wide []int
 	if json.Unmarshal(raw, &wide) != nil {
 		return "", false
 	}
+	codes := make([]byte, 0, len(wide))
 	for _, c := range wide {
-		codes = append(codes, byte(c))
+		codes = append(codes, byte(c)) //nolint:gosec // journald writes octets as numbers
 	}
 	return string(codes), true
 }

@@ -81,7 +81,7 @@ func TestPrefixes(t *testing.T) {
 				`"SYSLOG_IDENTIFIER":` + quote(p) + `,"MESSAGE":` + quote(l) + `}`
 		},
 		"journal bytes": func(l, p string) string {
-			codes := strings.Trim(strings.ReplaceAll(fmt.Sprint([]byte(l)), " ", ","), "[]")
+			codes := strings.Trim(strings.ReplaceAll(fmt.Sprintf("%d", []byte(l)), " ", ","), "[]")
 			return `{"MESSAGE":[` + codes + `],"SYSLOG_IDENTIFIER":` + quote(p) + `}`
 		},
 		"docker": func(l, p string) string {
@@ -137,18 +137,18 @@ func outline(recs []Record) string {
 // what is wanted.
 type lineCase struct{ name, in, note, want string }
 
-func readCases(t testing.TB, file string) []lineCase {
-	t.Helper()
+func readCases(tb testing.TB, file string) []lineCase {
+	tb.Helper()
 	text, err := os.ReadFile(filepath.Join("testdata", file))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	var cases []lineCase
 	for _, block := range strings.Split("\n"+string(text), "\n## ")[1:] {
 		name, rest, _ := strings.Cut(block, "\n")
 		in, rest, ok := strings.Cut(rest, "\n=>")
 		if !ok {
-			t.Fatalf("%s: %s has no result", file, name)
+			tb.Fatalf("%s: %s has no result", file, name)
 		}
 		note, want, _ := strings.Cut(rest, "\n")
 		cases = append(cases, lineCase{
@@ -156,7 +156,7 @@ func readCases(t testing.TB, file string) []lineCase {
 		})
 	}
 	if len(cases) < 20 {
-		t.Fatalf("%s: only %d cases", file, len(cases))
+		tb.Fatalf("%s: only %d cases", file, len(cases))
 	}
 	return cases
 }

@@ -12,15 +12,15 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-func pack(t testing.TB, data []byte, open func(io.Writer) io.WriteCloser) []byte {
-	t.Helper()
+func pack(tb testing.TB, data []byte, open func(io.Writer) io.WriteCloser) []byte {
+	tb.Helper()
 	var buf bytes.Buffer
 	w := open(&buf)
 	if _, err := w.Write(data); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if err := w.Close(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return buf.Bytes()
 }

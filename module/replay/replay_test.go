@@ -24,27 +24,27 @@ func testOptions() Options {
 }
 
 // collect reads paths and returns copies of the records.
-func collect(t testing.TB, opt Options, paths ...string) ([]Record, Stats) {
-	t.Helper()
+func collect(tb testing.TB, opt Options, paths ...string) ([]Record, Stats) {
+	tb.Helper()
 	var got []Record
 	st, err := Read(context.Background(), paths, opt, func(r *Record) error {
 		got = append(got, *r)
 		return nil
 	})
 	if err != nil {
-		t.Fatalf("Read(%q): %v", paths, err)
+		tb.Fatalf("Read(%q): %v", paths, err)
 	}
 	if st.Records != int64(len(got)) {
-		t.Errorf("Stats.Records is %d for %d records", st.Records, len(got))
+		tb.Errorf("Stats.Records is %d for %d records", st.Records, len(got))
 	}
 	return got, st
 }
 
 // collectText reads text as standard input.
-func collectText(t testing.TB, opt Options, text string) ([]Record, Stats) {
-	t.Helper()
+func collectText(tb testing.TB, opt Options, text string) ([]Record, Stats) {
+	tb.Helper()
 	opt.Stdin = strings.NewReader(text)
-	return collect(t, opt, "-")
+	return collect(tb, opt, "-")
 }
 
 func show(r *Record) string {
@@ -214,7 +214,7 @@ func TestStops(t *testing.T) {
 // TestStopsWaiting cancels while standard input has nothing to say.
 func TestStopsWaiting(t *testing.T) {
 	pr, pw := io.Pipe()
-	defer pw.Close()
+	defer func() { _ = pw.Close() }()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 	defer cancel()
 	opt := testOptions()

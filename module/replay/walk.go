@@ -166,7 +166,7 @@ func (r *run) readPipe(name string, in io.Reader) error {
 		case <-r.ctx.Done():
 			pr.CloseWithError(r.ctx.Err())
 		case <-done:
-			pr.Close()
+			_ = pr.Close()
 		}
 	}()
 	return r.readInput(name, pr)

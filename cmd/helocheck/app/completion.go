@@ -107,9 +107,10 @@ func operandsOf(c *cli.Command) (words string, files bool) {
 }
 
 func bashCompletion(commands []*cli.Command) string {
-	var names []string
+	shown := visible(commands)
+	names := make([]string, 0, len(shown))
 	var values, flags strings.Builder
-	for _, c := range visible(commands) {
+	for _, c := range shown {
 		names = append(names, c.Name)
 		var all []string
 		for _, flag := range c.Flags {

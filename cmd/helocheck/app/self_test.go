@@ -171,12 +171,13 @@ func TestSelfFailedLookups(t *testing.T) {
 			got := selfJudged(t, selfGood+test.trouble, "mail.example.org", "192.0.2.25")
 			var unknown []string
 			for _, line := range got.Checks {
-				if line.Status == selfUnknown {
+				switch line.Status {
+				case selfUnknown:
 					unknown = append(unknown, line.Check)
 					if strings.Contains(line.Seen, "<nil>") {
 						t.Errorf("no reason: %+v", line)
 					}
-				} else if line.Status == selfMend {
+				case selfMend:
 					t.Errorf("a failure became a fault: %+v", line)
 				}
 			}

@@ -214,7 +214,7 @@ func checkSPF(v *selfView) (selfStatus, string, string) {
 	case f.Value == "pass", f.Value == "neutral":
 		return selfOK, fmt.Sprintf("SPF of %s: %s", v.name(), f.Value), ""
 	case f.Value == "none":
-		return selfOK, fmt.Sprintf("%s has no SPF record, which is allowed", v.name()), ""
+		return selfOK, v.name() + " has no SPF record, which is allowed", ""
 	case f.Value == "permerror":
 		return selfMend, fmt.Sprintf("the SPF record of %s has a mistake (permerror)", v.name()), record
 	case v.nameBad():
