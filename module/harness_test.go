@@ -64,19 +64,25 @@ func startDNS(
 		}
 	}
 	m := tests.NewT(t)
-	m.DNS(zones)
-	for _, name := range []string{"smtp", "submission", "lmtp"} {
-		for !free(m.Port(name)) {
-			m = tests.NewT(t)
-			m.DNS(zones)
-		}
+	for !portsFree(m) {
+		m = tests.NewT(t)
 	}
+	m.DNS(zones)
 	m.Config(preamble + conf)
 	for _, args := range cli {
 		m.MustRunCLI(args...)
 	}
 	m.Run(listeners)
 	return &server{T: m, log: filepath.Join(m.StateDir(), "maddy.log")}
+}
+
+// portsFree gives m its ports, by chance, and reports whether nobody has them.
+func portsFree(m *tests.T) bool {
+	all := true
+	for _, name := range []string{"smtp", "submission", "lmtp"} {
+		all = free(m.Port(name)) && all
+	}
+	return all
 }
 
 // free reports whether nobody uses port on any address: the endpoints of a test have several.

@@ -75,6 +75,21 @@ func (c *Check) Name() string { return modName }
 // InstanceName returns the name of the configuration block, "" inside `check { }`.
 func (c *Check) InstanceName() string { return c.instName }
 
+// Start says in the log what runs.
+func (c *Check) Start() error {
+	c.log.Msg("started", "version", Version(), "policy", string(c.policy.Preset))
+	return nil
+}
+
+// Stop implements container.LifetimeModule. Sessions that are still open keep their policy.
+func (c *Check) Stop() error { return nil }
+
+var (
+	_ module.Check             = (*Check)(nil)
+	_ module.EarlyCheck        = (*Check)(nil)
+	_ container.LifetimeModule = (*Check)(nil)
+)
+
 // warnAboutMismatchRules names the rules that the operator lets refuse mail although RFC 5321,
 // section 4.1.4 says that a server must not on that ground alone.
 func (c *Check) warnAboutMismatchRules() {

@@ -1,0 +1,37 @@
+package module
+
+import "runtime/debug"
+
+const modulePath = "maddy.example/checkhelo"
+
+// version is set by the linker in packages and releases, without "v":
+//
+//	-X maddy.example/checkhelo/module.version=1.2.3
+var version string
+
+// Version is what this program was made from: what the linker set, else the
+// release, else the commit, else "unknown".
+func Version() string {
+	info, _ := debug.ReadBuildInfo()
+	return shownVersion(version, info)
+}
+
+func shownVersion(linked string, info *debug.BuildInfo) string {
+	if linked != "" {
+		return "v" + linked
+	}
+	if info == nil {
+		return "unknown"
+	}
+	for _, m := range append(info.Deps, &info.Main) {
+		if m.Path == modulePath && m.Replace == nil && m.Version != "" && m.Version != "(devel)" {
+			return m.Version
+		}
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" && info.Main.Path == modulePath {
+			return s.Value
+		}
+	}
+	return "unknown"
+}
