@@ -73,6 +73,9 @@ func startDNS(
 		m.MustRunCLI(args...)
 	}
 	m.Run(listeners)
+	// Maddy minds signals only a moment after it said that it started; one before kills it.
+	settled := time.Now().Add(300 * time.Millisecond)
+	t.Cleanup(func() { time.Sleep(time.Until(settled)) })
 	return &server{T: m, log: filepath.Join(m.StateDir(), "maddy.log")}
 }
 
