@@ -40,6 +40,7 @@ func startSink(t *testing.T) *sink {
 	}()
 	t.Cleanup(func() {
 		_ = server.Close()
+		_ = l.Close() // where Serve had not begun yet, the server does not know it
 		<-ended
 	})
 	return s
