@@ -104,6 +104,37 @@ func TestReloadAsksOtherServers(t *testing.T) {
 	}
 }
 
+// After a reload the metrics show the cache of the new instance alone.
+func TestReloadShowsNewCache(t *testing.T) {
+	const label = `{module="check.helo_fqdn"} `
+	resolver := zone(t)
+	conf := func(size string) string {
+		return preamble + mx(withDNS("strict", resolver, "cache_size "+size)) + openmetrics
+	}
+	s := start(t, strings.TrimPrefix(conf("50"), preamble), 2)
+	c := s.mx(t)
+	c.run(talk(send("EHLO one.sender-bench.com", 250), transaction(450)))
+	text := s.metrics(t)
+	if !strings.Contains(text, "cache_size"+label+"50\n") ||
+		!strings.Contains(text, "cache_entries"+label) ||
+		strings.Contains(text, "cache_entries"+label+"0\n") {
+		t.Fatalf("before the reload:\n%s", text)
+	}
+	if err := c.Close(); err != nil { // the old instance ends with its last session
+		t.Fatal(err)
+	}
+	s.Config(conf("70"))
+	for wait := 0; !strings.Contains(s.metrics(t), "cache_size"+label+"70\n"); wait++ {
+		if wait == 100 {
+			t.Fatalf("after the reload:\n%s", s.metrics(t))
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	if text = s.metrics(t); !strings.Contains(text, "cache_entries"+label+"0\n") {
+		t.Errorf("the new cache is not empty:\n%s", text)
+	}
+}
+
 // logged counts the lines of the log of s that have a text.
 func (s *server) logged(t *testing.T, text string) int {
 	t.Helper()

@@ -1,6 +1,7 @@
 package module
 
 import (
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -43,4 +44,63 @@ func (c *Check) countCache() {
 	cacheTotal.WithLabelValues("hit").Add(float64(hits - c.cacheSeen.hits))
 	cacheTotal.WithLabelValues("miss").Add(float64(misses - c.cacheSeen.misses))
 	c.cacheSeen.hits, c.cacheSeen.misses = hits, misses
+}
+
+// running are the instances between Start and Stop. During a reload there are
+// two of one name, and unnamed ones share a label always: their caches are added.
+type running struct {
+	sync.Mutex
+	checks        map[*Check]bool
+	entries, size *prometheus.Desc
+}
+
+var caches = newRunning()
+
+func newRunning() *running {
+	r := &running{
+		checks: make(map[*Check]bool),
+		entries: prometheus.NewDesc("maddy_helo_fqdn_cache_entries",
+			"Entries that the cache of DNS answers holds, a long one counted as several",
+			[]string{"module"}, nil),
+		size: prometheus.NewDesc("maddy_helo_fqdn_cache_size",
+			"Entries that the cache of DNS answers may hold",
+			[]string{"module"}, nil),
+	}
+	prometheus.MustRegister(r)
+	return r
+}
+
+func (r *running) add(c *Check) {
+	r.Lock()
+	defer r.Unlock()
+	r.checks[c] = true
+}
+
+// remove lets go of c, or its cache would outlive the configuration.
+func (r *running) remove(c *Check) {
+	r.Lock()
+	defer r.Unlock()
+	delete(r.checks, c)
+}
+
+// Describe implements prometheus.Collector.
+func (r *running) Describe(descs chan<- *prometheus.Desc) { descs <- r.entries; descs <- r.size }
+
+// Collect implements prometheus.Collector.
+func (r *running) Collect(metrics chan<- prometheus.Metric) {
+	r.Lock()
+	defer r.Unlock()
+	type sum struct{ entries, size int }
+	sums := make(map[string]sum)
+	for c := range r.checks {
+		entries, size := c.gatherer.Cache.Usage()
+		s := sums[c.label]
+		sums[c.label] = sum{s.entries + entries, s.size + size}
+	}
+	for label, s := range sums {
+		metrics <- prometheus.MustNewConstMetric(
+			r.entries, prometheus.GaugeValue, float64(s.entries), label)
+		metrics <- prometheus.MustNewConstMetric(
+			r.size, prometheus.GaugeValue, float64(s.size), label)
+	}
 }

@@ -75,14 +75,18 @@ func (c *Check) Name() string { return modName }
 // InstanceName returns the name of the configuration block, "" inside `check { }`.
 func (c *Check) InstanceName() string { return c.instName }
 
-// Start says in the log what runs.
+// Start says in the log what runs, and shows the cache in the metrics.
 func (c *Check) Start() error {
+	caches.add(c)
 	c.log.Msg("started", "version", Version(), "policy", string(c.policy.Preset))
 	return nil
 }
 
 // Stop implements container.LifetimeModule. Sessions that are still open keep their policy.
-func (c *Check) Stop() error { return nil }
+func (c *Check) Stop() error {
+	caches.remove(c)
+	return nil
+}
 
 var (
 	_ module.Check             = (*Check)(nil)

@@ -38,7 +38,11 @@ func declared(t *testing.T) map[string][]string {
 		found[name+"_count"], found[name+"_sum"] = labels, labels
 		found[name+"_bucket"] = append(slices.Clone(labels), "le")
 	}
-	if len(found) < 6 {
+	gauge := regexp.MustCompile(`(?s)NewDesc\("(\w+)",.*?\[\]string\{"(\w+)"\}`)
+	for _, m := range gauge.FindAllStringSubmatch(string(source), -1) {
+		found[m[1]] = []string{m[2], "instance"}
+	}
+	if len(found) < 8 {
 		t.Fatalf("found only %v", found)
 	}
 	return found

@@ -138,6 +138,19 @@ func (c *Cache) Len() int {
 	return c.entries.EstimatedSize()
 }
 
+// Usage returns how many of the entries that the cache may hold are taken,
+// expired ones included. An answer of more than 512 octets takes several.
+func (c *Cache) Usage() (entries, size int) {
+	if c == nil {
+		return 0, 0
+	}
+	c.entries.CleanUp() // otter counts what was put later
+	places := func(octets uint64) int {
+		return int((octets + entryOctets - 1) / entryOctets) //nolint:gosec // 16 TiB are far
+	}
+	return places(c.entries.WeightedSize()), places(c.entries.GetMaximum())
+}
+
 func (c *Cache) get(k key) *record {
 	if c == nil {
 		return nil

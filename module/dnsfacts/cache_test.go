@@ -83,6 +83,9 @@ func TestCacheBounds(t *testing.T) {
 	if n := c.Len(); n > entries || n < entries/2 {
 		t.Errorf("%d small entries, want %d", n, entries)
 	}
+	if used, size := c.Usage(); used != c.Len() || size != entries {
+		t.Errorf("%d of %d entries in use, want %d of %d", used, size, c.Len(), entries)
+	}
 	big := &record{addrs: make([]netip.Addr, 4000)} // 96 KB
 	for i := range 20 {
 		c.put(key{name: fmt.Sprintf("big%d.example.org", i), qtype: dns.TypeA}, big, time.Hour)
@@ -93,6 +96,20 @@ func TestCacheBounds(t *testing.T) {
 	}
 	if w := weight(key{name: "n"}, &record{texts: []string{strings.Repeat("x", 1000)}}); w < 1000 {
 		t.Errorf("a text of 1000 octets weighs %d", w)
+	}
+}
+
+// A long answer takes the place of several; a cache that is not there has none.
+func TestCacheUsage(t *testing.T) {
+	c := NewCache(100)
+	long := &record{texts: []string{strings.Repeat("x", 3*entryOctets)}}
+	c.put(key{name: "a.example.org", qtype: dns.TypeA}, new(record), time.Hour)
+	c.put(key{name: "b.example.org", qtype: dns.TypeTXT}, long, time.Hour)
+	if used, size := c.Usage(); used != 1+4 || size != 100 {
+		t.Errorf("%d of %d entries in use", used, size)
+	}
+	if used, size := (*Cache)(nil).Usage(); used != 0 || size != 0 {
+		t.Errorf("no cache: %d of %d", used, size)
 	}
 }
 
