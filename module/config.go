@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/foxcpp/maddy/framework/config"
-	modconfig "github.com/foxcpp/maddy/framework/config/module"
 	"github.com/foxcpp/maddy/framework/module"
 	"golang.org/x/net/idna"
 
@@ -66,10 +65,10 @@ func (s *settings) declare(cfg *config.Map) {
 	cfg.StringList("self_addresses", false, false, nil, &s.selfAddresses)
 	cfg.Bool("exempt_authenticated", false, true, &s.authenticated)
 	cfg.StringList("exempt_networks", false, false, []string{"127.0.0.0/8", "::1/128"}, &s.networks)
-	modconfig.Table(cfg, "exempt_clients", false, false, nil, &s.clients)
-	modconfig.Table(cfg, "exempt_names", false, false, nil, &s.names)
+	tableOf(cfg, "exempt_clients", &s.clients)
+	tableOf(cfg, "exempt_names", &s.names)
 	cfg.StringList("exempt_recipients", false, false, []string{"postmaster", "abuse"}, &s.recipients)
-	modconfig.Table(cfg, "deny_names", false, false, nil, &c.denyNames)
+	tableOf(cfg, "deny_names", &c.denyNames)
 	cfg.String("help_url", false, false, "", &p.HelpURL)
 	cfg.Bool("header", false, false, &c.header)
 	cfg.Bool("debug", true, false, &c.log.Debug)

@@ -43,6 +43,19 @@ func init() {
 	modules.Register("table.fake", func(*container.C, string, string) (module.Module, error) {
 		return fakeTable{}, nil
 	})
+	modules.Register("table.sick", func(*container.C, string, string) (module.Module, error) {
+		return sickTable{}, nil
+	})
+}
+
+// sickTable is a table that cannot be configured.
+type sickTable struct{ fakeTable }
+
+func (sickTable) Configure(_ []string, cfg *config.Map) error {
+	if _, err := cfg.Process(); err != nil {
+		return err
+	}
+	return errors.New("connection refused")
 }
 
 // kept is a log that a test reads.
@@ -122,7 +135,15 @@ func TestConfigErrors(t *testing.T) {
 		"recipient":           {"helo_fqdn {\nexempt_recipients \"a b\"\n}", "maddy.conf:2: exempt_recipients: "},
 		"help_url":            {"helo_fqdn {\nhelp_url help.example.org\n}", "maddy.conf:2: help_url: found"},
 		"help_url fragment":   {"helo_fqdn {\nhelp_url \"https://example.org/#x\"\n}", "without fragment"},
-		"table":               {"helo_fqdn {\nexempt_names nosuchtable\n}", "unknown module: nosuchtable"},
+		"table":               {"helo_fqdn {\nexempt_names nosuch x\n}", `maddy.conf:2: exempt_names: found "nosuch": unknown module: nosuch (namespace: table); accepted: file, static, `},
+		"table with block":    {"helo_fqdn {\n\ndeny_names nosuch { }\n}", `maddy.conf:3: deny_names: found "nosuch"`},
+		"no table":            {"helo_fqdn {\ndeny_hosts\n}", "maddy.conf:2: deny_hosts: found no table; accepted: file, static, "},
+		"nameless table":      {"helo_fqdn {\ndeny_hosts &\n}", "maddy.conf:2: deny_hosts: found no table; accepted: "},
+		"unknown reference":   {"helo_fqdn {\nexempt_clients &ours\n}", `maddy.conf:2: exempt_clients: found "&ours": no such instance registered; accepted: `},
+		"reference and more":  {"helo_fqdn {\nexempt_clients &ours x\n}", `maddy.conf:2: exempt_clients: found "&ours": exactly one argument`},
+		"not a table":         {"helo_fqdn {\ndeny_names check.helo_fqdn\n}", "doesn't implement module.Table interface; accepted: "},
+		"broken table":        {"helo_fqdn {\ndeny_names sick\n}", `maddy.conf:2: deny_names: found "sick": connection refused`},
+		"table's own line":    {"helo_fqdn {\ndeny_names sick {\nnonsense yes\n}\n}", "maddy.conf:3: unexpected directive: nonsense"},
 		"provider":            {"helo_fqdn {\nprovider example {\nhelo example.net\n}\n}", "missing required directive: ptr"},
 		"provider empty":      {"helo_fqdn {\nprovider example\n}", "maddy.conf:2: accepted: provider NAME"},
 		"dynamic word":        {"helo_fqdn {\ndynamic_words dsl2\n}", "maddy.conf:2: dynamic_words"},

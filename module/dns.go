@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/foxcpp/maddy/framework/config"
-	modconfig "github.com/foxcpp/maddy/framework/config/module"
 	"github.com/foxcpp/maddy/framework/dns"
 
 	"maddy.example/checkhelo"
@@ -36,7 +35,7 @@ func (s *settings) declareDNS(cfg *config.Map) {
 	cfg.Int("cache_size", false, false, dnsfacts.DefaultCacheEntries, &d.cacheSize)
 	cfg.StringList("exempt_dnswl", false, false, nil, &d.allowlists)
 	cfg.Callback("blocklists", s.blocklists)
-	modconfig.Table(cfg, "deny_hosts", false, false, nil, &s.check.denyHosts)
+	tableOf(cfg, "deny_hosts", &s.check.denyHosts)
 }
 
 // blocklists reads `blocklists ZONE...`, with `{ action A }` for an effect of its own.

@@ -8,7 +8,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/foxcpp/maddy/framework/config"
+	modconfig "github.com/foxcpp/maddy/framework/config/module"
 	"github.com/foxcpp/maddy/framework/module"
+	"github.com/foxcpp/maddy/framework/module/modules"
 
 	"maddy.example/checkhelo"
 )
@@ -17,6 +20,38 @@ const (
 	maxParents     = 8 // look-ups that one name can cause
 	maxDeniedAddrs = 8 // addresses of one name that are looked up
 )
+
+const acceptedTables = "accepted: file, static, regexp, sql_query or another table of Maddy," +
+	" or &NAME of a table's own block"
+
+// tableOf declares a directive that takes one of Maddy's tables. Of most
+// errors about a table Maddy itself does not say where they are.
+func tableOf(cfg *config.Map, name string, store *module.Table) {
+	cfg.Custom(name, false, false, func() (any, error) { return nil, nil },
+		func(m *config.Map, node config.Node) (any, error) {
+			if len(node.Args) == 0 || node.Args[0] == "&" { // Maddy panics on the latter
+				return nil, config.NodeErr(node, "%s: found no table; %s", name, acceptedTables)
+			}
+			table, err := modconfig.TableDirective(m, node)
+			if err != nil {
+				return nil, tableErr(node, err)
+			}
+			return table, nil
+		}, store)
+}
+
+// tableErr is err with the place of node, unless it has a nearer one.
+func tableErr(node config.Node, err error) error {
+	text := strings.TrimPrefix(err.Error(), fmt.Sprintf("%s:%d: ", node.File, node.Line))
+	if strings.HasPrefix(text, node.File+":") {
+		return err
+	}
+	kind := strings.TrimPrefix(node.Args[0], "table.")
+	if modules.Get("table."+kind) == nil {
+		text += "; " + acceptedTables
+	}
+	return config.NodeErr(node, "%s: found %q: %s", node.Name, node.Args[0], text)
+}
 
 // askDenyNames looks the HELO name, or the address said instead, up in deny_names once a session.
 func (c *Check) askDenyNames(ctx context.Context, f *checkhelo.Facts) {
