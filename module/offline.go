@@ -3,6 +3,7 @@ package module
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -34,12 +35,7 @@ var ErrNoCheck = errors.New("no helo_fqdn check")
 // and one that cannot be opened, is left out and stands in Notes. The
 // addresses that the endpoints listen at count as the server's own.
 func Load(path, name string) (*Check, Notes, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, nil, fmt.Errorf("module: %w", err)
-	}
-	defer file.Close()
-	top, err := parser.Read(file, path)
+	top, err := ReadConf(path)
 	if err != nil {
 		return nil, nil, fmt.Errorf("module: %w", err)
 	}
@@ -60,6 +56,28 @@ func Load(path, name string) (*Check, Notes, error) {
 		c.self.Addrs = append(c.self.Addrs, netip.PrefixFrom(addr, addr.BitLen()))
 	}
 	return c, l.notes, nil
+}
+
+// ReadConf returns the blocks and directives of a maddy.conf.
+func ReadConf(path string) ([]config.Node, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	return parse(file, path)
+}
+
+// parse is Maddy's parser, of which a panic becomes an error: it does not
+// expect a macro of nothing but macros that nobody has set.
+func parse(r io.Reader, path string) (nodes []config.Node, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			nodes, err = nil, fmt.Errorf("%s: Maddy's parser fails on this file, and Maddy would not"+
+				" start with it: %v; look for a macro that is empty or not set", path, p)
+		}
+	}()
+	return parser.Read(r, path)
 }
 
 // FromPolicy returns a check with no setting but its policy: lenient, rfc or

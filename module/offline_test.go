@@ -326,3 +326,12 @@ func TestJudgeTakesGivenAnswers(t *testing.T) {
 		}
 	}
 }
+
+// Maddy's parser panics on a macro of nothing but macros that nobody has set.
+func TestLoadSurvivesTheParser(t *testing.T) {
+	path := conf(t, "$(a) = $(nobody) $(set)\nhelo_fqdn {\n blocklists x.$(a)\n}\n", nil)
+	_, _, err := Load(path, "")
+	if err == nil || !strings.Contains(err.Error(), path+": Maddy's parser fails") {
+		t.Errorf("got error %v, want one that names %s", err, path)
+	}
+}

@@ -3,11 +3,12 @@ package app
 import (
 	"fmt"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"slices"
 
 	parser "github.com/foxcpp/maddy/framework/cfgparser"
+
+	"maddy.example/checkhelo/module"
 )
 
 // selfName is a name that this server gives itself.
@@ -32,12 +33,7 @@ type selfConf struct {
 // readSelfConf returns the global hostname and those of the smtp and submission
 // endpoints and of the target.remote and target.smtp blocks.
 func readSelfConf(path string) ([]selfName, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("self: %w", err)
-	}
-	defer file.Close()
-	top, err := parser.Read(file, path)
+	top, err := module.ReadConf(path)
 	if err != nil {
 		return nil, fmt.Errorf("self: %w", err)
 	}
