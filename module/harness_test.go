@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,19 +20,18 @@ import (
 	"maddy.example/checkhelo/module/build"
 )
 
-// The tests of this package run a real Maddy with the check in it, built once
-// and kept in the user's cache directory.
-func TestMain(m *testing.M) {
-	ctx, cancel := context.WithTimeout(context.Background(), 9*time.Minute)
-	path, err := build.Cached(ctx, build.Builder{Tags: "debugflags"})
-	cancel()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+// binary is a real Maddy with the check in it, built at the first test that
+// needs it and kept in the user's cache directory.
+var binary = sync.OnceValues(func() (path string, err error) {
+	if serverRace {
+		if err := addRaceFlag(); err != nil {
+			return "", err
+		}
 	}
-	tests.TestBinary = path
-	os.Exit(m.Run())
-}
+	ctx, cancel := context.WithTimeout(context.Background(), 9*time.Minute)
+	defer cancel()
+	return build.Cached(ctx, build.Builder{Tags: "debugflags"})
+})
 
 // server is a running Maddy and where it listens.
 type server struct {
@@ -53,8 +53,13 @@ func startDNS(
 	t.Helper()
 	if raceEnabled {
 		t.Skip("SKIPPED under -race: Maddy's test harness sets the logger of its running DNS server;" +
-			" the server itself is a process of its own, without the detector")
+			" CHECKHELO_RACE=1 without -race puts the detector into the server")
 	}
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests.TestBinary = path
 	if zones == nil {
 		zones = map[string]mockdns.Zone{
 			"mta01.yourcompany.com.":  {A: []string{"127.0.2.1"}},
@@ -66,6 +71,9 @@ func startDNS(
 	m := tests.NewT(t)
 	for !portsFree(m) {
 		m = tests.NewT(t)
+	}
+	if serverRace {
+		watchRaces(t, m.Env)
 	}
 	m.DNS(zones)
 	m.Config(preamble + conf)
