@@ -44,6 +44,8 @@ const (
 	NeedTLD                      // Facts.TLD
 	NeedSPF                      // Facts.SPF
 	NeedLists                    // Facts.Listed
+
+	NeedProof = NeedForward | NeedPTR // what shows that a client owns a name
 )
 
 // Facts is all that is known about one greeting. The zero value of each
@@ -148,8 +150,7 @@ var off, ign, quar, rej = effect{}, effect{Ignore, 0}, effect{Quarantine, 0}, ef
 func score(points int) effect { return effect{Score, points} }
 
 const (
-	proof  = NeedForward | NeedPTR // what shows that a client owns a name
-	grade  = "RFC 5321, 7.9"       // refusing for operational reasons
+	grade  = "RFC 5321, 7.9" // refusing for operational reasons
 	greet  = "RFC 5321, 4.1.1.1"
 	resolv = "RFC 5321, 2.3.5"
 	verify = "RFC 5321, 4.1.4"
@@ -175,10 +176,10 @@ var table = []Rule{
 	{Name: "self_address", Basis: grade, Code: 550, Detail: [2]int{7, 1}, when: address,
 		preset: [3]effect{rej, rej, rej}, Match: selfAddress,
 		Message: `"{helo}" is an address of this server, not of yours` + mend},
-	{Name: "self_name", Basis: grade, Needs: proof, Code: 550, Detail: [2]int{7, 1}, when: ourName,
+	{Name: "self_name", Basis: grade, Needs: NeedProof, Code: 550, Detail: [2]int{7, 1}, when: ourName,
 		preset: [3]effect{quar, rej, rej}, Match: selfName,
 		Message: `"{helo}" is a name of this server, not of yours` + mend},
-	{Name: "rcpt_domain", Basis: grade, Needs: proof | NeedSPF, Code: 550, Detail: [2]int{7, 1},
+	{Name: "rcpt_domain", Basis: grade, Needs: NeedProof | NeedSPF, Code: 550, Detail: [2]int{7, 1},
 		when: rcptName, preset: [3]effect{score(3), quar, rej}, Match: rcptDomain,
 		Message: `"{helo}" is the recipient's domain, and the DNS does not show that your server` +
 			` belongs to it` + mend},
@@ -209,8 +210,9 @@ var table = []Rule{
 	{Name: "unknown_tld", Basis: resolv, Needs: NeedTLD, Code: 550, Detail: [2]int{7, 1},
 		when: strangeTLD, preset: [3]effect{score(3), score(2), rej}, Match: unknownTLD,
 		Message: `"{helo}" does not end in a top-level domain of the Internet` + mend},
-	{Name: "forged_provider", Basis: grade, Needs: proof | NeedSPF, Code: 550, Detail: [2]int{7, 1},
-		when: provider, preset: [3]effect{score(3), quar, rej}, Match: forgedProvider,
+	{Name: "forged_provider", Basis: grade, Needs: NeedProof | NeedSPF, Code: 550,
+		Detail: [2]int{7, 1}, when: provider, preset: [3]effect{score(3), quar, rej},
+		Match:   forgedProvider,
 		Message: `"{helo}" is a name of a mail provider that your address does not belong to` + mend},
 	{Name: "spf_fail", Basis: "RFC 7208, 2.3", Needs: NeedSPF, Code: 550, Detail: [2]int{7, 23},
 		when: fqdn, preset: [3]effect{score(3), quar, rej}, Match: spfFail,
@@ -617,6 +619,9 @@ func (p *Policy) byScore(score, refusable int) Action {
 // Needs returns the facts not asked for yet that could still change the verdict.
 func (p *Policy) Needs(f *Facts) (need Need) {
 	known, rules := f.asked(), p.compile().active
+	if !slices.ContainsFunc(rules, func(r *Rule) bool { return r.lacks(f, known) }) {
+		return 0
+	}
 	var firm, open Verdict // what nothing unknown can change; what may come on top
 	var openNeed Need
 	for _, r := range rules {
@@ -644,6 +649,12 @@ func (p *Policy) Needs(f *Facts) (need Need) {
 		need |= openNeed
 	}
 	return need
+}
+
+// lacks reports whether a fact that is not known could make r count. The action of a list that
+// holds the name may be stronger than that of rule listed.
+func (r *Rule) lacks(f *Facts, known Need) bool {
+	return r.Needs&^known != 0 && (r.Action >= Score || r.Name == "listed") && r.when(f)
 }
 
 // Reply is what the sender gets to read (RFC 5321, 4.2; RFC 3463).
