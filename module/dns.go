@@ -16,9 +16,6 @@ import (
 	"maddy.example/checkhelo/module/heloname"
 )
 
-// proof is what shows that a HELO name is the client's.
-const proof = checkhelo.NeedForward | checkhelo.NeedPTR
-
 // dnsSettings holds what the directives about DNS say.
 type dnsSettings struct {
 	servers, allowlists []string
@@ -133,7 +130,7 @@ func (c *Check) need(f *checkhelo.Facts) checkhelo.Need {
 	}
 	need := c.policy.Needs(f)
 	if c.tables.Names != nil || c.tables.Clients != nil {
-		need |= proof
+		need |= checkhelo.NeedProof
 	}
 	if c.denyHosts != nil {
 		need |= checkhelo.NeedForward | checkhelo.NeedMX

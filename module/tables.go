@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -14,12 +15,10 @@ import (
 	"github.com/foxcpp/maddy/framework/module/modules"
 
 	"maddy.example/checkhelo"
+	"maddy.example/checkhelo/module/exempt"
 )
 
-const (
-	maxParents     = 8 // look-ups that one name can cause
-	maxDeniedAddrs = 8 // addresses of one name that are looked up
-)
+const maxDeniedAddrs = 8 // addresses of one name that are looked up
 
 const acceptedTables = "accepted: file, static, regexp, sql_query or another table of Maddy," +
 	" or &NAME of a table's own block"
@@ -65,24 +64,23 @@ func (c *Check) askDenyNames(ctx context.Context, f *checkhelo.Facts) {
 	c.askDenied(ctx, c.denyNames, key, &f.Denied)
 }
 
-// askDenied looks key up and then its parents, nearest first, unless denied is
-// Found. Of many parents those nearest to the root are asked: a client may put
-// any number of labels in front of a domain. A parent may stand with or without
-// a leading dot. A table that fails denies nobody.
+// askDenied looks key up and then its parents, nearest first, unless denied is Found. A parent may
+// stand with or without a leading dot. A table that fails denies nobody.
 func (c *Check) askDenied(
 	ctx context.Context, table module.Table, key string, denied *checkhelo.Answer[checkhelo.Rule],
 ) {
-	_, err := netip.ParseAddr(key)
-	isAddr := err == nil
-	skip := strings.Count(key, ".") - maxParents
-	for depth := 0; key != "" && denied.State != checkhelo.Found; depth++ {
-		if depth > 0 && depth <= skip {
-			_, key, _ = strings.Cut(key, ".")
-			continue
+	keys := exempt.Ancestry(key)
+	if _, err := netip.ParseAddr(key); err == nil {
+		keys = slices.Values([]string{key})
+	}
+	for entry := range keys {
+		if denied.State == checkhelo.Found {
+			return
 		}
-		value, found, err := table.Lookup(ctx, key)
-		if err == nil && !found && depth > 0 {
-			value, found, err = table.Lookup(ctx, "."+key)
+		name, below := strings.CutPrefix(entry, ".")
+		value, found, err := table.Lookup(ctx, name)
+		if err == nil && !found && below {
+			value, found, err = table.Lookup(ctx, entry)
 		}
 		if err != nil {
 			*denied = checkhelo.Answer[checkhelo.Rule]{State: checkhelo.Failed, Err: err}
@@ -92,10 +90,6 @@ func (c *Check) askDenied(
 		if found {
 			denied.State, denied.Value = checkhelo.Found, c.deniedReply(value)
 		}
-		if isAddr {
-			break
-		}
-		_, key, _ = strings.Cut(key, ".")
 	}
 	if denied.State == checkhelo.NotAsked {
 		denied.State = checkhelo.NotFound

@@ -2,14 +2,15 @@ package exempt
 
 import (
 	"context"
+	"iter"
 	"strings"
 )
 
 const (
 	// maxName is the octets of a domain name in text form (RFC 1035, 2.3.4).
 	maxName = 253
-	// maxParents bounds the look-ups that one name can cause; the client
-	// chooses how many labels it has. Parents nearest to the root are kept.
+	// maxParents bounds the look-ups that one name can cause: a client may put any number of labels
+	// in front of a domain.
 	maxParents = 8
 )
 
@@ -31,22 +32,35 @@ func search(
 	if !isHostName(key) {
 		return false, nil
 	}
-	skip := strings.Count(key, ".") - maxParents
-	for first := true; ; first, skip = false, skip-1 {
-		if first || skip < 0 {
-			value, found, err := t.Lookup(ctx, key)
-			if err != nil {
-				return false, err
+	for entry := range Ancestry(key) {
+		value, found, err := t.Lookup(ctx, entry)
+		if err != nil {
+			return false, err
+		}
+		if found && want(value) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// Ancestry yields name and then its parents, nearest first and each with a dot in front:
+// a.example.org, .example.org, .org. Of more than 8 parents it yields those nearest to the root.
+func Ancestry(name string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		if name == "" || !yield(name) {
+			return
+		}
+		for parents := strings.Count(name, "."); ; parents-- {
+			dot := strings.IndexByte(name[1:], '.')
+			if dot < 0 {
+				return
 			}
-			if found && want(value) {
-				return true, nil
+			name = name[1+dot:]
+			if parents <= maxParents && !yield(name) {
+				return
 			}
 		}
-		dot := strings.IndexByte(key[1:], '.')
-		if dot < 0 {
-			return false, nil
-		}
-		key = key[1+dot:]
 	}
 }
 
