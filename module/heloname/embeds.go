@@ -1,6 +1,9 @@
 package heloname
 
-import "net/netip"
+import (
+	"iter"
+	"net/netip"
+)
 
 // EmbedsAddr tells whether a lower-case name holds the client's address in a
 // usual spelling. IPv4: the octets as four numbers one after the other,
@@ -26,21 +29,29 @@ func embeds4(s string, ip [4]byte) bool {
 	rev := [4]byte{ip[3], ip[2], ip[1], ip[0]}
 	rot := [4]byte{ip[3], ip[0], ip[1], ip[2]}
 	last := [4]int{-1, -1, -1, -1} // the last four numbers, newest at the end
-	for i := 0; i < len(s); i++ {
-		start := i
-		for i < len(s) && classes[s[i]] == classDigit {
-			i++
-		}
-		if i == start {
-			continue
-		}
-		last = [4]int{last[1], last[2], last[3], octet(s[start:i])}
+	for number := range eachNumber(s) {
+		last = [4]int{last[1], last[2], last[3], octet(number)}
 		if sameOctets(last, ip) || sameOctets(last, rev) || sameOctets(last, rot) ||
-			joined(s[start:i], ip) || joined(s[start:i], rev) {
+			joined(number, ip) || joined(number, rev) {
 			return true
 		}
 	}
 	return embedsHex(s, ip) || embedsHex(s, rev)
+}
+
+// eachNumber yields each run of decimal digits in s.
+func eachNumber(s string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for i := 0; i < len(s); i++ {
+			start := i
+			for i < len(s) && classes[s[i]] == classDigit {
+				i++
+			}
+			if i > start && !yield(s[start:i]) {
+				return
+			}
+		}
+	}
 }
 
 func separator(c byte) bool { return c == '-' || c == '.' || c == '_' }

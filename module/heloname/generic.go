@@ -49,17 +49,10 @@ func ShowsAddr(name string, client netip.Addr) bool {
 // shows4 walks over the numbers of s, then over its hexadecimal digits.
 func shows4(s string, ip [4]byte) bool {
 	last := [3]int{-1, -1, -1}
-	for i := 0; i < len(s); i++ {
-		start := i
-		for i < len(s) && classes[s[i]] == classDigit {
-			i++
-		}
-		if i == start {
-			continue
-		}
-		last = [3]int{last[1], last[2], octet(s[start:i])}
+	for number := range eachNumber(s) {
+		last = [3]int{last[1], last[2], octet(number)}
 		if threeOctets(last, ip) || threeOctets([3]int{last[2], last[1], last[0]}, ip) ||
-			padded(s[start:i], ip) {
+			padded(number, ip) {
 			return true
 		}
 	}
