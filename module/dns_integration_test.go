@@ -118,8 +118,7 @@ func TestTempfailOnRequest(t *testing.T) {
 	dns := zone(t)
 	s := start(t, mx(withDNS("strict", dns, "dns_timeout 1s", "dns_error_action tempfail")), 1)
 	c := s.mx(t)
-	c.say("EHLO mail.servfail-bench.org", 250)
-	c.say("MAIL FROM:<sender@yourcompany.com>", 250)
+	c.begin("mail.servfail-bench.org")
 	if got := c.say("RCPT TO:<user@receiver-bench.org>", 451); !strings.Contains(got, "4.4.3") {
 		t.Errorf("got %q", got)
 	}
@@ -157,8 +156,7 @@ func TestOfflineRejectAsksNothing(t *testing.T) {
 	dns := zone(t)
 	s := start(t, mx(withDNS("strict", dns)), 1)
 	c := s.mx(t)
-	c.say("EHLO localhost", 250)
-	c.say("MAIL FROM:<sender@yourcompany.com>", 250)
+	c.begin("localhost")
 	c.say("RCPT TO:<user@receiver-bench.org>", 550)
 	if n := dns.Count(); n != 0 {
 		t.Errorf("asked %v", dns.Queries())
@@ -182,8 +180,7 @@ func TestExemptNameNeedsProof(t *testing.T) {
 		{"127.0.2.1", "sender.invalid", 550}, // no proof at all
 	} {
 		c := s.dial(t, "127.0.0.25", "smtp", tc.source)
-		c.say("EHLO "+tc.helo, 250)
-		c.say("MAIL FROM:<sender@yourcompany.com>", 250)
+		c.begin(tc.helo)
 		if got := c.try("RCPT TO:<user@receiver-bench.org>"); got != tc.code {
 			t.Errorf("%s from %s: got %d, want %d", tc.helo, tc.source, got, tc.code)
 		}
@@ -195,8 +192,7 @@ func TestExemptClientByConfirmedName(t *testing.T) {
 	s := start(t, mx(withDNS("strict", dns, "exempt_clients static {\nentry .yourcompany.com \"\"\n}")), 1)
 	for source, code := range map[string]int{"127.0.2.1": 250, "127.0.2.3": 504} {
 		c := s.dial(t, "127.0.0.25", "smtp", source)
-		c.say("EHLO hostnameonly", 250)
-		c.say("MAIL FROM:<sender@yourcompany.com>", 250)
+		c.begin("hostnameonly")
 		if got := c.try("RCPT TO:<user@receiver-bench.org>"); got != code {
 			t.Errorf("from %s: got %d, want %d", source, got, code)
 		}
@@ -227,8 +223,7 @@ other.yourcompany.com.soft.example A 127.0.1.3
 		{"127.0.2.4", "mta01.yourcompany.com", 250},      // listed, but on the allow-list too
 	} {
 		c := s.dial(t, "127.0.0.25", "smtp", tc.source)
-		c.say("EHLO "+tc.helo, 250)
-		c.say("MAIL FROM:<sender@yourcompany.com>", 250)
+		c.begin(tc.helo)
 		if got := c.try("RCPT TO:<user@receiver-bench.org>"); got != tc.code {
 			t.Errorf("%s from %s: got %d, want %d", tc.helo, tc.source, got, tc.code)
 		}
@@ -246,8 +241,7 @@ func TestDenyHosts(t *testing.T) {
 		"elsewhere.sender-bench.com": 550, "mxonly.sender-bench.com": 554, "cname.sender-bench.com": 250,
 	} {
 		c := s.mx(t)
-		c.say("EHLO "+helo, 250)
-		c.say("MAIL FROM:<sender@yourcompany.com>", 250)
+		c.begin(helo)
 		if got := c.try("RCPT TO:<user@receiver-bench.org>"); got != code {
 			t.Errorf("%s: got %d, want %d", helo, got, code)
 		}

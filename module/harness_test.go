@@ -200,6 +200,13 @@ func (c *client) reply(want int) string {
 	return strconv.Itoa(code) + " " + text
 }
 
+// begin greets as helo and names the sender.
+func (c *client) begin(helo string) {
+	c.t.Helper()
+	c.say("EHLO "+helo, 250)
+	c.say("MAIL FROM:<sender@yourcompany.com>", 250)
+}
+
 // send delivers a message to rcpt after a greeting.
 func (c *client) send(rcpt string, want int) string {
 	c.t.Helper()

@@ -41,8 +41,7 @@ func unescape(text string) string {
 func TestPostmasterAndOthersInOneTransaction(t *testing.T) {
 	s := start(t, mx(strict), 1)
 	c := s.mx(t)
-	c.say("EHLO localhost", 250)
-	c.say("MAIL FROM:<sender@yourcompany.com>", 250)
+	c.begin("localhost")
 	c.say("RCPT TO:<user@receiver-bench.org>", 550)
 	c.say("RCPT TO:<postmaster@receiver-bench.org>", 250)
 	c.say("RCPT TO:<Abuse@receiver-bench.org>", 250)
@@ -53,12 +52,10 @@ func TestPostmasterAndOthersInOneTransaction(t *testing.T) {
 func TestVerdictDependsOnRecipient(t *testing.T) {
 	s := start(t, mx(strict), 1)
 	c := s.mx(t)
-	c.say("EHLO other-bench.org", 250)
-	c.say("MAIL FROM:<sender@yourcompany.com>", 250)
+	c.begin("other-bench.org")
 	c.say("RCPT TO:<user@receiver-bench.org>", 250)
 	c.say("RSET", 250)
-	c.say("EHLO receiver-bench.org", 250)
-	c.say("MAIL FROM:<sender@yourcompany.com>", 250)
+	c.begin("receiver-bench.org")
 	reply := c.say("RCPT TO:<user@receiver-bench.org>", 550)
 	if !strings.Contains(reply, "recipient's domain") {
 		t.Errorf("got %q", reply)
@@ -70,8 +67,7 @@ func TestVerdictDependsOnRecipient(t *testing.T) {
 func TestRepeatedRecipientIsRefusedAtData(t *testing.T) {
 	s := start(t, mx(strict), 1)
 	c := s.mx(t)
-	c.say("EHLO localhost", 250)
-	c.say("MAIL FROM:<sender@yourcompany.com>", 250)
+	c.begin("localhost")
 	c.say("RCPT TO:<user@receiver-bench.org>", 550)
 	c.say("RCPT TO:<user@receiver-bench.org>", 250)
 	c.say("DATA", 354)
@@ -146,8 +142,7 @@ func TestSTARTTLS(t *testing.T) {
 	c.say("EHLO mta01.yourcompany.com", 250)
 	c.send("user@receiver-bench.org", 250)
 	c = secure("mta01.yourcompany.com")
-	c.say("EHLO localhost", 250)
-	c.say("MAIL FROM:<sender@yourcompany.com>", 250)
+	c.begin("localhost")
 	c.say("RCPT TO:<user@receiver-bench.org>", 550)
 }
 
@@ -171,8 +166,7 @@ func TestAuthenticatedUserWithLaptopName(t *testing.T) {
 	c.say("From: <user@receiver-bench.org>\r\nSubject: hi\r\n\r\nhi\r\n.", 250)
 
 	stranger := s.mx(t)
-	stranger.say("EHLO mta01.yourcompany.com", 250)
-	stranger.say("MAIL FROM:<sender@yourcompany.com>", 250)
+	stranger.begin("mta01.yourcompany.com")
 	if got := stranger.say("RCPT TO:<friend@elsewhere.example>", 554); !strings.Contains(got, "5.7.1") {
 		t.Errorf("got %q", got)
 	}
@@ -229,8 +223,7 @@ func TestPROXYProtocol(t *testing.T) {
 	}
 	// The balancer is on loopback, which is exempt; its client is not.
 	c := connect("127.0.3.1", "PROXY TCP4 192.0.2.7 127.0.0.25 4000 25\r\n")
-	c.say("EHLO [192.0.2.7]", 250)
-	c.say("MAIL FROM:<sender@yourcompany.com>", 250)
+	c.begin("[192.0.2.7]")
 	c.say("RCPT TO:<user@receiver-bench.org>", 550)
 	if line := s.waitLog(t, "helo verdict"); !strings.Contains(line, `"src_ip":"192.0.2.7"`) ||
 		!strings.Contains(line, `"rule":"address_literal"`) {
@@ -249,8 +242,7 @@ func TestReloadTakesChangedList(t *testing.T) {
 	conf := mx("helo_fqdn strict {\nexempt_networks file " + list + "\n}")
 	s := start(t, conf, 1)
 	before := s.mx(t)
-	before.say("EHLO localhost", 250)
-	before.say("MAIL FROM:<sender@yourcompany.com>", 250)
+	before.begin("localhost")
 	before.say("RCPT TO:<user@receiver-bench.org>", 550)
 	before.say("QUIT", 221)
 	write("10.0.0.0/8\n127.0.2.0/24 # our branch office\n")
@@ -259,8 +251,7 @@ func TestReloadTakesChangedList(t *testing.T) {
 	code := 0
 	for range 50 {
 		after := s.mx(t)
-		after.say("EHLO localhost", 250)
-		after.say("MAIL FROM:<sender@yourcompany.com>", 250)
+		after.begin("localhost")
 		if code = after.try("RCPT TO:<user@receiver-bench.org>"); code == 250 {
 			break
 		}
@@ -318,8 +309,7 @@ func TestCheckInSourceBlock(t *testing.T) {
 `
 	s := start(t, conf, 1)
 	c := s.mx(t)
-	c.say("EHLO localhost", 250)
-	c.say("MAIL FROM:<sender@yourcompany.com>", 250)
+	c.begin("localhost")
 	c.say("RCPT TO:<user@receiver-bench.org>", 550)
 	c.say("RSET", 250)
 	c.say("MAIL FROM:<sender@elsewhere.example>", 250)
@@ -329,8 +319,7 @@ func TestCheckInSourceBlock(t *testing.T) {
 func TestLogOfRefusal(t *testing.T) {
 	s := start(t, mx(strict), 1)
 	c := s.mx(t)
-	c.say("EHLO \x1b[31m\"evil\r", 250)
-	c.say("MAIL FROM:<sender@yourcompany.com>", 250)
+	c.begin("\x1b[31m\"evil\r")
 	reply := c.say("RCPT TO:<user@receiver-bench.org>", 501)
 	if strings.ContainsAny(reply, "\x1b\r\n") {
 		t.Errorf("reply %q", reply)

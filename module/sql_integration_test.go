@@ -138,8 +138,7 @@ func TestListsSharedThroughPostgreSQL(t *testing.T) {
 		t.Helper()
 		for i, s := range servers {
 			c := s.mx(t)
-			c.say("EHLO "+helo, 250)
-			c.say("MAIL FROM:<sender@yourcompany.com>", 250)
+			c.begin(helo)
 			if got := c.try("RCPT TO:<user@receiver-bench.org>"); got != want {
 				t.Errorf("server %d, %s: got %d, want %d", i, helo, got, want)
 			}
