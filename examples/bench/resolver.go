@@ -11,9 +11,8 @@ import (
 	"path/filepath"
 )
 
-// The front is the resolver that servers ask. It knows nothing by itself and
-// asks the back, so it has a cold and a warm state. Nothing is asked outside.
-const front = `server:
+// common is what both resolvers have.
+const common = `server:
 	directory: %[1]q
 	chroot: ""
 	username: ""
@@ -24,6 +23,13 @@ const front = `server:
 	access-control: 127.0.0.0/8 allow
 	do-ip6: no
 	module-config: "iterator"
+remote-control:
+	control-enable: no
+`
+
+// The front is the resolver that servers ask. It knows nothing by itself and
+// asks the back, so it has a cold and a warm state. Nothing is asked outside.
+const front = common + `server:
 	do-not-query-localhost: no
 	unblock-lan-zones: yes
 	insecure-lan-zones: yes
@@ -32,30 +38,16 @@ const front = `server:
 	rrset-cache-size: 128m
 	outgoing-range: 4096
 	num-queries-per-thread: 2048
-remote-control:
-	control-enable: no
 forward-zone:
 	name: "."
 	forward-addr: %[3]s
 `
 
 // The back has all names there are.
-const back = `server:
-	directory: %[1]q
-	chroot: ""
-	username: ""
-	pidfile: ""
-	use-syslog: no
-	do-daemonize: no
-	interface: %[2]s
-	access-control: 127.0.0.0/8 allow
-	do-ip6: no
-	module-config: "iterator"
+const back = common + `server:
 	local-zone: "." static
 	local-zone: "127.in-addr.arpa." static
 	include: %[3]q
-remote-control:
-	control-enable: no
 `
 
 const soa = " 3600 IN SOA ns.sender-bench.com. hostmaster.sender-bench.com. 1 3600 600 86400 3600"
