@@ -188,7 +188,22 @@ func accept(packet []byte, query *dns.Msg) (*dns.Msg, error) {
 	if !resp.Response || resp.Opcode != dns.OpcodeQuery || !sameQuestion(resp, query) {
 		return nil, nil
 	}
+	if !resp.Truncated && !whole(packet, resp) {
+		return nil, &Error{Kind: KindMalformed, Err: errors.New("fewer records than counted")}
+	}
 	return resp, nil
+}
+
+// whole reports whether packet holds as many records as its header counts. The
+// library takes one that ends between two of them for a shorter answer.
+func whole(packet []byte, resp *dns.Msg) bool {
+	for i, have := range []int{len(resp.Answer), len(resp.Ns), len(resp.Extra)} {
+		const first = 6 // octet of the number of answers, RFC 1035, section 4.1.1
+		if int(binary.BigEndian.Uint16(packet[first+2*i:])) != have {
+			return false
+		}
+	}
+	return true
 }
 
 // sameQuestion reports whether resp answers query. Some servers leave the

@@ -66,6 +66,13 @@ var faultCases = map[string]faultCase{
 	"garbage": {true, func(_ *dnstest.Server, w dns.ResponseWriter, q *dns.Msg) {
 		_, _ = w.Write([]byte{byte(q.Id >> 8), byte(q.Id), 0x81, 0x80, 0, 1, 0, 9, 0, 0, 0, 0, 0xff})
 	}},
+	"cut after the question": {true, packed(func(packet []byte, m *dns.Msg) []byte {
+		return packet[:(&dns.Msg{Question: m.Question}).Len()]
+	})},
+	"cut before the last record": {true, packed(func(packet []byte, _ *dns.Msg) []byte {
+		packet[7]++ // says one answer more than there is
+		return packet
+	})},
 	"referral": {true, reply(func(m *dns.Msg) { m.Ns = records(m, "NS", "ns.example.", 2) })},
 	"CNAME loop": {true, reply(func(m *dns.Msg) {
 		m.Answer = []dns.RR{
@@ -103,6 +110,18 @@ func reply(change func(*dns.Msg)) func(*dnstest.Server, dns.ResponseWriter, *dns
 			m.Truncated, m.Answer = true, nil
 		}
 		_ = w.WriteMsg(m)
+	}
+}
+
+// packed sends the right answer as change has left it.
+func packed(change func([]byte, *dns.Msg) []byte) func(
+	*dnstest.Server, dns.ResponseWriter, *dns.Msg,
+) {
+	return func(s *dnstest.Server, w dns.ResponseWriter, q *dns.Msg) {
+		m := s.Answer(q, "", "udp")
+		if packet, err := m.Pack(); err == nil {
+			_, _ = w.Write(change(packet, m))
+		}
 	}
 }
 
