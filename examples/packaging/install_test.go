@@ -198,6 +198,9 @@ func replaces(t *testing.T) {
 	if said := mustRun(t, "dpkg", "-V", "maddy-helo"); said != "" {
 		t.Errorf("changed since it was packed:\n%s", said)
 	}
+	if said := mustRun(t, "maddy", "helo", "version"); !strings.HasPrefix(said, "check.helo_fqdn v0.1.0,") {
+		t.Errorf("version: %s", said)
+	}
 	passwd := mustRun(t, "getent", "passwd", "maddy")
 	if !strings.HasSuffix(passwd, ":maddy mail server:/var/lib/maddy:/sbin/nologin\n") {
 		t.Errorf("user %q", passwd)

@@ -33,6 +33,7 @@ type Builder struct {
 	With      []Module // further packages to link in
 	Output    string   // file to write; "" is "maddy"
 	Checkhelo string   // directory of this project's source; "" looks for it
+	Version   string   // of this project, as "maddy helo version" shows it; "" finds it
 	Go        string   // go command; "" is "go"
 
 	// Progress, when set, gets a line at each step and for each download.
@@ -65,7 +66,15 @@ func ParseModule(s string) (Module, error) {
 // Build makes the binary and moves it to Output in one step; a failure leaves
 // an older file there as it was. The same inputs give the same bytes. What the
 // go command says is part of the error.
-func (b *Builder) Build(ctx context.Context) error {
+func (b *Builder) Build(ctx context.Context) error { return b.build(ctx, describe) }
+
+// build takes the version of a checkout from fromGit when none is given.
+func (b *Builder) build(
+	ctx context.Context, fromGit func(ctx context.Context, dir string) string,
+) error {
+	if err := checkVersion(b.Version); err != nil {
+		return err
+	}
 	output, err := b.output()
 	if err != nil {
 		return err
@@ -81,9 +90,13 @@ func (b *Builder) Build(ctx context.Context) error {
 	defer os.RemoveAll(work)
 	g.dir = work
 
-	version, err := b.writeModule(ctx, g)
+	maddy, check, err := b.writeModule(ctx, g)
 	if err != nil {
 		return err
+	}
+	linked := versions{shownVersion(maddy), strings.TrimPrefix(b.Version, "v")}
+	if linked.check == "" {
+		linked.check = check.shown(ctx, fromGit)
 	}
 	fresh, err := os.CreateTemp(filepath.Dir(output), "."+filepath.Base(output)+"-")
 	if err != nil {
@@ -93,8 +106,8 @@ func (b *Builder) Build(ctx context.Context) error {
 	if err := fresh.Close(); err != nil {
 		return fmt.Errorf("build: output: %w", err)
 	}
-	b.progress("compiling Maddy " + version + "; the first time takes some minutes")
-	if err := g.run(ctx, b.buildArgs(version, fresh.Name())...); err != nil {
+	b.progress("compiling Maddy " + linked.maddy + "; the first time takes some minutes")
+	if err := g.run(ctx, b.buildArgs(linked, fresh.Name())...); err != nil {
 		return err
 	}
 	if err := os.Rename(fresh.Name(), output); err != nil {
@@ -126,11 +139,13 @@ func (b *Builder) output() (string, error) {
 	return path, nil
 }
 
-func (b *Builder) buildArgs(version, output string) []string {
+func (b *Builder) buildArgs(v versions, output string) []string {
+	set := "-X " + maddyPath + ".Version=" + v.maddy
+	if v.check != "" {
+		set += " -X " + checkPath + "/module.version=" + v.check
+	}
 	return []string{
-		"build", "-trimpath", "-buildvcs=false", "-tags", b.Tags,
-		"-ldflags", "-X " + maddyPath + ".Version=" + version,
-		"-o", output, ".",
+		"build", "-trimpath", "-buildvcs=false", "-tags", b.Tags, "-ldflags", set, "-o", output, ".",
 	}
 }
 

@@ -77,6 +77,7 @@ func TestBuild(t *testing.T) {
 	}{
 		{"default", Builder{}, "0.9.5 fork [check ctl helo]"},
 		{"version", Builder{Maddy: "v0.9.4"}, "0.9.4 fork [check ctl helo]"},
+		{"version of the check", Builder{Version: "v1.2.3-rc1"}, "0.9.5 fork [check1.2.3-rc1 ctl helo]"},
 		{"query", Builder{Maddy: "latest"}, "0.9.5 fork [check ctl helo]"},
 		{"directory", Builder{Maddy: maddy}, "0.9.5-custom fork [check ctl helo]"},
 		{
@@ -152,6 +153,10 @@ func TestBuildErrors(t *testing.T) {
 			"package outside its directory",
 			Builder{With: []Module{{Package: "other.example/x", Dir: hello}}},
 			[]string{"package other.example/x is not in the module plugin.example/hello of " + hello},
+		},
+		{
+			"version of two words", Builder{Version: "1.2.3 -s"},
+			[]string{`version "1.2.3 -s"`, "accepted: such as 1.2.3"},
 		},
 		{"output is a directory", Builder{Output: "."}, []string{"is a directory"}},
 		{"output nowhere", Builder{Output: "no/such/maddy"}, []string{"build: output", "no/such"}},

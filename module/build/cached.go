@@ -30,7 +30,8 @@ const (
 // when the inputs changed: the fields of b except Output, the Go version and
 // target, the source of this project and every directory that b names.
 // Processes that ask at the same time wait for one build. Old entries are
-// removed. A version query such as "latest" is not asked again once built.
+// removed. A version query such as "latest" is not asked again once built. A
+// checkout is not asked for its version, or each commit would make an entry.
 func Cached(ctx context.Context, b Builder) (path string, err error) {
 	base, err := os.UserCacheDir()
 	if err != nil {
@@ -58,7 +59,8 @@ func cachedIn(ctx context.Context, dir string, b Builder) (path string, err erro
 	if err := os.Chtimes(b.Output, now, now); err == nil {
 		return b.Output, nil
 	}
-	if err := b.Build(ctx); err != nil {
+	nameless := func(context.Context, string) string { return "" }
+	if err := b.build(ctx, nameless); err != nil {
 		return "", err
 	}
 	return b.Output, prune(dir, now)
@@ -102,7 +104,7 @@ func (b *Builder) key(ctx context.Context) (string, error) {
 		return "", err
 	}
 	sum := sha256.New()
-	fmt.Fprintf(sum, "%q\n%q %q %q\n", g.settings, b.Maddy, b.Tags, check.version)
+	fmt.Fprintf(sum, "%q\n%q %q %q %q\n", g.settings, b.Maddy, b.Tags, check.version, b.Version)
 	dirs := []string{check.dir}
 	if isDir(b.Maddy) {
 		dirs = append(dirs, b.Maddy)

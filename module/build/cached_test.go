@@ -48,6 +48,7 @@ func TestCached(t *testing.T) {
 			b.With = []Module{{Package: "plugin.example/hello", Dir: hello}}
 		}, true},
 		{"source of the package", appendTo("// changed\n", hello, "hello.go"), true},
+		{"version", func() { b.Version = "1.2.3" }, true},
 		{"tags", func() { b.Tags = "extra" }, true},
 		{"flags of Go", func() { t.Setenv("GOFLAGS", "-modcacherw -tags=other") }, true},
 		{"output does not count", func() { b.Output = "elsewhere" }, false},
@@ -67,7 +68,7 @@ func TestCached(t *testing.T) {
 		if (builds == 1) != step.builds || builds > 1 {
 			t.Errorf("%s: %d builds, want one: %v", step.name, builds, step.builds)
 		}
-		if got := runFile(t, path); !strings.Contains(got, "check ctl") {
+		if got := runFile(t, path); !strings.Contains(got, "fork [check") {
 			t.Errorf("%s: the program prints %q", step.name, got)
 		}
 	}

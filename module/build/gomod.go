@@ -42,41 +42,39 @@ func main() {
 }
 `))
 
-// writeModule fills the work directory and returns Maddy's version as the
-// binary shows it.
-func (b *Builder) writeModule(ctx context.Context, g *goCommand) (string, error) {
-	check, err := b.checkSource(ctx, g)
-	if err != nil {
-		return "", err
+// writeModule fills the work directory and returns where Maddy and the check
+// come from.
+func (b *Builder) writeModule(ctx context.Context, g *goCommand) (maddy, check source, err error) {
+	if check, err = b.checkSource(ctx, g); err != nil {
+		return maddy, check, err
 	}
-	maddy, err := b.maddySource(ctx, g)
-	if err != nil {
-		return "", err
+	if maddy, err = b.maddySource(ctx, g); err != nil {
+		return maddy, check, err
 	}
 	mod, err := newModFile(g.dir, maddy, check)
 	if err != nil {
-		return "", err
+		return maddy, check, err
 	}
 	if err := g.need(mod.file.Go.Version); err != nil {
-		return "", err
+		return maddy, check, err
 	}
 	for _, with := range b.With {
 		if err := mod.addDir(with); err != nil {
-			return "", err
+			return maddy, check, err
 		}
 	}
 	if err := mod.write(b.With, maddy.dir, check.dir); err != nil {
-		return "", err
+		return maddy, check, err
 	}
 	for _, with := range b.With {
 		if with.Version == "" {
 			continue
 		}
 		if err := g.run(ctx, "get", with.Package+"@"+with.Version); err != nil {
-			return "", fmt.Errorf("build: package %s@%s: %w", with.Package, with.Version, err)
+			return maddy, check, fmt.Errorf("build: package %s@%s: %w", with.Package, with.Version, err)
 		}
 	}
-	return shownVersion(maddy), nil
+	return maddy, check, nil
 }
 
 // shownVersion is what "maddy version" prints; a Maddy directory has it in a

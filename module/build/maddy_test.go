@@ -14,7 +14,8 @@ func TestRealMaddy(t *testing.T) {
 		t.Skip("compiles Maddy")
 	}
 	dir := t.TempDir()
-	online := Builder{Checkhelo: checkout(t), Output: filepath.Join(dir, "online"), Progress: logTo(t)}
+	online := Builder{Checkhelo: checkout(t), Output: filepath.Join(dir, "online"),
+		Version: "1.2.3", Progress: logTo(t)}
 	if err := online.Build(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -41,6 +42,7 @@ func TestRealMaddy(t *testing.T) {
 		want string
 	}{
 		{[]string{"version"}, strings.TrimPrefix(DefaultMaddy, "v") + " "},
+		{[]string{"helo", "version"}, "check.helo_fqdn v1.2.3, for Maddy " + DefaultMaddy},
 		{[]string{"--help"}, "run "},
 		{[]string{"creds", "--help"}, "Local credentials management"},
 		{[]string{"imap-acct", "--help"}, "IMAP storage accounts management"},

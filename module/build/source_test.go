@@ -116,7 +116,7 @@ func TestReleasedCheckhelo(t *testing.T) {
 		t.Fatal(err)
 	}
 	output := filepath.Join(t.TempDir(), "out")
-	if err := g.run(t.Context(), b.buildArgs("1", output)...); err != nil {
+	if err := g.run(t.Context(), b.buildArgs(versions{maddy: "1"}, output)...); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := runFile(t, output), "1 fork [check ctl helo]"; got != want {

@@ -30,6 +30,10 @@ func buildCommand() *cli.Command {
 				Name:  "checkhelo",
 				Usage: "source `DIR` of the check; default: this checkout, else this program's version",
 			},
+			&cli.StringFlag{
+				Name:  "check-version",
+				Usage: "let the check say that it is `VERSION`; default: its release, tag or commit",
+			},
 		},
 		Action: runBuild,
 	}
@@ -50,6 +54,7 @@ func runBuild(c *cli.Context) error {
 		Tags:      c.String("tags"),
 		Output:    c.String("output"),
 		Checkhelo: c.String("checkhelo"),
+		Version:   c.String("check-version"),
 		Progress:  func(step string) { fmt.Fprintln(c.App.ErrWriter, step) },
 	}
 	for _, arg := range c.StringSlice("with") {
