@@ -72,7 +72,9 @@ func TestQuestionsOfASession(t *testing.T) {
 				{"warm", want.warm, greeting("mta01.example.net", 1)},
 				{"second server", want.second, greeting("mta02.example.net", 2)},
 			} {
-				if got := asked(t, server, c, step.conn); got != step.want {
+				got := asked(t, server, c, step.conn)
+				t.Logf("%s: %q, and AAAA once at most", step.name, got)
+				if got != step.want {
 					t.Errorf("%s: asked %q, want %q", step.name, got, step.want)
 				}
 			}

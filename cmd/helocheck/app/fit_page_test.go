@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "write the counts of 2002 into docs/accuracy.md")
+var update = flag.Bool("update", false, "write the counts of 2002 and the pictures of the report into docs")
 
 // printed is what the tool says about the mail of 2002.
 type printed struct {
