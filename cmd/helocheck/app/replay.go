@@ -11,6 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"maddy.example/checkhelo"
 	"maddy.example/checkhelo/cmd/helocheck/report"
 	"maddy.example/checkhelo/module"
 	"maddy.example/checkhelo/module/replay"
@@ -112,8 +113,19 @@ func newReplaying(c *cli.Context) (*replaying, error) {
 		return nil, err
 	}
 	r.live = r.judge.live
-	r.tally = report.NewTally(source, check.Policy().Rules())
+	r.tally = report.NewTally(endDryRun(check, source), check.Policy().Rules())
 	return r, r.addAgainst(c)
+}
+
+// endDryRun lets check judge as it will after the dry run: nothing else would
+// come of one. It returns what to call that.
+func endDryRun(check *module.Check, source string) string {
+	policy := check.Policy()
+	if policy.Ceiling != checkhelo.Ignore {
+		return source
+	}
+	policy.Ceiling = checkhelo.Off
+	return source + " without fail_action ignore"
 }
 
 // addAgainst prepares the comparison with a second policy.
@@ -136,7 +148,7 @@ func (r *replaying) addAgainst(c *cli.Context) error {
 	if r.judge.other, err = newJudge(check, c.String("dns")); err != nil {
 		return err
 	}
-	r.tally.Compare(name, check.Policy().Rules())
+	r.tally.Compare(endDryRun(check, name), check.Policy().Rules())
 	return nil
 }
 
