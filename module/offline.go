@@ -68,8 +68,9 @@ func ReadConf(path string) ([]config.Node, error) {
 	return parse(file, path)
 }
 
-// parse is Maddy's parser, of which a panic becomes an error: it does not
-// expect a macro of nothing but macros that nobody has set.
+// parse is Maddy's parser, whose errors get the file where they lack it, and
+// of which a panic becomes an error: it does not expect a macro of nothing but
+// macros that nobody has set.
 func parse(r io.Reader, path string) (nodes []config.Node, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -77,7 +78,11 @@ func parse(r io.Reader, path string) (nodes []config.Node, err error) {
 				" start with it: %v; look for a macro that is empty or not set", path, p)
 		}
 	}()
-	return parser.Read(r, path)
+	nodes, err = parser.Read(r, path)
+	if err != nil && !strings.HasPrefix(err.Error(), path+":") {
+		err = fmt.Errorf("%s: %w", path, err)
+	}
+	return nodes, err
 }
 
 // FromPolicy returns a check with no setting but its policy: lenient, rfc or
