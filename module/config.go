@@ -207,7 +207,7 @@ func asciiName(name string) (string, error) {
 
 func (s *settings) applyExempt(cfg *config.Map) error {
 	c := s.check
-	networks, err := exempt.ParseNetworks(s.networks, nil)
+	networks, err := exempt.ParseNetworks(s.networks, networkFiles.read)
 	if err != nil {
 		return fault(cfg, "exempt_networks", "%v", err)
 	}

@@ -14,13 +14,7 @@ import (
 const accepted = `accepted: an address (192.0.2.1, 2001:db8::1), ` +
 	`a network (192.0.2.0/24, 2001:db8::/32), or "file" and a path`
 
-var (
-	errNoPath = errors.New(`"file" without a path; ` + accepted)
-	errEmpty  = errors.New("the file is empty, as on a full disk;" +
-		" a list of nobody has a comment in it")
-	errCut = errors.New("the last line has no end, so the file may be cut, as on a full disk;" +
-		" accepted: a file that ends with a line feed")
-)
+var errNoPath = errors.New(`"file" without a path; ` + accepted)
 
 // Networks is a set of IPv4 and IPv6 networks. A nil set is empty. It is safe
 // for concurrent use once made.
@@ -31,9 +25,7 @@ type Networks struct {
 
 // ParseNetworks makes a set from addresses, networks in CIDR form, and pairs
 // of "file" and a path. A file holds one address or network a line; "#" starts
-// a comment, empty lines do not count, lines may end in CR LF. A file is taken
-// for cut, as a full disk leaves it, when it is empty or its last line has no
-// end: of 128.0.0.0/12 the half 128.0.0.0/1 is a network, too. readFile reads
+// a comment, empty lines do not count, lines may end in CR LF. readFile reads
 // a path, os.ReadFile when nil. An error names the entry and what is accepted,
 // in a file also path and line.
 func ParseNetworks(
@@ -106,9 +98,6 @@ func (n *Networks) addFile(path string, readFile func(string) ([]byte, error)) e
 		return fmt.Errorf("networks: %w", err)
 	}
 	text := strings.TrimPrefix(string(data), "\ufeff") // some editors write it
-	if text == "" {
-		return fmt.Errorf("%s:1: %w", path, errEmpty)
-	}
 	number := 0
 	for line := range strings.Lines(text) {
 		number++
@@ -120,9 +109,6 @@ func (n *Networks) addFile(path string, readFile func(string) ([]byte, error)) e
 		if err := n.add(entry); err != nil {
 			return fmt.Errorf("%s:%d: %w", path, number, err)
 		}
-	}
-	if !strings.HasSuffix(text, "\n") {
-		return fmt.Errorf("%s:%d: %w", path, number, errCut)
 	}
 	return nil
 }

@@ -15,7 +15,7 @@ import (
 
 func TestNetworks(t *testing.T) {
 	files := map[string]string{
-		"nets": "\ufeff# ours\r\n192.0.2.0/25 # office\r\n\r\n  2001:db8::/32\r\n198.51.100.7\r\n",
+		"nets": "\ufeff# ours\r\n192.0.2.0/25 # office\r\n\r\n  2001:db8::/32\r\n198.51.100.7",
 	}
 	readFile := func(path string) ([]byte, error) {
 		if text, ok := files[path]; ok {
@@ -95,14 +95,7 @@ func TestNetworkErrors(t *testing.T) {
 			"line", "# x\n\n192.0.2.1\noops\n", []string{"file", path},
 			[]string{path + ":4: ", `"oops"`, accepted},
 		},
-		{"two in a line", "192.0.2.1 192.0.2.2\n", []string{"file", path}, []string{path + ":1: "}},
-		{
-			"cut to a larger network", "192.0.2.1\n128.0.0.0/1", []string{"file", path},
-			[]string{path + ":2: ", "may be cut", "ends with a line feed"},
-		},
-		{"cut within a comment", "# our netwo", []string{"file", path}, []string{path + ":1: ", "cut"}},
-		{"empty file", "", []string{"file", path}, []string{path + ":1: ", "the file is empty"}},
-		{"no text", "\ufeff", []string{"file", path}, []string{path + ":1: ", "the file is empty"}},
+		{"two in a line", "192.0.2.1 192.0.2.2", []string{"file", path}, []string{path + ":1: "}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

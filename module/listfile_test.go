@@ -1,0 +1,32 @@
+package module
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestListFileThatLostItsEnd(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "networks")
+	files := listFiles{whole: make(map[string]bool)}
+	for _, step := range []struct{ text, err string }{
+		{"", ""},
+		{"10.0.0.0/8\n127.0.2.16", ""}, // never had one
+		{"10.0.0.0/8\n127.0.2.16\n", ""},
+		{"10.0.0.0/8\n127.0.2.1", path + ":2: "},
+		{"", path + ":1: "},
+		{"10.0.0.0/8\n", ""},
+	} {
+		if err := os.WriteFile(path, []byte(step.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		data, err := files.read(path)
+		switch {
+		case step.err == "" && (err != nil || string(data) != step.text):
+			t.Errorf("%q: %q, %v", step.text, data, err)
+		case step.err != "" && (err == nil || !strings.HasPrefix(err.Error(), step.err)):
+			t.Errorf("%q: error %v, want %s", step.text, err, step.err)
+		}
+	}
+}
