@@ -83,6 +83,9 @@ func (c *client) run(steps []step) {
 
 const message = "Subject: test\r\n\r\nhello\r\n."
 
+// Chunks of a message (RFC 3030). A greeting between them ends no transaction in go-smtp.
+var firstChunk, lastChunk = send("BDAT 17\r\nSubject: test\r\n", 250), send("BDAT 7 LAST\r\nhello", 250)
+
 // dialogue is all that one client says.
 type dialogue struct {
 	name  string
@@ -121,6 +124,11 @@ var bypassDialogues = []dialogue{
 		send("BDAT 7 LAST\r\nhello", 5))},
 	{"BDAT after a repeated recipient", talk(send("EHLO localhost", 250), transaction(550),
 		send(rcptTo, 250), send("BDAT 24 LAST\r\nSubject: test\r\n\r\nhello", 550))},
+	{"bad name between chunks", talk(send("EHLO "+good, 250), transaction(250), firstChunk,
+		send("EHLO localhost", 250), send(rcptTo, 502), lastChunk, transaction(550))},
+	{"good name between chunks", talk(send("EHLO localhost", 250), send(mailFrom, 250),
+		send("RCPT TO:<postmaster@receiver-bench.org>", 250), firstChunk, send("EHLO "+good, 250),
+		send(rcptTo, 502), lastChunk, send("EHLO localhost", 250), transaction(550))},
 	{"DATA after a repeated recipient", talk(send("EHLO localhost", 250), transaction(550),
 		send(rcptTo, 250), send("DATA", 354), send(message, 550))},
 	{"repeated recipient in other letters", talk(send("EHLO localhost", 250), transaction(550),
