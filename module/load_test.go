@@ -258,14 +258,16 @@ func checkMemory(t *testing.T, mib []int) {
 	}
 }
 
-// A flood of clients with ever new names and addresses that stop after EHLO
-// takes a bounded number of look-ups, and leaves others their verdict in time.
-func TestGreetingFlood(t *testing.T) {
-	// A, AAAA, MX and TXT of each client that is looked up ahead of a verdict, and some
-	// questions asked twice because the answer was late.
-	const inFlight = dnsfacts.DefaultMaxInFlight * 5
-	var now, most atomic.Int64
-	resolver := zone(t)
+// floodQuestions bounds the questions under way for a flood: A, AAAA, MX and TXT
+// of each client that is looked up ahead of a verdict, and some asked twice
+// because the answer was late.
+const floodQuestions = dnsfacts.DefaultMaxInFlight * 5
+
+// countFlood makes resolver slow for names of a flood. It returns the most
+// questions for such names that were under way at a time.
+func countFlood(resolver *dnstest.Server) (most *atomic.Int64) {
+	var now atomic.Int64
+	most = new(atomic.Int64)
 	resolver.SetHook(func(_ dns.ResponseWriter, q *dns.Msg) bool {
 		if strings.Contains(q.Question[0].Name, "flood") {
 			n := now.Add(1)
@@ -276,6 +278,14 @@ func TestGreetingFlood(t *testing.T) {
 		}
 		return false
 	})
+	return most
+}
+
+// A flood of clients with ever new names and addresses that stop after EHLO
+// takes a bounded number of look-ups, and leaves others their verdict in time.
+func TestGreetingFlood(t *testing.T) {
+	resolver := zone(t)
+	most := countFlood(resolver)
 	s := start(t, mx(withDNS("strict", resolver))+openmetrics, 2)
 	if _, err := s.verdict(good); err != nil {
 		t.Fatal(err)
@@ -298,14 +308,50 @@ func TestGreetingFlood(t *testing.T) {
 	t.Logf("%d legitimate sessions: median %s, slowest %s",
 		len(times), times[len(times)/2], times[len(times)-1])
 	t.Logf("before %+v, after %+v, %d MiB", before, after, s.resident(t)>>10)
-	if n := most.Load(); n > inFlight || n == 0 {
-		t.Errorf("%d questions at a time, want at most %d", n, inFlight)
+	if n := most.Load(); n > floodQuestions || n == 0 {
+		t.Errorf("%d questions at a time, want at most %d", n, floodQuestions)
 	}
 	if failed.Load() > 0 {
 		t.Errorf("%d of the flood's sessions got no reply", failed.Load())
 	}
 	if slowest := times[len(times)-1]; slowest > time.Second {
 		t.Errorf("a legitimate session waited %s", slowest)
+	}
+}
+
+// One client sends greetings with ever new names in one go. Each is answered,
+// the last one counts, and what the others began is bounded and comes to its end.
+func TestPipelinedGreetings(t *testing.T) {
+	const greetings = shortFlood
+	resolver := zone(t)
+	most := countFlood(resolver)
+	s := start(t, mx(withDNS("strict", resolver))+openmetrics, 2)
+	if _, err := s.verdict(good); err != nil {
+		t.Fatal(err)
+	}
+	before := s.figures(t)
+	c := s.mx(t)
+	go func() {
+		for i := range greetings {
+			fmt.Fprintf(c.W, "EHLO flood%d.sender-bench.com\r\n", i)
+		}
+		fmt.Fprintf(c.W, "EHLO localhost\r\n")
+		_ = c.W.Flush()
+	}()
+	for range greetings + 1 {
+		c.reply(250)
+	}
+	begun := time.Now()
+	if code, err := s.verdict("elsewhere2.sender-bench.com"); code != 450 || err != nil {
+		t.Errorf("another client: %d, %v", code, err)
+	}
+	if took := time.Since(begun); took > time.Second {
+		t.Errorf("another client waited %s", took)
+	}
+	c.run(talk(transaction(550), send("QUIT", 221)))
+	s.settled(t, before)
+	if n := most.Load(); n > floodQuestions || n == 0 {
+		t.Errorf("%d questions at a time, want at most %d", n, floodQuestions)
 	}
 }
 
