@@ -59,7 +59,7 @@ func TestFiguresOfRules(t *testing.T) {
 			}
 		}
 	}
-	if tested == 0 {
-		t.Error("no page has such figures")
+	if tested < 20 {
+		t.Errorf("only %d pages have such figures", tested)
 	}
 }
