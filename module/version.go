@@ -1,10 +1,13 @@
 package module
 
-import "runtime/debug"
+import (
+	"runtime/debug"
+	"strings"
+)
 
 const modulePath = "maddy.example/checkhelo"
 
-// version is set by the linker in packages and releases, without "v":
+// version is set by the linker, without "v"; a commit where there is no version:
 //
 //	-X maddy.example/checkhelo/module.version=1.2.3
 var version string
@@ -17,8 +20,11 @@ func Version() string {
 }
 
 func shownVersion(linked string, info *debug.BuildInfo) string {
-	if linked != "" {
+	if strings.Contains(linked, ".") {
 		return "v" + linked
+	}
+	if linked != "" { // a commit
+		return linked
 	}
 	if info == nil {
 		return "unknown"

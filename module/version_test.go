@@ -16,6 +16,7 @@ func TestShownVersion(t *testing.T) {
 		want   string
 	}{
 		"linked":            {"1.2.3", &debug.BuildInfo{Main: own("v9.9.9")}, "v1.2.3"},
+		"linked commit":     {"0123abcd", nil, "0123abcd"},
 		"installed":         {"", &debug.BuildInfo{Main: release}, "v1.2.3"},
 		"within Maddy":      {"", &debug.BuildInfo{Deps: []*debug.Module{&release}}, "v1.2.3"},
 		"from a directory":  {"", &debug.BuildInfo{Deps: []*debug.Module{&replaced}}, "unknown"},

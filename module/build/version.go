@@ -14,7 +14,7 @@ import (
 type versions struct{ maddy, check string }
 
 // formOfVersion keeps a version one word on the linker's command line.
-var formOfVersion = regexp.MustCompile(`^v?[0-9][0-9A-Za-z.+~-]*$`)
+var formOfVersion = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z.+~-]*$`)
 
 func checkVersion(v string) error {
 	if v != "" && !formOfVersion.MatchString(v) {
@@ -48,9 +48,5 @@ func describe(ctx context.Context, dir string) string {
 	if err != nil {
 		return ""
 	}
-	v := strings.TrimSpace(string(out))
-	if !strings.HasPrefix(v, "v") {
-		v = "v0.0.0-" + v // no tag yet: the commit alone
-	}
-	return v
+	return strings.TrimSpace(string(out))
 }

@@ -47,10 +47,10 @@ func TestVersionOfCheckout(t *testing.T) {
 	}{
 		{"no checkout", func() {}, dir, ``},
 		{"no commit", func() { git(t, dir, "init", "-q") }, dir, ``},
-		{"commit", func() { commit("1") }, dir, `0\.0\.0-[0-9a-f]{12}`},
-		{"change", func() { write("2") }, dir, `0\.0\.0-[0-9a-f]{12}\+dirty`},
+		{"commit", func() { commit("1") }, dir, `[0-9a-f]{12}`},
+		{"change", func() { write("2") }, dir, `[0-9a-f]{12}\+dirty`},
 		{"folder within", func() {}, inner, ``},
-		{"other tag", func() { commit("2"); git(t, dir, "tag", "latest") }, dir, `0\.0\.0-[0-9a-f]{12}`},
+		{"other tag", func() { commit("2"); git(t, dir, "tag", "latest") }, dir, `[0-9a-f]{12}`},
 		{"tag", func() { git(t, dir, "tag", "v1.2.3") }, dir, `1\.2\.3`},
 		{"after the tag", func() { commit("3") }, dir, `1\.2\.3-1-g[0-9a-f]{12}`},
 		{"odd tag", func() { git(t, dir, "tag", "v9'x") }, dir, ``},
