@@ -1,0 +1,80 @@
+package dnsfacts
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// peakHeap calls f and returns the most memory that the heap had meanwhile, in MiB.
+func peakHeap(f func()) int {
+	var peak atomic.Uint64
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			peak.Store(max(peak.Load(), m.HeapInuse))
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+			}
+		}
+	}()
+	f()
+	close(done)
+	<-ended
+	return int(peak.Load() >> 20)
+}
+
+// Hundreds of clients at a time whose every answer has the 64 KiB that TCP
+// allows: the packets take memory for a moment, their 4,000 records each,
+// which are ten times that, do not pile up.
+func TestMemoryOfLargeAnswers(t *testing.T) {
+	if raced {
+		t.Skip("SKIPPED under -race, which takes memory of its own")
+	}
+	const (
+		clients = 500
+		limit   = 384 // MiB, with what the server of this test takes
+	)
+	g, s := newGatherer(t, testZone)
+	g.Timeout = 3 * time.Second
+	var whole atomic.Int64
+	s.SetHook(func(w dns.ResponseWriter, q *dns.Msg) bool {
+		m := new(dns.Msg)
+		m.SetReply(q)
+		m.Compress = true
+		if m.Truncated = w.RemoteAddr().Network() == "udp"; !m.Truncated {
+			m.Answer = manyA(q.Question[0].Name, 4000)
+			whole.Add(1)
+		}
+		return w.WriteMsg(m) == nil
+	})
+	peak := peakHeap(func() {
+		var wg sync.WaitGroup
+		for i := range clients {
+			wg.Add(1)
+			go func() {
+				defer wg.Done()
+				f := factsOf(fmt.Sprintf("mail%d.example.org", i), goodClient)
+				g.Fill(context.Background(), &f, all)
+			}()
+		}
+		wg.Wait()
+	})
+	t.Logf("%d answers of 64 KiB, %d MiB", whole.Load(), peak)
+	if peak > limit || whole.Load() < clients {
+		t.Errorf("%d MiB for %d answers, want at most %d", peak, whole.Load(), limit)
+	}
+}
