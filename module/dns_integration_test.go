@@ -129,7 +129,7 @@ func TestTempfailOnRequest(t *testing.T) {
 func TestPrefetchAndCache(t *testing.T) {
 	dns := zone(t)
 	s := start(t, mx(withDNS("strict", dns)), 1)
-	const delay = 50 * time.Millisecond
+	const delay = 200 * time.Millisecond
 	dns.SetDelay(delay)
 	rcpt := func(pause time.Duration) time.Duration {
 		c := s.mx(t)
