@@ -1,6 +1,7 @@
 package heloname
 
 import (
+	"bytes"
 	"encoding/binary"
 	"net/netip"
 )
@@ -71,12 +72,16 @@ func dashes(text []byte) []byte {
 }
 
 // holds tells whether s holds the spelling, not as a part of a longer row of
-// hexadecimal digits.
+// hexadecimal digits. The last of several parts ends at a separator: in
+// "d.d.example.net" the e belongs to no address.
 func holds(s string, spelling []byte) bool {
+	apart := bytes.IndexByte(spelling, '-') >= 0
 	for i := 0; i+len(spelling) <= len(s); i++ {
+		if i > 0 && hexValue(s[i-1]) <= 15 || !spelled(s[i:i+len(spelling)], spelling) {
+			continue
+		}
 		end := i + len(spelling)
-		if (i == 0 || hexValue(s[i-1]) > 15) && (end == len(s) || hexValue(s[end]) > 15) &&
-			spelled(s[i:end], spelling) {
+		if end == len(s) || separator(s[end]) || !apart && hexValue(s[end]) > 15 {
 			return true
 		}
 	}
