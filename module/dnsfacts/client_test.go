@@ -188,3 +188,35 @@ func TestErrorText(t *testing.T) {
 		t.Error("the cause is not wrapped")
 	}
 }
+
+// No beginning of a packet is taken for an answer, wherever it is cut.
+func TestCutPackets(t *testing.T) {
+	s := dnstest.Serve(t, testZone)
+	for name, qtype := range map[string]uint16{
+		"mail.example.org.": dns.TypeMX, "MAIL.example.org.": dns.TypeTXT,
+		"78.2.0.192.in-addr.arpa.": dns.TypePTR, "nosuch.example.org.": dns.TypeA,
+	} {
+		q := question(name, qtype)
+		m := s.Answer(q, "", "tcp")
+		soa, err := dns.NewRR("example.org. 60 IN SOA ns.example.org. root.example.org. 1 2 3 4 5")
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Ns = append(m.Ns, soa)
+		m.SetEdns0(udpSize, false)
+		for _, m.Compress = range []bool{false, true} {
+			packet, err := m.Pack()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if resp, err := accept(packet, q); resp == nil || err != nil {
+				t.Errorf("%s: the whole packet: %v, %v", name, resp, err)
+			}
+			for n := range packet {
+				if resp, _ := accept(packet[:n], q); resp != nil {
+					t.Errorf("%s: %d of %d octets: %v", name, n, len(packet), resp)
+				}
+			}
+		}
+	}
+}
