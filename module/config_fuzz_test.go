@@ -128,7 +128,7 @@ func FuzzConfigure(f *testing.F) {
 				continue
 			}
 			for _, helo := range []string{"mx.example.org", "a\r\n\x00<b>", "[192.0.2.7]"} {
-				facts := c.facts(helo, netip.MustParseAddr("192.0.2.7"), netip.Addr{})
+				facts := factsOf(c, helo, netip.MustParseAddr("192.0.2.7"), netip.Addr{})
 				v := c.policy.Evaluate(&facts)
 				if p := c.policy; p.Ceiling != checkhelo.Off && v.Action > p.Ceiling {
 					t.Errorf("action %s above the ceiling %s", v.Action, p.Ceiling)

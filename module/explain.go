@@ -145,7 +145,7 @@ func (c *Check) Explain(ctx context.Context, q Query) Explanation {
 	}
 	// Maddy's SMTP library hands on what stands before the first space.
 	helo, _, _ := strings.Cut(strings.TrimSpace(q.Helo), " ")
-	e.Facts = c.facts(helo, q.Client, q.Local)
+	c.greeted(&e.Facts, helo, q.Client, q.Local)
 	if len(q.Rcpts) == 0 {
 		q.Rcpts = []string{""}
 	}

@@ -175,7 +175,7 @@ check.helo_fqdn mx {
 				t.Fatal(err)
 			}
 			c.NoDNS()
-			f := c.facts("bad.example.net", netip.MustParseAddr("192.0.2.9"), netip.Addr{})
+			f := factsOf(c, "bad.example.net", netip.MustParseAddr("192.0.2.9"), netip.Addr{})
 			o := c.Judge(t.Context(), &f, "", "")
 			if hit := len(o.Hits) > 0 && o.Hits[0].Rule.Name == "deny_name"; hit != test.hit {
 				t.Errorf("hits %v, want deny_name: %v", o.Hits, test.hit)
@@ -196,7 +196,7 @@ func TestLoadKeepsTheRest(t *testing.T) {
 	ptr_mismatch_action reject
 }`, "", nil)
 	c.NoDNS()
-	f := c.facts("friend", netip.MustParseAddr("192.0.2.9"), netip.Addr{})
+	f := factsOf(c, "friend", netip.MustParseAddr("192.0.2.9"), netip.Addr{})
 	if o := c.Judge(t.Context(), &f, "", ""); o.Exempt != "client" {
 		t.Errorf("outcome %+v, want exempt: client", o)
 	}
@@ -311,7 +311,7 @@ func TestJudgeTakesGivenAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.NoDNS()
-	f := c.facts("mail.example.net", netip.MustParseAddr("192.0.2.9"), netip.Addr{})
+	f := factsOf(c, "mail.example.net", netip.MustParseAddr("192.0.2.9"), netip.Addr{})
 	f.PTR.State, f.Confirmed.State = checkhelo.NotFound, checkhelo.NotFound
 	o := c.Judge(t.Context(), &f, "", "example.org")
 	if len(o.Hits) == 0 || o.Hits[0].Rule.Name != "no_ptr" {

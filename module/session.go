@@ -31,7 +31,7 @@ func (*sessionKey) InstanceName() string { return "" }
 type session struct {
 	mu      sync.Mutex // messages of one session may be checked side by side in nested pipelines
 	facts   checkhelo.Facts
-	pending *dnsfacts.Pending // nil: nothing was asked ahead
+	pending *dnsfacts.Pending // nil: nothing is asked ahead
 	rdns    *future.Future    // Maddy's own look-up of the client's PTR name; may be nil
 
 	// What the operator's tables say holds for all recipients of a session.
@@ -52,18 +52,16 @@ func (c *Check) greeting(conn *module.ConnState) *session {
 	if !client.IsValid() {
 		return nil
 	}
-	return &session{rdns: conn.RDNSName, facts: c.facts(conn.Hostname, client, addrOf(conn.LocalAddr))}
+	s := &session{rdns: conn.RDNSName}
+	c.greeted(&s.facts, conn.Hostname, client, addrOf(conn.LocalAddr))
+	return s
 }
 
-// facts returns what a greeting tells by itself. An address that is not valid is not known.
-func (c *Check) facts(helo string, client, local netip.Addr) checkhelo.Facts {
-	return checkhelo.Facts{
-		Helo:   heloname.Parse(helo),
-		Client: client,
-		Local:  local,
-		Self:   &c.self,
-		Lists:  c.lists,
-	}
+// greeted sets what a greeting tells by itself. An address that is not valid is not known.
+func (c *Check) greeted(f *checkhelo.Facts, helo string, client, local netip.Addr) {
+	f.Helo = heloname.Parse(helo)
+	f.Client, f.Local = client, local
+	f.Self, f.Lists = &c.self, c.lists
 }
 
 // session returns the one that the early check left in the connection, or a

@@ -249,7 +249,9 @@ func TestFillPanic(t *testing.T) {
 			g, _ := newGatherer(t, testZone)
 			breakIt(g)
 			f := factsOf("mail.example.org", goodClient)
-			g.Start(f, all).Wait(t.Context(), &f, all)
+			if p := g.Start(&f, all); p != nil {
+				p.Wait(t.Context(), &f, all)
+			}
 			for fact, state := range stateList(&f) {
 				if state != failed {
 					t.Errorf("%s is %v, want Failed", fact, state)

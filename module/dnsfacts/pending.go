@@ -23,13 +23,16 @@ type Pending struct {
 	left  time.Duration // look-up time that this client may still use
 }
 
-// Start begins to look up what need names, as Fill does, and returns at once.
-// While MaxInFlight such jobs run it only prepares a Pending that looks up when
-// it is waited for. A job ends by itself after Timeout.
-func (g *Gatherer) Start(f checkhelo.Facts, need checkhelo.Need) *Pending {
-	p := &Pending{g: g, facts: f, left: g.timeout()}
-	need = g.warm(&p.facts, need)
-	if need == 0 || !g.admit() {
+// Start sets in f what need names and the cache knows, and begins to look up
+// the rest as Fill does; it returns at once, nil when nothing is left. While
+// MaxInFlight such jobs run it only prepares a Pending that looks up when it is
+// waited for. A job ends by itself after Timeout.
+func (g *Gatherer) Start(f *checkhelo.Facts, need checkhelo.Need) *Pending {
+	if need = g.warm(f, need); need == 0 {
+		return nil
+	}
+	p := &Pending{g: g, facts: *f, left: g.timeout()}
+	if !g.admit() {
 		return p
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), p.left)

@@ -15,7 +15,7 @@ func TestPending(t *testing.T) {
 	g, s := newGatherer(t, testZone)
 	s.SetDelay(d)
 	f := factsOf("mail.example.org", goodClient)
-	p := g.Start(f, all&^checkhelo.NeedMX)
+	p := g.Start(&f, all&^checkhelo.NeedMX)
 	time.Sleep(3 * d)
 	begun := time.Now()
 	p.Wait(t.Context(), &f, all&^checkhelo.NeedMX)
@@ -48,7 +48,7 @@ func TestPendingWaitCancelled(t *testing.T) {
 	g, s := newGatherer(t, testZone)
 	s.SetDelay(300 * time.Millisecond)
 	f := factsOf("mail.example.org", goodClient)
-	p := g.Start(f, all)
+	p := g.Start(&f, all)
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
 	defer cancel()
 	early := f
@@ -70,7 +70,7 @@ func TestPendingCancel(t *testing.T) {
 	g.Timeout = time.Minute
 	s.SetFail("DROP")
 	f := factsOf("mail.example.org", goodClient)
-	p := g.Start(f, all)
+	p := g.Start(&f, all)
 	waitFor(t, func() bool { return s.Count() > 0 })
 	p.Cancel()
 	p.Cancel()
@@ -87,7 +87,7 @@ func TestPendingPause(t *testing.T) {
 	g, s := newGatherer(t, testZone)
 	g.Timeout = 200 * time.Millisecond
 	f := factsOf("mail.example.org", goodClient)
-	p := g.Start(f, checkhelo.NeedForward)
+	p := g.Start(&f, checkhelo.NeedForward)
 	time.Sleep(2 * g.Timeout)
 	if p.Wait(t.Context(), &f, all); f.MX.State != found {
 		t.Errorf("after a pause: %v", f.MX)
@@ -95,7 +95,7 @@ func TestPendingPause(t *testing.T) {
 
 	f = factsOf("slow.example.org", "192.0.2.1")
 	s.SetFail("DROP")
-	p = g.Start(f, checkhelo.NeedForward)
+	p = g.Start(&f, checkhelo.NeedForward)
 	begun := time.Now()
 	p.Wait(t.Context(), &f, checkhelo.NeedForward)
 	p.Wait(t.Context(), &f, all)
@@ -115,7 +115,8 @@ func TestPendingFlood(t *testing.T) {
 	g.MaxInFlight = 5
 	var flood []*Pending
 	for range 50 {
-		flood = append(flood, g.Start(factsOf("host.slow.example", "192.0.2.200"), checkhelo.NeedForward))
+		f := factsOf("host.slow.example", "192.0.2.200")
+		flood = append(flood, g.Start(&f, checkhelo.NeedForward))
 	}
 	if n := g.jobs.Load(); n != 5 {
 		t.Errorf("%d jobs, want 5", n)
@@ -124,7 +125,7 @@ func TestPendingFlood(t *testing.T) {
 		t.Errorf("%d questions for one name", n)
 	}
 	f := factsOf("mail.example.org", goodClient)
-	p := g.Start(f, all)
+	p := g.Start(&f, all)
 	begun := time.Now()
 	p.Wait(t.Context(), &f, all)
 	if took := time.Since(begun); took > time.Second || f.Forward.State != found {
