@@ -32,8 +32,9 @@ type state struct {
 	sess   *session // nil: this message is not judged
 	opened bool
 
-	domain string   // of the last judged recipient
-	last   *outcome // for that domain
+	judged bool    // a recipient was
+	domain string  // of the last one
+	last   outcome // for that domain
 
 	taken   int                  // recipients that were not refused
 	refused *exterrors.SMTPError // the first refusal
@@ -135,11 +136,11 @@ func (s *state) open(ctx context.Context) bool {
 
 // judge is Check.judge, asked once for recipients of one domain in a row.
 func (s *state) judge(ctx context.Context, domain string) *outcome {
-	if s.last == nil || s.domain != domain {
-		o := s.c.judge(ctx, s.sess, domain)
-		s.domain, s.last = domain, &o
+	if !s.judged || s.domain != domain {
+		s.last = s.c.judge(ctx, s.sess, domain)
+		s.judged, s.domain = true, domain
 	}
-	return s.last
+	return &s.last
 }
 
 // log writes one line for each different verdict on a message.
