@@ -54,8 +54,8 @@ type bench struct {
 func (b *bench) main(ctx context.Context, args []string) int {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(b.err)
-	flags.IntVar(&b.pairs, "pairs", 12, "pairs of runs, off and on")
-	flags.IntVar(&b.messages, "messages", 4000,
+	flags.IntVar(&b.pairs, "pairs", 24, "pairs of runs, off and on")
+	flags.IntVar(&b.messages, "messages", 1200,
 		"messages of a run; a quarter with a cold cache")
 	flags.IntVar(&b.sessions, "sessions", 20, "sessions at the same time")
 	flags.StringVar(&b.only, "only", "", "measure only `SERVER`: maddy, postfix or haraka")
