@@ -96,7 +96,7 @@ func TestReloadAsksOtherServers(t *testing.T) {
 	if asked == 0 || after.Count() != 0 {
 		t.Fatalf("asked %d and %d questions", asked, after.Count())
 	}
-	s.Config(preamble + mx(withDNS("strict", after, "localhost_action reject 552")))
+	s.reload(t, mx(withDNS("strict", after, "localhost_action reject 552")))
 	s.settle(t, "localhost", 552)
 	s.mx(t).run(talk(send("EHLO two.sender-bench.com", 250), transaction(450)))
 	if before.Count() != asked || after.Count() == 0 {
@@ -109,9 +109,9 @@ func TestReloadShowsNewCache(t *testing.T) {
 	const label = `{module="check.helo_fqdn"} `
 	resolver := zone(t)
 	conf := func(size string) string {
-		return preamble + mx(withDNS("strict", resolver, "cache_size "+size)) + openmetrics
+		return mx(withDNS("strict", resolver, "cache_size "+size)) + openmetrics
 	}
-	s := start(t, strings.TrimPrefix(conf("50"), preamble), 2)
+	s := start(t, conf("50"), 2)
 	c := s.mx(t)
 	c.run(talk(send("EHLO one.sender-bench.com", 250), transaction(450)))
 	text := s.metrics(t)
@@ -123,7 +123,7 @@ func TestReloadShowsNewCache(t *testing.T) {
 	if err := c.Close(); err != nil { // the old instance ends with its last session
 		t.Fatal(err)
 	}
-	s.Config(conf("70"))
+	s.reload(t, conf("70"))
 	for wait := 0; !strings.Contains(s.metrics(t), "cache_size"+label+"70\n"); wait++ {
 		if wait == 100 {
 			t.Fatalf("after the reload:\n%s", s.metrics(t))
@@ -205,7 +205,7 @@ func TestReloadWithBrokenList(t *testing.T) {
 		})
 	}
 	write(t, "10.0.0.0/8\n127.0.2.9/32\n")
-	s.Config(preamble + conf)
+	s.reload(t, conf)
 	s.settle(t, "localhost", 550) // the client of settle is no longer exempt
 	c := s.dial(t, "127.0.0.25", "smtp", "127.0.2.9")
 	c.run(talk(send("EHLO localhost", 250), transaction(250)))
@@ -261,7 +261,7 @@ func TestReloadAmidSessions(t *testing.T) {
 			}
 		}()
 	}
-	s.Config(preamble + conf("552"))
+	s.reload(t, conf("552"))
 	for i, c := range old {
 		if i%2 == 0 {
 			c.run(talk(send("RSET", 250)))

@@ -200,6 +200,22 @@ func (c *client) reply(want int) string {
 	return strconv.Itoa(code) + " " + text
 }
 
+// reload gives the server a configuration anew. Maddy takes signals from a moment
+// after it says that it has started, and loses one that comes before: then a
+// second one is sent.
+func (s *server) reload(t *testing.T, conf string) {
+	t.Helper()
+	const taken = "reloading configuration"
+	before := s.logged(t, taken)
+	second := time.AfterFunc(time.Second, func() {
+		if text, err := os.ReadFile(s.log); err == nil && strings.Count(string(text), taken) == before {
+			s.signalReload(t)
+		}
+	})
+	defer second.Stop()
+	s.Config(preamble + conf)
+}
+
 // begin greets as helo and names the sender.
 func (c *client) begin(helo string) {
 	c.t.Helper()

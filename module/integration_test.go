@@ -246,7 +246,7 @@ func TestReloadTakesChangedList(t *testing.T) {
 	before.say("RCPT TO:<user@receiver-bench.org>", 550)
 	before.say("QUIT", 221)
 	write("10.0.0.0/8\n127.0.2.0/24 # our branch office\n")
-	s.Config(preamble + conf)
+	s.reload(t, conf)
 	// Maddy's old server may take one more connection while the new one starts.
 	code := 0
 	for range 50 {

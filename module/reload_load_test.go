@@ -121,9 +121,9 @@ func TestLoadAmidReloads(t *testing.T) {
 	}
 	reloads := 0
 	for time.Now().Before(end) {
-		time.Sleep(500 * time.Millisecond)
-		s.Config(preamble + conf)
+		s.reload(t, conf)
 		reloads++
+		time.Sleep(500 * time.Millisecond) // nor does Maddy take a signal right after a reload
 	}
 	wg.Wait()
 	t.Logf("%d sessions, %d reloads", sessions.Load(), reloads)
