@@ -11,11 +11,10 @@ import (
 // reload must not take what a full disk leaves of one: of 127.0.2.16 the half
 // 127.0.2.1 is an address, too, and what came after it is lost.
 type listFiles struct {
-	mu    sync.Mutex
-	whole map[string]bool
+	whole sync.Map // paths
 }
 
-var networkFiles = listFiles{whole: make(map[string]bool)}
+var networkFiles listFiles
 
 // read returns what is in a file, and an error where it has lost its end.
 func (l *listFiles) read(path string) ([]byte, error) {
@@ -23,11 +22,9 @@ func (l *listFiles) read(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	if bytes.HasSuffix(data, []byte("\n")) {
-		l.whole[path] = true
-	} else if l.whole[path] {
+		l.whole.Store(path, true)
+	} else if _, was := l.whole.Load(path); was {
 		return nil, fmt.Errorf("%s:%d: the last line had an end before and has none now, so the file"+
 			" may be cut, as on a full disk; accepted: a file that ends with a line feed",
 			path, 1+bytes.Count(data, []byte("\n")))

@@ -9,7 +9,7 @@ import (
 
 func TestListFileThatLostItsEnd(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "networks")
-	files := listFiles{whole: make(map[string]bool)}
+	var files listFiles
 	for _, step := range []struct{ text, err string }{
 		{"", ""},
 		{"10.0.0.0/8\n127.0.2.16", ""}, // never had one
