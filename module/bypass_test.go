@@ -200,7 +200,7 @@ func bypassServer(t *testing.T) *server {
 		"self_domains Receiver-Bench.NET. .receiver-BENCH.net. bücher.example",
 		"exempt_names static {\nentry partner.example \"\"\nentry .partner.example \"\"\n}",
 		"exempt_clients static {\nentry partner.example \"\"\n}",
-		"deny_names static {\nentry denied.example \"556 5.7.1 not you\"\n}")), 1)
+		"deny_names static {\nentry denied.example \"556 5.7.1 not you\"\n}")))
 }
 
 func TestBypassDialogues(t *testing.T) {
@@ -217,7 +217,7 @@ func TestBypassDialogues(t *testing.T) {
 
 // With enforce_at ehlo a refused greeting is none.
 func TestBypassDialoguesAtEHLO(t *testing.T) {
-	s := start(t, mx("helo_fqdn strict {\nexempt_networks 10.0.0.0/8\nenforce_at ehlo\n}"), 1)
+	s := start(t, mx("helo_fqdn strict {\nexempt_networks 10.0.0.0/8\nenforce_at ehlo\n}"))
 	for _, way := range []dialogue{
 		{"MAIL all the same", talk(send("EHLO localhost", 550), send(mailFrom, 502),
 			send(rcptTo, 502))},
@@ -249,7 +249,7 @@ func TestBypassByPTRWithoutProof(t *testing.T) {
 // Who mixes a refused recipient, given twice, with postmaster gets no further
 // than the Junk folder: Maddy does not ask a check about the second time.
 func TestBypassByRepeatedRecipientBesidePostmaster(t *testing.T) {
-	s := start(t, mx(strict), 1)
+	s := start(t, mx(strict))
 	c := s.mx(t)
 	c.run(talk(send("EHLO localhost", 250), transaction(550),
 		send("RCPT TO:<postmaster@receiver-bench.org>", 250), send(rcptTo, 250),
@@ -260,7 +260,7 @@ func TestBypassByRepeatedRecipientBesidePostmaster(t *testing.T) {
 }
 
 func TestBypassByLongLine(t *testing.T) {
-	s := start(t, mx(strict), 1)
+	s := start(t, mx(strict))
 	c := s.mx(t)
 	if _, err := c.W.WriteString("EHLO " + strings.Repeat("x", 5000) + "\r\n"); err != nil {
 		t.Fatal(err)
@@ -280,7 +280,7 @@ func TestBypassByLongLine(t *testing.T) {
 // Every greeting makes a new session, in which nobody is logged in.
 func TestBypassByLoginBeforeGreeting(t *testing.T) {
 	conf := strings.Replace(mx(strict), "tls off", "tls off\nauth dummy", 1)
-	s := start(t, conf, 1)
+	s := start(t, conf)
 	c := s.mx(t)
 	c.run(talk(send("EHLO localhost", 250), send("AUTH PLAIN AHVzZXIAc2VjcmV0", 235), transaction(250),
 		send("RSET", 250), transaction(250), send("EHLO localhost", 250), transaction(550),
@@ -291,7 +291,7 @@ var ownCertificate = &tls.Config{InsecureSkipVerify: true}
 
 func TestBypassByTLS(t *testing.T) {
 	conf := strings.Replace(mx(strict), "tls off", "tls self_signed", 1)
-	s := start(t, "tls self_signed\n"+conf, 1)
+	s := start(t, "tls self_signed\n"+conf)
 	for name, after := range map[string][]step{
 		"no greeting after TLS":  talk(send(mailFrom, 502), send(rcptTo, 502)),
 		"bad greeting after TLS": talk(send("EHLO localhost", 250), transaction(550)),
@@ -310,7 +310,7 @@ func TestBypassByTLS(t *testing.T) {
 func (s *server) connect(t *testing.T, source, prefix string) net.Conn {
 	t.Helper()
 	d := net.Dialer{Timeout: 5 * time.Second, LocalAddr: &net.TCPAddr{IP: net.ParseIP(source)}}
-	conn, err := d.Dial("tcp", net.JoinHostPort("127.0.0.25", strconv.Itoa(int(s.Port("smtp")))))
+	conn, err := d.Dial("tcp", net.JoinHostPort("127.0.0.25", strconv.Itoa(int(s.ports["smtp"]))))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -324,7 +324,7 @@ func (s *server) connect(t *testing.T, source, prefix string) net.Conn {
 // A PROXY header counts only from the balancer. Everybody else is judged by his own address.
 func TestBypassByPROXYHeader(t *testing.T) {
 	conf := strings.Replace(mx(strict), "tls off", "tls off\nproxy_protocol 127.0.3.1", 1)
-	s := start(t, conf, 1)
+	s := start(t, conf)
 	for _, tc := range []struct {
 		source, header string
 		code           int
@@ -352,7 +352,7 @@ func TestBypassByMappedAddress(t *testing.T) {
 	}
 	conf := strings.Replace(mx("helo_fqdn strict {\nexempt_networks 127.0.2.8/32 10.0.0.0/8\n"+
 		"self_addresses 127.0.0.0/30\n}"), "127.0.0.25", "[::]", 1)
-	s := start(t, conf, 1)
+	s := start(t, conf)
 	for _, tc := range []struct {
 		source, helo string
 		code         int
@@ -374,7 +374,7 @@ func TestBypassByMappedAddress(t *testing.T) {
 func TestBypassByThousandRecipients(t *testing.T) {
 	dns := zone(t)
 	s := start(t, mx(withDNS("strict", dns, "blocklists dbl.example",
-		"deny_hosts static {\nentry nobody \"\"\n}")), 1)
+		"deny_hosts static {\nentry nobody \"\"\n}")))
 	c := s.dial(t, "127.0.0.25", "smtp", "127.0.2.3")
 	c.run(talk(send("EHLO nosuch.sender-bench.com", 250), send(mailFrom, 250)))
 	const recipients = 1000

@@ -62,7 +62,7 @@ func TestReloadOfListCutByFullDisk(t *testing.T) {
 	if err := os.WriteFile(list, []byte("10.0.0.0/8\n127.0.2.8\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s := start(t, mx("helo_fqdn strict {\nexempt_networks file "+list+"\n}"), 1)
+	s := start(t, mx("helo_fqdn strict {\nexempt_networks file "+list+"\n}"))
 	s.judged(t, "127.0.2.8", "127.0.2.1")
 	before := s.mx(t)
 	before.run(talk(send("EHLO localhost", 250)))
@@ -98,7 +98,7 @@ func TestReloadWithFullStateDir(t *testing.T) {
 	write("10.0.0.0/8\n127.0.2.8\n")
 	disk := smallDisk(t, "256")
 	t.Setenv("TMPDIR", disk) // the harness keeps state, log and configuration below it
-	s := start(t, mx("helo_fqdn strict {\nexempt_networks file "+list+"\n}"), 1)
+	s := start(t, mx("helo_fqdn strict {\nexempt_networks file "+list+"\n}"))
 	if !strings.HasPrefix(s.log, disk) {
 		t.Fatalf("the log is %s", s.log)
 	}

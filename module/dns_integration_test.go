@@ -59,7 +59,7 @@ func (c *client) greet(tc testCase) {
 
 func TestCasesWithDNS(t *testing.T) {
 	dns := zone(t)
-	s := start(t, mx(withDNS("strict", dns)), 1)
+	s := start(t, mx(withDNS("strict", dns)))
 	for _, tc := range cases(t) {
 		if tc.expected == "depends" || unseen[tc.id] {
 			continue
@@ -78,7 +78,7 @@ func TestCasesWithDNS(t *testing.T) {
 // Under policy rfc a name that is not plainly wrong is never refused.
 func TestCasesUnderRFC(t *testing.T) {
 	dns := zone(t)
-	s := start(t, mx(withDNS("rfc", dns)), 1)
+	s := start(t, mx(withDNS("rfc", dns)))
 	for _, tc := range cases(t) {
 		if tc.expected == "reject" {
 			continue
@@ -96,7 +96,7 @@ func TestResolverTrouble(t *testing.T) {
 	for _, fault := range []string{"SERVFAIL", "REFUSED", "DROP"} {
 		t.Run(fault, func(t *testing.T) {
 			dns := zone(t)
-			s := start(t, mx(withDNS("strict", dns, "dns_timeout 1s")), 1)
+			s := start(t, mx(withDNS("strict", dns, "dns_timeout 1s")))
 			dns.SetFail(fault)
 			for _, tc := range cases(t) {
 				if tc.expected != "accept" {
@@ -116,7 +116,7 @@ func TestResolverTrouble(t *testing.T) {
 
 func TestTempfailOnRequest(t *testing.T) {
 	dns := zone(t)
-	s := start(t, mx(withDNS("strict", dns, "dns_timeout 1s", "dns_error_action tempfail")), 1)
+	s := start(t, mx(withDNS("strict", dns, "dns_timeout 1s", "dns_error_action tempfail")))
 	c := s.mx(t)
 	c.begin("mail.servfail-bench.org")
 	if got := c.say("RCPT TO:<user@receiver-bench.org>", 451); !strings.Contains(got, "4.4.3") {
@@ -128,7 +128,7 @@ func TestTempfailOnRequest(t *testing.T) {
 // The look-ups begin at EHLO: whoever pauses, or comes again, does not wait.
 func TestPrefetchAndCache(t *testing.T) {
 	dns := zone(t)
-	s := start(t, mx(withDNS("strict", dns)), 1)
+	s := start(t, mx(withDNS("strict", dns)))
 	const delay = 200 * time.Millisecond
 	dns.SetDelay(delay)
 	rcpt := func(pause time.Duration) time.Duration {
@@ -154,7 +154,7 @@ func TestPrefetchAndCache(t *testing.T) {
 
 func TestOfflineRejectAsksNothing(t *testing.T) {
 	dns := zone(t)
-	s := start(t, mx(withDNS("strict", dns)), 1)
+	s := start(t, mx(withDNS("strict", dns)))
 	c := s.mx(t)
 	c.begin("localhost")
 	c.say("RCPT TO:<user@receiver-bench.org>", 550)
@@ -168,7 +168,7 @@ func TestExemptNameNeedsProof(t *testing.T) {
 	dns := zone(t)
 	table := "exempt_names static {\nentry under_score.sender-bench.com \"\"\nentry elsewhere.test 127.0.2.9/32\n" +
 		"entry sender.invalid \"\"\n}"
-	s := start(t, mx(withDNS("strict", dns, table)), 1)
+	s := start(t, mx(withDNS("strict", dns, table)))
 	for _, tc := range []struct {
 		source, helo string
 		code         int
@@ -189,7 +189,7 @@ func TestExemptNameNeedsProof(t *testing.T) {
 
 func TestExemptClientByConfirmedName(t *testing.T) {
 	dns := zone(t)
-	s := start(t, mx(withDNS("strict", dns, "exempt_clients static {\nentry .yourcompany.com \"\"\n}")), 1)
+	s := start(t, mx(withDNS("strict", dns, "exempt_clients static {\nentry .yourcompany.com \"\"\n}")))
 	for source, code := range map[string]int{"127.0.2.1": 250, "127.0.2.3": 504} {
 		c := s.dial(t, "127.0.0.25", "smtp", source)
 		c.begin("hostnameonly")
@@ -211,7 +211,7 @@ other.yourcompany.com.soft.example A 127.0.1.3
 		t.Fatal(err)
 	}
 	s := start(t, mx(withDNS("strict", dns, "blocklists dbl.example", "blocklists soft.example {\naction score 2\n}",
-		"exempt_dnswl wl.example")), 1)
+		"exempt_dnswl wl.example")))
 	for _, tc := range []struct {
 		source, helo string
 		code         int
@@ -236,7 +236,7 @@ other.yourcompany.com.soft.example A 127.0.1.3
 func TestDenyHosts(t *testing.T) {
 	dns := zone(t)
 	s := start(t, mx(withDNS("rfc", dns, "deny_hosts static {\nentry 127.0.2.77 \"550 not that network\"\n"+
-		"entry mta01.yourcompany.com \"\"\n}")), 1)
+		"entry mta01.yourcompany.com \"\"\n}")))
 	for helo, code := range map[string]int{
 		"elsewhere.sender-bench.com": 550, "mxonly.sender-bench.com": 554, "cname.sender-bench.com": 250,
 	} {
@@ -267,12 +267,12 @@ func TestAuthenticationResults(t *testing.T) {
 		deliver_to &local_mailboxes
 	}
 `
-	s := startDNS(t, conf, 1, nil, []string{"imap-acct", "create", "user@receiver-bench.org"})
+	s := start(t, conf, []string{"imap-acct", "create", "user@receiver-bench.org"})
 	c := s.mx(t)
 	c.say("EHLO mta01.yourcompany.com", 250)
 	c.send("user@receiver-bench.org", 250)
 	msg := regexp.MustCompile(`\r?\n[ \t]+`).ReplaceAllString(
-		s.MustRunCLI("imap-msgs", "dump", "user@receiver-bench.org", "INBOX", "1"), " ")
+		s.call(t, "imap-msgs", "dump", "user@receiver-bench.org", "INBOX", "1"), " ")
 	for _, want := range []string{"iprev=pass policy.iprev=127.0.2.1", "spf=pass smtp.helo=mta01.yourcompany.com",
 		"dmarc=none"} {
 		if !strings.Contains(msg, want) {

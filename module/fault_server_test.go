@@ -66,7 +66,7 @@ func TestDNSGoneAndBack(t *testing.T) {
 		t.Run(fault, func(t *testing.T) {
 			r := startResolver(t)
 			s := start(t, mx(fmt.Sprintf("helo_fqdn strict {\nexempt_networks 10.0.0.0/8\ndns_servers %s\n"+
-				"dns_timeout 500ms\n}", r.addr)), 1)
+				"dns_timeout 500ms\n}", r.addr)))
 			try := func(helo string, want int) {
 				t.Helper()
 				begun := time.Now()
@@ -90,7 +90,7 @@ func TestDNSGoneAndBack(t *testing.T) {
 // What dns_servers or resolv.conf say is read at a reload, too.
 func TestReloadAsksOtherServers(t *testing.T) {
 	before, after := zone(t), zone(t)
-	s := start(t, mx(withDNS("strict", before)), 1)
+	s := start(t, mx(withDNS("strict", before)))
 	s.mx(t).run(talk(send("EHLO one.sender-bench.com", 250), transaction(450)))
 	asked := before.Count()
 	if asked == 0 || after.Count() != 0 {
@@ -111,7 +111,7 @@ func TestReloadShowsNewCache(t *testing.T) {
 	conf := func(size string) string {
 		return mx(withDNS("strict", resolver, "cache_size "+size)) + openmetrics
 	}
-	s := start(t, conf("50"), 2)
+	s := start(t, conf("50"))
 	c := s.mx(t)
 	c.run(talk(send("EHLO one.sender-bench.com", 250), transaction(450)))
 	text := s.metrics(t)
@@ -135,16 +135,6 @@ func TestReloadShowsNewCache(t *testing.T) {
 	}
 }
 
-// logged counts the lines of the log of s that have a text.
-func (s *server) logged(t *testing.T, text string) int {
-	t.Helper()
-	content, err := os.ReadFile(s.log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return strings.Count(string(content), text)
-}
-
 // A list that cannot be read, or was cut when the disk was full, leaves the old
 // configuration in force, and the log says where the fault is.
 func TestReloadWithBrokenList(t *testing.T) {
@@ -158,7 +148,7 @@ func TestReloadWithBrokenList(t *testing.T) {
 	}
 	write(t, "10.0.0.0/8\n127.0.2.1/32\n127.0.2.8/32\n")
 	conf := mx("helo_fqdn strict {\nexempt_networks file " + list + "\n}")
-	s := start(t, conf, 1)
+	s := start(t, conf)
 	judged := func(t *testing.T) {
 		t.Helper()
 		for source, code := range map[string]int{"127.0.2.8": 250, "127.0.2.9": 550} {
@@ -232,7 +222,7 @@ func TestReloadAmidSessions(t *testing.T) {
 		return mx("helo_fqdn strict {\nexempt_networks 10.0.0.0/8\n" +
 			"localhost_action reject " + code + "\n}")
 	}
-	s := start(t, conf("551"), 1)
+	s := start(t, conf("551"))
 	old := make([]*client, sessions)
 	for i := range old {
 		old[i] = s.mx(t)

@@ -3,27 +3,32 @@ package module_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"maps"
+	"math/rand/v2"
 	"net"
 	"net/textproto"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
-	"github.com/foxcpp/go-mockdns"
-	"github.com/foxcpp/maddy/tests"
-
 	"maddy.example/checkhelo/module/build"
+	"maddy.example/checkhelo/module/dnsfacts/dnstest"
 )
 
 // binary is a real Maddy with the check in it, built at the first test that
 // needs it and kept in the user's cache directory.
 var binary = sync.OnceValues(func() (path string, err error) {
-	if serverRace {
+	if raceEnabled {
 		if err := addRaceFlag(); err != nil {
 			return "", err
 		}
@@ -33,67 +38,114 @@ var binary = sync.OnceValues(func() (path string, err error) {
 	return build.Cached(ctx, build.Builder{Tags: "debugflags"})
 })
 
-// server is a running Maddy and where it listens.
+const (
+	preamble = "hostname mx1.receiver-bench.org\nlog stderr {env:TEST_STATE_DIR}/maddy.log\n"
+
+	// startLimit is for a server with the race detector on a machine that has other work.
+	startLimit = time.Minute
+	stopLimit  = 10 * time.Second
+
+	// resolvable is what the resolver of Maddy itself knows.
+	resolvable = `
+mta01.yourcompany.com  A   127.0.2.1
+other-bench.org        A   127.0.2.1
+receiver-bench.org     A   127.0.0.25
+ptr                    127.0.2.1 mta01.yourcompany.com
+`
+)
+
+// server is a running Maddy. It takes the place of Maddy's own maddy/tests.T, which
+// sets the logger of a DNS server that runs already, a data race, and ends the test
+// where chance gives it a port that somebody has.
 type server struct {
-	*tests.T
 	log string // path of its log
+
+	dir    string // of configuration and state
+	binary string
+	args   []string // of every call of binary
+	env    []string
+	ports  map[string]uint16
+	cmd    *exec.Cmd
+	output bytes.Buffer // what cmd prints, to be read when it has ended
+	ended  chan error
 }
 
-const preamble = "hostname mx1.receiver-bench.org\nlog stderr {env:TEST_STATE_DIR}/maddy.log\n"
-
-// start runs Maddy with conf, which finds its port in TEST_PORT_smtp.
-func start(t *testing.T, conf string, listeners int, cli ...[]string) *server {
+// start runs Maddy with conf, which finds its port in TEST_PORT_smtp, after the
+// calls of its command line interface in cli.
+func start(t *testing.T, conf string, cli ...[]string) *server {
 	t.Helper()
-	return startDNS(t, conf, listeners, nil, cli...)
+	return startDNS(t, conf, resolvable, cli...)
 }
 
-func startDNS(
-	t *testing.T, conf string, listeners int, zones map[string]mockdns.Zone, cli ...[]string,
-) *server {
+// startDNS is start with another zone for Maddy's own resolver.
+func startDNS(t *testing.T, conf, zone string, cli ...[]string) *server {
 	t.Helper()
-	if raceEnabled {
-		t.Skip("SKIPPED under -race: Maddy's test harness sets the logger of its running DNS server;" +
-			" CHECKHELO_RACE=1 without -race puts the detector into the server")
+	s := prepare(t, zone)
+	s.configure(t, conf)
+	for _, args := range cli {
+		s.call(t, args...)
 	}
+	s.cmd = s.command("run")
+	s.cmd.Stdout, s.cmd.Stderr = &s.output, &s.output
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { s.ended <- s.cmd.Wait() }()
+	t.Cleanup(func() { s.stop(t) })
+	s.await(t, "server started", 0)
+	// Maddy minds signals only a moment after it said that it started; one before kills it.
+	settled := time.Now().Add(300 * time.Millisecond)
+	t.Cleanup(func() { time.Sleep(time.Until(settled)) })
+	return s
+}
+
+// prepare makes the place for a server: folders, ports, DNS.
+func prepare(t *testing.T, zone string) *server {
+	t.Helper()
 	path, err := binary()
 	if err != nil {
 		t.Fatal(err)
 	}
-	tests.TestBinary = path
-	if zones == nil {
-		zones = map[string]mockdns.Zone{
-			"mta01.yourcompany.com.":  {A: []string{"127.0.2.1"}},
-			"other-bench.org.":        {A: []string{"127.0.2.1"}},
-			"receiver-bench.org.":     {A: []string{"127.0.0.25"}},
-			"1.2.0.127.in-addr.arpa.": {PTR: []string{"mta01.yourcompany.com."}},
+	dir, err := os.MkdirTemp("", "maddy-tests-") //nolint:usetesting // TestReloadWithFullStateDir sets TMPDIR
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
 		}
+	})
+	state := filepath.Join(dir, "state")
+	if err := os.Mkdir(state, 0o700); err != nil {
+		t.Fatal(err)
 	}
-	m := tests.NewT(t)
-	for !portsFree(m) {
-		m = tests.NewT(t)
+	s := &server{
+		log: filepath.Join(state, "maddy.log"), dir: dir, binary: path,
+		args: []string{"--config", filepath.Join(dir, "maddy.conf"),
+			"--debug.smtpport", "0", // no mail leaves
+			"--debug.dnsoverride", dnstest.Serve(t, zone).Addr},
+		env:   []string{"TEST_STATE_DIR=" + state},
+		ports: make(map[string]uint16),
+		ended: make(chan error, 1),
 	}
-	if serverRace {
-		watchRaces(t, m.Env)
+	for _, name := range []string{"smtp", "submission", "lmtp"} {
+		s.ports[name] = s.freePort()
+		s.env = append(s.env, fmt.Sprintf("TEST_PORT_%s=%d", name, s.ports[name]))
 	}
-	m.DNS(zones)
-	m.Config(preamble + conf)
-	for _, args := range cli {
-		m.MustRunCLI(args...)
+	if raceEnabled {
+		s.env = append(s.env, watchRaces(t))
 	}
-	m.Run(listeners)
-	// Maddy minds signals only a moment after it said that it started; one before kills it.
-	settled := time.Now().Add(300 * time.Millisecond)
-	t.Cleanup(func() { time.Sleep(time.Until(settled)) })
-	return &server{T: m, log: filepath.Join(m.StateDir(), "maddy.log")}
+	return s
 }
 
-// portsFree gives m its ports, by chance, and reports whether nobody has them.
-func portsFree(m *tests.T) bool {
-	all := true
-	for _, name := range []string{"smtp", "submission", "lmtp"} {
-		all = free(m.Port(name)) && all
+// freePort finds a port that nobody has, below those that the system gives to clients.
+func (s *server) freePort() uint16 {
+	for {
+		port := uint16(20000 + rand.IntN(12000))
+		if free(port) && !slices.Contains(slices.Collect(maps.Values(s.ports)), port) {
+			return port
+		}
 	}
-	return all
 }
 
 // free reports whether nobody uses port on any address: the endpoints of a test have several.
@@ -103,6 +155,76 @@ func free(port uint16) bool {
 		return false
 	}
 	return l.Close() == nil
+}
+
+// configure writes conf to where the server reads it.
+func (s *server) configure(t *testing.T, conf string) {
+	t.Helper()
+	text := "state_dir " + filepath.Dir(s.log) + "\nruntime_dir " + filepath.Dir(s.log) + "\n" + preamble + conf
+	if err := os.WriteFile(filepath.Join(s.dir, "maddy.conf"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (s *server) command(args ...string) *exec.Cmd {
+	cmd := exec.Command(s.binary, slices.Concat(s.args, args)...)
+	cmd.Env = append(os.Environ(), s.env...)
+	return cmd
+}
+
+// call runs Maddy's command line interface and returns what it prints.
+func (s *server) call(t *testing.T, args ...string) string {
+	t.Helper()
+	var stdout, stderr strings.Builder
+	cmd := s.command(args...)
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("maddy %q: %v\n%s", args, err, &stderr)
+	}
+	return stdout.String()
+}
+
+// stop ends the server, gently, and shows what it printed where the test has failed.
+func (s *server) stop(t *testing.T) {
+	t.Helper()
+	kill := time.AfterFunc(stopLimit, func() { _ = s.cmd.Process.Kill() })
+	defer kill.Stop()
+	_ = s.cmd.Process.Signal(os.Interrupt)
+	if err := <-s.ended; err != nil {
+		t.Errorf("the server did not stop cleanly: %v", err)
+	}
+	if t.Failed() {
+		t.Logf("the end of what the server printed:\n%s", s.output.Bytes()[max(0, s.output.Len()-1<<16):])
+	}
+}
+
+// await waits until the log has text more often than before.
+func (s *server) await(t *testing.T, text string, before int) {
+	t.Helper()
+	for deadline := time.Now().Add(startLimit); ; time.Sleep(10 * time.Millisecond) {
+		if s.logged(t, text) > before {
+			return
+		}
+		select {
+		case err := <-s.ended:
+			s.ended <- err
+			t.Fatalf("the server has ended: %v", err)
+		default:
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("not %d times %q in the log after %v", before+1, text, startLimit)
+		}
+	}
+}
+
+// logged counts text in the log.
+func (s *server) logged(t *testing.T, text string) int {
+	t.Helper()
+	log, err := os.ReadFile(s.log)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	return bytes.Count(log, []byte(text))
 }
 
 // mx is a complete MX endpoint for receiver-bench.org with the check inside.
@@ -135,7 +257,7 @@ type client struct {
 func (s *server) dial(t *testing.T, host, port, source string) *client {
 	t.Helper()
 	d := net.Dialer{Timeout: 5 * time.Second, LocalAddr: &net.TCPAddr{IP: net.ParseIP(source)}}
-	conn, err := d.Dial("tcp", net.JoinHostPort(host, strconv.Itoa(int(s.Port(port)))))
+	conn, err := d.Dial("tcp", net.JoinHostPort(host, strconv.Itoa(int(s.ports[port]))))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,14 +328,24 @@ func (c *client) reply(want int) string {
 func (s *server) reload(t *testing.T, conf string) {
 	t.Helper()
 	const taken = "reloading configuration"
-	before := s.logged(t, taken)
+	before, started := s.logged(t, taken), s.logged(t, "new server started")
+	s.configure(t, conf)
+	s.signalReload(t)
 	second := time.AfterFunc(time.Second, func() {
-		if text, err := os.ReadFile(s.log); err == nil && strings.Count(string(text), taken) == before {
+		if s.logged(t, taken) == before {
 			s.signalReload(t)
 		}
 	})
 	defer second.Stop()
-	s.Config(preamble + conf)
+	s.await(t, "new server started", started)
+}
+
+// signalReload tells the server to read its configuration again and does not wait.
+func (s *server) signalReload(t *testing.T) {
+	t.Helper()
+	if err := s.cmd.Process.Signal(syscall.SIGUSR2); err != nil {
+		t.Error(err)
+	}
 }
 
 // begin greets as helo and names the sender.

@@ -112,7 +112,7 @@ func TestNothingHostileGetsThrough(t *testing.T) {
 	deliver = strings.Replace(deliver, "deliver_to dummy", "deliver_to "+target.module(), 1)
 	conf := mx(withDNS("strict", resolver, more...)) +
 		strings.Replace(deliver, "TEST_PORT_smtp", "TEST_PORT_submission", 1) + openmetrics
-	s := start(t, conf, 3)
+	s := start(t, conf)
 
 	greetings := append(hostileGreetings(), "listed.sender-bench.com", "denied.sender-bench.com")
 	for i, helo := range greetings {
@@ -120,8 +120,8 @@ func TestNothingHostileGetsThrough(t *testing.T) {
 			t.Fatalf("%q would be two commands", helo)
 		}
 		source := fmt.Sprintf("127.0.4.%d", 1+i)
-		checkReplies(t, helo, rawSession(t, s.Port("smtp"), source, helo))
-		checkReplies(t, helo, rawSession(t, s.Port("submission"), source, helo))
+		checkReplies(t, helo, rawSession(t, s.ports["smtp"], source, helo))
+		checkReplies(t, helo, rawSession(t, s.ports["submission"], source, helo))
 	}
 	if target.count() == 0 {
 		t.Fatal("nothing was delivered")
@@ -264,7 +264,7 @@ func checkLog(t *testing.T, path string, sessions int) {
 // metrics returns the text of the metrics endpoint of s.
 func (s *server) metrics(t *testing.T) string {
 	t.Helper()
-	res, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", s.Port("lmtp")))
+	res, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", s.ports["lmtp"]))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,7 +39,7 @@ func unescape(text string) string {
 }
 
 func TestPostmasterAndOthersInOneTransaction(t *testing.T) {
-	s := start(t, mx(strict), 1)
+	s := start(t, mx(strict))
 	c := s.mx(t)
 	c.begin("localhost")
 	c.say("RCPT TO:<user@receiver-bench.org>", 550)
@@ -50,7 +50,7 @@ func TestPostmasterAndOthersInOneTransaction(t *testing.T) {
 }
 
 func TestVerdictDependsOnRecipient(t *testing.T) {
-	s := start(t, mx(strict), 1)
+	s := start(t, mx(strict))
 	c := s.mx(t)
 	c.begin("other-bench.org")
 	c.say("RCPT TO:<user@receiver-bench.org>", 250)
@@ -65,7 +65,7 @@ func TestVerdictDependsOnRecipient(t *testing.T) {
 
 // Maddy asks a check once about a recipient: the same one again passes at RCPT.
 func TestRepeatedRecipientIsRefusedAtData(t *testing.T) {
-	s := start(t, mx(strict), 1)
+	s := start(t, mx(strict))
 	c := s.mx(t)
 	c.begin("localhost")
 	c.say("RCPT TO:<user@receiver-bench.org>", 550)
@@ -77,7 +77,7 @@ func TestRepeatedRecipientIsRefusedAtData(t *testing.T) {
 func TestRegreeting(t *testing.T) {
 	for _, when := range []string{"rcpt", "ehlo"} {
 		t.Run(when, func(t *testing.T) {
-			s := start(t, mx("helo_fqdn strict {\nexempt_networks 10.0.0.0/8\nenforce_at "+when+"\n}"), 1)
+			s := start(t, mx("helo_fqdn strict {\nexempt_networks 10.0.0.0/8\nenforce_at "+when+"\n}"))
 			c := s.mx(t)
 			atEHLO, atRCPT := 250, 550
 			if when == "ehlo" {
@@ -98,7 +98,7 @@ func TestRegreeting(t *testing.T) {
 func TestEarlyRefusalIsLoggedAndCounted(t *testing.T) {
 	conf := mx("helo_fqdn strict {\nexempt_networks 10.0.0.0/8\nenforce_at ehlo\n}") +
 		"openmetrics tcp://127.0.0.1:{env:TEST_PORT_lmtp} { }\n"
-	s := start(t, conf, 2)
+	s := start(t, conf)
 	c := s.mx(t)
 	c.say("EHLO foo.bar.local", 550)
 	line := s.waitLog(t, "helo verdict")
@@ -108,7 +108,7 @@ func TestEarlyRefusalIsLoggedAndCounted(t *testing.T) {
 			t.Errorf("log line %s lacks %s", line, want)
 		}
 	}
-	res, err := http.Get("http://127.0.0.1:" + strconv.Itoa(int(s.Port("lmtp"))) + "/metrics")
+	res, err := http.Get("http://127.0.0.1:" + strconv.Itoa(int(s.ports["lmtp"])) + "/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,10 +125,10 @@ func TestEarlyRefusalIsLoggedAndCounted(t *testing.T) {
 
 func TestSTARTTLS(t *testing.T) {
 	conf := strings.Replace(mx(strict), "tls off", "tls self_signed", 1)
-	s := start(t, "tls self_signed\n"+conf, 1)
+	s := start(t, "tls self_signed\n"+conf)
 	secure := func(first string) *client {
 		conn, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP("127.0.2.1")}}).Dial("tcp",
-			net.JoinHostPort("127.0.0.25", strconv.Itoa(int(s.Port("smtp")))))
+			net.JoinHostPort("127.0.0.25", strconv.Itoa(int(s.ports["smtp"]))))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -156,7 +156,7 @@ func TestAuthenticatedUserWithLaptopName(t *testing.T) {
 		deliver_to dummy
 	}
 `
-	s := start(t, conf, 2)
+	s := start(t, conf)
 	c := s.dial(t, "127.0.0.1", "submission", "127.0.2.9")
 	c.say("EHLO my-laptop", 250)
 	c.say("AUTH PLAIN AHVzZXIAc2VjcmV0", 235)
@@ -189,7 +189,7 @@ func TestQuarantineLandsInJunk(t *testing.T) {
 		deliver_to &local_mailboxes
 	}
 `
-	s := start(t, conf, 1, []string{"imap-acct", "create", "user@receiver-bench.org"})
+	s := start(t, conf, []string{"imap-acct", "create", "user@receiver-bench.org"})
 	c := s.mx(t)
 	c.say("EHLO foo.bar.local", 250)
 	c.send("user@receiver-bench.org", 250)
@@ -199,7 +199,7 @@ func TestQuarantineLandsInJunk(t *testing.T) {
 		"Junk":  "quarantine; rule=reserved_tld; score=0; helo=foo.bar.local; ip=127.0.2.1",
 		"INBOX": "none; rule=none; score=0; helo=mta01.yourcompany.com; ip=127.0.2.1",
 	} {
-		msg := s.MustRunCLI("imap-msgs", "dump", "user@receiver-bench.org", box, "1")
+		msg := s.call(t, "imap-msgs", "dump", "user@receiver-bench.org", box, "1")
 		unfolded := regexp.MustCompile(`\r?\n[ \t]+`).ReplaceAllString(msg, " ")
 		if !strings.Contains(unfolded, "X-Helo-Check: "+want) {
 			t.Errorf("%s has %s", box, msg)
@@ -209,10 +209,10 @@ func TestQuarantineLandsInJunk(t *testing.T) {
 
 func TestPROXYProtocol(t *testing.T) {
 	conf := strings.Replace(mx("helo_fqdn strict"), "tls off", "tls off\nproxy_protocol 127.0.3.1", 1)
-	s := start(t, conf, 1)
+	s := start(t, conf)
 	connect := func(source, header string) *client {
 		conn, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(source)}}).Dial("tcp",
-			net.JoinHostPort("127.0.0.25", strconv.Itoa(int(s.Port("smtp")))))
+			net.JoinHostPort("127.0.0.25", strconv.Itoa(int(s.ports["smtp"]))))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -240,7 +240,7 @@ func TestReloadTakesChangedList(t *testing.T) {
 	}
 	write("# nobody yet\n10.0.0.0/8\n")
 	conf := mx("helo_fqdn strict {\nexempt_networks file " + list + "\n}")
-	s := start(t, conf, 1)
+	s := start(t, conf)
 	before := s.mx(t)
 	before.begin("localhost")
 	before.say("RCPT TO:<user@receiver-bench.org>", 550)
@@ -279,7 +279,7 @@ func TestLocalProtocolsAreNotJudged(t *testing.T) {
 		deliver_to dummy
 	}
 `
-	s := start(t, conf, 2)
+	s := start(t, conf)
 	lmtp := s.dial(t, "127.0.0.1", "lmtp", "127.0.2.1")
 	lmtp.say("LHLO localhost", 250)
 	lmtp.say("MAIL FROM:<sender@yourcompany.com>", 250)
@@ -307,7 +307,7 @@ func TestCheckInSourceBlock(t *testing.T) {
 		}
 	}
 `
-	s := start(t, conf, 1)
+	s := start(t, conf)
 	c := s.mx(t)
 	c.begin("localhost")
 	c.say("RCPT TO:<user@receiver-bench.org>", 550)
@@ -317,7 +317,7 @@ func TestCheckInSourceBlock(t *testing.T) {
 }
 
 func TestLogOfRefusal(t *testing.T) {
-	s := start(t, mx(strict), 1)
+	s := start(t, mx(strict))
 	c := s.mx(t)
 	c.begin("\x1b[31m\"evil\r")
 	reply := c.say("RCPT TO:<user@receiver-bench.org>", 501)

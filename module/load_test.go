@@ -136,7 +136,7 @@ func TestConcurrentLoad(t *testing.T) {
 	target.keep = false
 	conf := mx(withDNS("strict", resolver, "dns_timeout 500ms"))
 	conf = strings.Replace(conf, "deliver_to dummy", "deliver_to "+target.module(), 1)
-	s := start(t, conf+openmetrics, 2)
+	s := start(t, conf+openmetrics)
 	if _, err := s.verdict(good); err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +151,7 @@ func TestConcurrentLoad(t *testing.T) {
 			random := rand.New(rand.NewPCG(6, uint64(i)))
 			for time.Now().Before(end) {
 				one := randomSession(random)
-				if err := one.run(s.Port("smtp")); err != nil {
+				if err := one.run(s.ports["smtp"]); err != nil {
 					seen.lost.Add(1)
 					t.Errorf("EHLO %s: %v", one.helo, err)
 					return
@@ -286,7 +286,7 @@ func countFlood(resolver *dnstest.Server) (most *atomic.Int64) {
 func TestGreetingFlood(t *testing.T) {
 	resolver := zone(t)
 	most := countFlood(resolver)
-	s := start(t, mx(withDNS("strict", resolver))+openmetrics, 2)
+	s := start(t, mx(withDNS("strict", resolver))+openmetrics)
 	if _, err := s.verdict(good); err != nil {
 		t.Fatal(err)
 	}
@@ -325,7 +325,7 @@ func TestPipelinedGreetings(t *testing.T) {
 	const greetings = shortFlood
 	resolver := zone(t)
 	most := countFlood(resolver)
-	s := start(t, mx(withDNS("strict", resolver))+openmetrics, 2)
+	s := start(t, mx(withDNS("strict", resolver))+openmetrics)
 	if _, err := s.verdict(good); err != nil {
 		t.Fatal(err)
 	}
@@ -397,7 +397,7 @@ func (s *server) flood(n int, failed *atomic.Int64) {
 func (s *server) greetOnly(i int) (net.Conn, error) {
 	source := net.IPv4(127, byte(8+i>>16), byte(i>>8), byte(i))
 	d := net.Dialer{Timeout: 20 * time.Second, LocalAddr: &net.TCPAddr{IP: source}}
-	conn, err := d.Dial("tcp", net.JoinHostPort("127.0.0.25", strconv.Itoa(int(s.Port("smtp")))))
+	conn, err := d.Dial("tcp", net.JoinHostPort("127.0.0.25", strconv.Itoa(int(s.ports["smtp"]))))
 	if err != nil {
 		return nil, err
 	}
@@ -448,7 +448,7 @@ func (s *server) legitimate(
 // Unlike a client it may be used by goroutines.
 func (s *server) verdict(helo string) (code int, err error) {
 	one := session{source: "127.0.2.1", helo: helo, rcpts: []string{"user@receiver-bench.org"}}
-	err = one.run(s.Port("smtp"))
+	err = one.run(s.ports["smtp"])
 	if len(one.codes) == 1 {
 		code = one.codes[0]
 	}

@@ -22,7 +22,7 @@ func TestExplainSaysWhatTheServerSays(t *testing.T) {
 	for _, policy := range []string{"lenient", "rfc", "strict"} {
 		t.Run(policy, func(t *testing.T) {
 			conf := mx(withDNS(policy, dns))
-			s := start(t, conf, 1)
+			s := start(t, conf)
 			check := loadConf(t, s, conf)
 			refused := 0
 			for _, tc := range cases(t) {
@@ -45,7 +45,7 @@ func TestExplainSaysWhatTheServerSays(t *testing.T) {
 // loadConf loads the configuration of s.
 func loadConf(t *testing.T, s *server, conf string) *module.Check {
 	t.Helper()
-	port := strconv.Itoa(int(s.Port("smtp")))
+	port := strconv.Itoa(int(s.ports["smtp"]))
 	text := strings.ReplaceAll(preamble+conf, "{env:TEST_PORT_smtp}", port)
 	path := filepath.Join(t.TempDir(), "maddy.conf")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {

@@ -104,11 +104,11 @@ func TestGoodClientsAmidBrokenPackets(t *testing.T) {
 		}
 	}
 	s := start(t, mx(withDNS("strict", resolver, "dns_timeout 2s", "private_address_action off",
-		"blocklists dbl.example")), 1)
+		"blocklists dbl.example")))
 	hold := func(i int, helo string, want int) {
 		one := session{source: fmt.Sprintf("127.0.5.%d", 1+i), helo: helo,
 			rcpts: []string{"user@receiver-bench.org"}}
-		if err := one.run(s.Port("smtp")); err != nil || len(one.codes) != 1 || one.codes[0] != want {
+		if err := one.run(s.ports["smtp"]); err != nil || len(one.codes) != 1 || one.codes[0] != want {
 			t.Errorf("%s: %v, %v, want %d", helo, one.codes, err, want)
 		}
 	}

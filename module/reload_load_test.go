@@ -24,7 +24,7 @@ type restless struct {
 
 func (s *server) restless() (*restless, error) {
 	d := net.Dialer{Timeout: 10 * time.Second, LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 2, 1)}}
-	conn, err := d.Dial("tcp", net.JoinHostPort("127.0.0.25", strconv.Itoa(int(s.Port("smtp")))))
+	conn, err := d.Dial("tcp", net.JoinHostPort("127.0.0.25", strconv.Itoa(int(s.ports["smtp"]))))
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +97,7 @@ func TestLoadAmidReloads(t *testing.T) {
 	resolver := troubled(t, 7)
 	conf := "tls self_signed\n" + strings.Replace(
 		mx(withDNS("strict", resolver, "dns_timeout 500ms")), "tls off", "tls self_signed", 1)
-	s := start(t, conf, 1)
+	s := start(t, conf)
 	end := time.Now().Add(loadTime(t))
 	var wg sync.WaitGroup
 	var sessions atomic.Int64

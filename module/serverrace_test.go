@@ -7,24 +7,16 @@ import (
 	"testing"
 )
 
-// serverRace says that the servers of these tests are built with the race
-// detector. It is not the detector of the tests themselves, under which they
-// skip: the server is a process of its own.
-//
-//	CHECKHELO_RACE=1 CHECKHELO_LOAD=10s go test -v ./module
-var serverRace = os.Getenv("CHECKHELO_RACE") != ""
-
 // addRaceFlag makes the go command build with the race detector.
 func addRaceFlag() error {
 	return os.Setenv("GOFLAGS", strings.TrimSpace(os.Getenv("GOFLAGS")+" -race"))
 }
 
-// watchRaces has a server that is not started yet write its races into files,
-// and looks into them when it has ended.
-func watchRaces(t *testing.T, setEnv func(keyValue string)) {
+// watchRaces returns what has a server write its races into files, and looks into
+// them when it has ended.
+func watchRaces(t *testing.T) (env string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "race")
-	setEnv("GORACE=exitcode=0 atexit_sleep_ms=100 log_path=" + path)
 	t.Cleanup(func() {
 		files, err := filepath.Glob(path + ".*")
 		if err != nil {
@@ -44,6 +36,7 @@ func watchRaces(t *testing.T, setEnv func(keyValue string)) {
 			}
 		}
 	})
+	return "GORACE=exitcode=0 atexit_sleep_ms=100 log_path=" + path
 }
 
 // races parts the reports of a race detector by whether the check has a frame in them.

@@ -132,7 +132,7 @@ func TestListsSharedThroughPostgreSQL(t *testing.T) {
 	db, dns := startPostgres(t), zone(t)
 	var servers []*server
 	for range 2 {
-		servers = append(servers, start(t, mx(withDNS("strict", dns, db.tables())), 1))
+		servers = append(servers, start(t, mx(withDNS("strict", dns, db.tables()))))
 	}
 	both := func(helo string, want int) {
 		t.Helper()

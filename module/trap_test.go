@@ -5,8 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/foxcpp/go-mockdns"
-
 	"maddy.example/checkhelo/module/dnsfacts/dnstest"
 )
 
@@ -28,7 +26,7 @@ const (
 
 // Scanners and monitoring in the own network say what they like; nobody else does.
 func TestTrapSingleLabelInOwnNetwork(t *testing.T) {
-	s := start(t, mx("helo_fqdn strict {\nexempt_networks 127.0.4.0/24\n}"), 1)
+	s := start(t, mx("helo_fqdn strict {\nexempt_networks 127.0.4.0/24\n}"))
 	for source, want := range map[string]int{"127.0.4.7": 250, "127.0.2.1": 504} {
 		for _, helo := range []string{"scanner", "nagios"} {
 			if got := s.rcpt(t, source, helo, stranger, ourUser); got != want {
@@ -46,7 +44,7 @@ func TestTrapRelayOfOurs(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := start(t, mx(withDNS("strict", dns, "exempt_clients static {\n"+
-		"entry backup.receiver-bench.org \"backup MX\"\nentry 127.0.5.2 \"relay\"\n}")), 1)
+		"entry backup.receiver-bench.org \"backup MX\"\nentry 127.0.5.2 \"relay\"\n}")))
 	for _, tc := range []struct {
 		source, helo string
 		want         int
@@ -67,7 +65,7 @@ func TestTrapRelayOfOurs(t *testing.T) {
 // A container on the host, or mail that comes back through the router, has our address and name.
 func TestTrapHelloFromOurselves(t *testing.T) {
 	dns := zone(t)
-	s := start(t, mx(withDNS("strict", dns)), 1)
+	s := start(t, mx(withDNS("strict", dns)))
 	for source, want := range map[string]int{"127.0.0.25": 250, "127.0.2.1": 550} {
 		if got := s.rcpt(t, source, "mx1.receiver-bench.org", stranger, ourUser); got != want {
 			t.Errorf("from %s: got %d, want %d", source, got, want)
@@ -87,7 +85,7 @@ func TestTrapHelloFromOurselves(t *testing.T) {
 // An empty sender makes nothing worse, and postmaster hears everybody.
 func TestTrapBouncesAndPostmaster(t *testing.T) {
 	dns := zone(t)
-	s := start(t, mx(withDNS("strict", dns)), 1)
+	s := start(t, mx(withDNS("strict", dns)))
 	for _, tc := range []struct {
 		helo, rcpt string
 		want       int
@@ -132,11 +130,11 @@ func TestTrapInjectionIntoHeader(t *testing.T) {
 	deliver_to &local_mailboxes
 }
 `
-	s := start(t, conf, 1, []string{"imap-acct", "create", ourUser})
+	s := start(t, conf, []string{"imap-acct", "create", ourUser})
 	c := s.mx(t)
 	c.say("EHLO a\x1b[31m;rule=none\x80", 250) // Maddy itself stops at a line break
 	c.send(ourUser, 250)
-	msg := s.MustRunCLI("imap-msgs", "dump", ourUser, "INBOX", "1")
+	msg := s.call(t, "imap-msgs", "dump", ourUser, "INBOX", "1")
 	field := regexp.MustCompile(`(?m)^X-Helo-Check: .*$`).FindString(unfold(msg))
 	if !strings.Contains(field, "rule=malformed;") ||
 		!strings.Contains(field, "helo=a?[31m?rule=none?;") {
@@ -158,14 +156,14 @@ func TestTrapHeloSPFIsNotDMARC(t *testing.T) {
 	deliver_to dummy
 }
 `
-	zones := map[string]mockdns.Zone{
-		"_dmarc.yourcompany.com.":     {TXT: []string{"v=DMARC1; p=reject"}},
-		"mta01.yourcompany.com.":      {A: []string{"127.0.2.1"}},
-		"1.2.0.127.in-addr.arpa.":     {PTR: []string{"mta01.yourcompany.com."}},
-		"elsewhere-bench.org.":        {A: []string{"127.0.2.1"}, TXT: []string{"v=spf1 a -all"}},
-		"_dmarc.elsewhere-bench.org.": {TXT: []string{"v=DMARC1; p=reject"}},
-	}
-	s := startDNS(t, conf, 1, zones)
+	s := startDNS(t, conf, `
+_dmarc.yourcompany.com       TXT v=DMARC1; p=reject
+mta01.yourcompany.com        A   127.0.2.1
+ptr                          127.0.2.1 mta01.yourcompany.com
+elsewhere-bench.org          A   127.0.2.1
+elsewhere-bench.org          TXT v=spf1 a -all
+_dmarc.elsewhere-bench.org   TXT v=DMARC1; p=reject
+`)
 	for from, want := range map[string]int{
 		"sender@yourcompany.com":     5,   // only the greeting has SPF
 		"sender@elsewhere-bench.org": 250, // so has MAIL FROM

@@ -21,6 +21,7 @@ import (
 const (
 	startLimit = 30 * time.Second
 	stopLimit  = 10 * time.Second
+	dnsTries   = 10
 
 	userName = "bob@example.org"
 	password = "demo"
@@ -56,7 +57,13 @@ func newServer(ctx context.Context, binary string) (*server, error) {
 func (s *server) prepare(ctx context.Context) (err error) {
 	// Nothing of the demo asks the real DNS: Maddy's questions end here.
 	quiet := log.New(io.Discard, "", 0)
-	if s.dns, err = mockdns.NewServerWithLogger(zones(), quiet, false); err != nil {
+	// It finds a TCP port that is free and hopes for the UDP port of the same number.
+	for range dnsTries {
+		if s.dns, err = mockdns.NewServerWithLogger(zones(), quiet, false); err == nil {
+			break
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("demo: DNS: %w", err)
 	}
 	if s.mx, s.submission, err = freePorts(); err != nil {
