@@ -14,7 +14,6 @@ require (
 	github.com/gaissmai/bart v0.30.0
 	github.com/klauspost/compress v1.17.11
 	github.com/lib/pq v1.10.9
-	github.com/maypok86/otter/v2 v2.4.0
 	github.com/miekg/dns v1.1.63
 	github.com/prometheus/client_golang v1.20.5
 	github.com/prometheus/client_model v0.6.1

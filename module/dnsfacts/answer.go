@@ -67,7 +67,7 @@ func seconds(ttl uint32) uint32 {
 
 // read turns an answer into a record and the time to keep it. more is the
 // name that an incomplete CNAME chain ends at and that has to be asked for.
-func (a *alias) read(m *dns.Msg, qtype uint16) (rec *record, ttl time.Duration, more bool) {
+func (a *alias) read(m *dns.Msg, qtype uint16) (rec record, ttl time.Duration, more bool) {
 	switch {
 	case m == nil:
 		return failure(KindMalformed, "no answer"), failTTL, false
@@ -78,8 +78,8 @@ func (a *alias) read(m *dns.Msg, qtype uint16) (rec *record, ttl time.Duration, 
 	case !a.follow(m.Answer, qtype):
 		return failure(KindCNAME, "loop or too long a chain"), failTTL, false
 	}
-	rec = &record{secure: m.AuthenticatedData}
-	if a.collect(rec, m.Answer, qtype) {
+	rec = record{secure: m.AuthenticatedData}
+	if a.collect(&rec, m.Answer, qtype) {
 		return rec, time.Duration(a.ttl) * time.Second, false
 	}
 	if m.Rcode == dns.RcodeNameError {
@@ -89,7 +89,7 @@ func (a *alias) read(m *dns.Msg, qtype uint16) (rec *record, ttl time.Duration, 
 	soa, referral := authority(m)
 	switch {
 	case len(m.Answer) > 0 && a.hops > 0 && !soa:
-		return nil, 0, true
+		return record{}, 0, true
 	case referral && !soa: // RFC 2308, section 2.2
 		return failure(KindReferral, "the server does not recurse"), failTTL, false
 	}
@@ -97,8 +97,8 @@ func (a *alias) read(m *dns.Msg, qtype uint16) (rec *record, ttl time.Duration, 
 	return rec, a.deniedFor(m), false
 }
 
-func failure(kind, text string) *record {
-	return &record{err: &Error{Kind: kind, Err: errors.New(text)}}
+func failure(kind, text string) record {
+	return record{err: &Error{Kind: kind, Err: errors.New(text)}}
 }
 
 func authority(m *dns.Msg) (soa, ns bool) {

@@ -28,13 +28,13 @@ func publish[T any](a asker, to *T, v T) {
 	*to = v
 }
 
-// ask returns the answer to k, nil when it is not in the cache and the asker
+// ask returns the answer to k, unknown when it is not in the cache and the asker
 // may not ask.
-func (a asker) ask(k key) *record {
-	if r := a.g.Cache.get(k); r != nil || !a.cold() {
+func (a asker) ask(k key) record {
+	if r := a.g.Cache.get(k); !r.unknown || !a.cold() {
 		return r
 	}
-	return a.g.flights.share(a.ctx, k, a.g.timeout(), func(ctx context.Context) *record {
+	return a.g.flights.share(a.ctx, k, a.g.timeout(), func(ctx context.Context) record {
 		return a.g.fetch(ctx, k)
 	})
 }
@@ -60,7 +60,7 @@ func (a asker) each(n int, one func(i int)) {
 }
 
 // fetch asks the DNS and keeps the answer.
-func (g *Gatherer) fetch(ctx context.Context, k key) *record {
+func (g *Gatherer) fetch(ctx context.Context, k key) record {
 	begun := time.Now()
 	r, ttl := g.resolve(ctx, k)
 	took := time.Since(begun)
@@ -77,19 +77,19 @@ func (g *Gatherer) fetch(ctx context.Context, k key) *record {
 		g.Observe(dns.TypeToString[k.qtype], r.kind(), took)
 	}
 	if !r.fleeting {
-		g.Cache.put(k, r, ttl)
+		g.Cache.put(k, &r, ttl)
 	}
 	return r
 }
 
-func (g *Gatherer) resolve(ctx context.Context, k key) (*record, time.Duration) {
+func (g *Gatherer) resolve(ctx context.Context, k key) (record, time.Duration) {
 	name := k.question()
 	if _, ok := dns.IsDomainName(name); !ok || name == "" {
 		// A long name below a list's zone is none that the DNS could hold.
-		return &record{denied: KindNXDomain}, maxTTL
+		return record{denied: KindNXDomain}, maxTTL
 	}
 	if err := g.turns.take(ctx, g.MaxQuestions); err != nil {
-		return &record{err: wrap(err, name, k.qtype), fleeting: true}, 0
+		return record{err: wrap(err, name, k.qtype), fleeting: true}, 0
 	}
 	defer g.turns.free()
 	at := newAlias(name)
@@ -99,11 +99,11 @@ func (g *Gatherer) resolve(ctx context.Context, k key) (*record, time.Duration) 
 		m.Question = []dns.Question{{Name: at.name, Qtype: k.qtype, Qclass: dns.ClassINET}}
 		resp, err := g.Exchange(ctx, m)
 		if err != nil {
-			return &record{err: wrap(err, name, k.qtype)}, failTTL
+			return record{err: wrap(err, name, k.qtype)}, failTTL
 		}
 		if r, ttl, more := at.read(resp, k.qtype); !more {
 			return r, ttl
 		}
 	}
-	return &record{err: &Error{Kind: KindCNAME, Err: errors.New("the chain has no end")}}, failTTL
+	return record{err: &Error{Kind: KindCNAME, Err: errors.New("the chain has no end")}}, failTTL
 }

@@ -1,12 +1,15 @@
 package dnsfacts
 
 import (
+	"bytes"
+	"encoding/binary"
+	"hash/maphash"
 	"net/netip"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/maypok86/otter/v2"
 	"github.com/miekg/dns"
 )
 
@@ -17,18 +20,9 @@ const (
 	failTTL = 10 * time.Second // failures, and denials without an SOA (RFC 2308, section 5)
 )
 
-const (
-	// DefaultCacheEntries is the cache size for a busy server: 32,768
-	// entries, 16 MiB at most.
-	DefaultCacheEntries = 1 << 15
-	// entryOctets is what one entry may take on average. An ordinary one
-	// takes about 300 octets, all bookkeeping included.
-	entryOctets = 512
-	// overhead is what otter's node, its hash table slot, our record and
-	// its key take beside the data, in octets.
-	overhead               = 288
-	addrOctets, textOctets = 24, 16
-)
+// DefaultCacheEntries is the cache size for a busy server, 4.5 MiB with all
+// bookkeeping.
+const DefaultCacheEntries = 1 << 15
 
 // key names one answer. PTR and SPF answers are keyed by address, so that a
 // hit needs no reverse name to be built.
@@ -54,7 +48,8 @@ func (k key) question() string {
 	return strings.TrimSuffix(name, ".")
 }
 
-// record is one answer in compact form. It is shared and never changed.
+// record is one answer in compact form. What its slices hold is shared and
+// never changed.
 type record struct {
 	addrs   []netip.Addr  // A, AAAA
 	texts   []string      // PTR, MX hosts, TXT, the SPF result
@@ -64,10 +59,12 @@ type record struct {
 	secure  bool          // AD flag of a local server
 	// fleeting: not to be kept, since its questioner gave up too early.
 	fleeting bool
+	// unknown: no answer at all, as the cache has none and nobody was asked.
+	unknown bool
 }
 
 func (r *record) failed() bool { return r.err != nil }
-func (r *record) found() bool  { return r.err == nil && r.denied == "" }
+func (r *record) found() bool  { return r.err == nil && r.denied == "" && !r.unknown }
 
 // kind is the record's result as a metric label.
 func (r *record) kind() string {
@@ -84,20 +81,27 @@ func (r *record) kind() string {
 // the SOA record of their zone (RFC 2308), failures for 10 s. It may be shared
 // by any number of Gatherers and needs no closing; a nil Cache keeps nothing.
 //
-// It stands on otter because a HELO name is chosen by strangers: otter's
-// W-TinyLFU admission lets a flood of names seen once pass by the names that
-// are seen daily, where a plain LRU would lose them all. Reads take no lock, a
-// bound by weight is part of it, and without otter's own expiry, which we do
-// not use, it has no goroutine that outlives a configuration.
+// A HELO name is chosen by strangers, so names seen once must not drive out
+// those that are seen daily: once the cache has been full, a new answer only
+// gets into its fresh quarter, and into the rest when it is wanted again (the
+// idea of S3-FIFO). Answers are packed into memory without pointers. The
+// libraries that admit by use (otter, theine, ristretto) have several objects
+// an entry, and the garbage collector, which Maddy's buffers start every few
+// messages, needed 3 ms longer for a full cache; the libraries without pointers
+// (freecache, bigcache) admit everything, and take megabytes or a copy a read.
 type Cache struct {
-	entries      *otter.Cache[key, *record]
 	clock        func() time.Duration // does not jump when somebody sets the time
 	hits, misses atomic.Uint64
+	seed         maphash.Seed // strangers choose the keys
+
+	mu           sync.Mutex
+	fresh, known ring
+	wanted       seen
+	packed       []byte // what was put last
 }
 
-// NewCache returns a cache bounded both to that many entries and to 512
-// octets of memory for each of them: a longer answer takes the place of
-// several. A number below 1 means DefaultCacheEntries.
+// NewCache returns a cache of that many entries of 96 octets; a longer one takes
+// the place of several. A number below 1 means DefaultCacheEntries.
 func NewCache(entries int) *Cache {
 	if entries < 1 {
 		entries = DefaultCacheEntries
@@ -105,21 +109,10 @@ func NewCache(entries int) *Cache {
 	begun := time.Now()
 	return &Cache{
 		clock: func() time.Duration { return time.Since(begun) },
-		entries: otter.Must(&otter.Options[key, *record]{
-			MaximumWeight: uint64(entries) * entryOctets,
-			Weigher:       weight,
-		}),
+		seed:  maphash.MakeSeed(),
+		fresh: newRing(entries / 4), known: newRing(entries - entries/4),
+		wanted: make(seen, 4*entries),
 	}
-}
-
-// weight counts no entry for less than its share, which makes the bound by
-// octets a bound by entries too.
-func weight(k key, r *record) uint32 {
-	n := overhead + len(k.name) + addrOctets*len(r.addrs)
-	for _, t := range r.texts {
-		n += textOctets + len(t)
-	}
-	return uint32(max(n, entryOctets)) //nolint:gosec // a DNS message has 64 KiB
 }
 
 // Stats returns how many answers the cache had and had not since it was made.
@@ -135,41 +128,90 @@ func (c *Cache) Len() int {
 	if c == nil {
 		return 0
 	}
-	return c.entries.EstimatedSize()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.fresh.index) + len(c.known.index)
 }
 
 // Usage returns how many of the entries that the cache may hold are taken,
-// expired ones included. An answer of more than 512 octets takes several.
+// expired ones included.
 func (c *Cache) Usage() (entries, size int) {
 	if c == nil {
 		return 0, 0
 	}
-	c.entries.CleanUp() // otter counts what was put later
-	places := func(octets uint64) int {
-		return int((octets + entryOctets - 1) / entryOctets) //nolint:gosec // 16 TiB are far
-	}
-	return places(c.entries.WeightedSize()), places(c.entries.GetMaximum())
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.fresh.used + c.known.used, c.fresh.places + c.known.places
 }
 
-func (c *Cache) get(k key) *record {
-	if c == nil {
-		return nil
+// nameOctets is the length of the longest name, RFC 1035, section 2.3.4. No DNS
+// is asked about a longer one, so nothing is kept of it either.
+const nameOctets = 255
+
+func (c *Cache) get(k key) record {
+	if c == nil || len(k.name) > nameOctets {
+		return record{unknown: true}
 	}
-	if r, ok := c.entries.GetIfPresent(k); ok && r.expires > c.clock() {
+	var room [2 + 1 + 16 + nameOctets]byte // of packKey
+	packed := packKey(room[:0], k)
+	if r := c.find(maphash.Bytes(c.seed, packed), packed, k.qtype); !r.unknown {
 		c.hits.Add(1)
 		return r
 	}
 	c.misses.Add(1)
-	return nil
+	return record{unknown: true}
 }
 
-// put keeps r, which nobody else has yet, for ttl within the bounds.
+// An entry is the expiry, the length of the packed key, the key and the record.
+const entryFixed = 8 + 2
+
+// find returns the record under hash, if it is that of key and has not expired.
+func (c *Cache) find(hash uint64, key []byte, qtype uint16) record {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	data := c.known.get(hash)
+	if data == nil {
+		data = c.fresh.get(hash)
+	}
+	if data == nil {
+		return record{unknown: true}
+	}
+	expires := time.Duration(binary.LittleEndian.Uint64(data)) //nolint:gosec // as it was put
+	rest := unpacker(data[entryFixed:])
+	length := int(binary.LittleEndian.Uint16(data[8:]))
+	if expires <= c.clock() || !bytes.Equal(rest.take(length), key) {
+		return record{unknown: true}
+	}
+	r := rest.record(qtype)
+	r.expires = expires
+	return r
+}
+
+// put keeps r for ttl within the bounds, and notes in it until when.
 func (c *Cache) put(k key, r *record, ttl time.Duration) {
 	if c == nil {
 		return
 	}
 	r.expires = c.clock() + min(max(ttl, minTTL), maxTTL)
-	c.entries.Set(k, r)
+	if len(k.name) > nameOctets {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	b := binary.LittleEndian.AppendUint64(c.packed[:0], uint64(r.expires)) //nolint:gosec // > 0
+	b = packKey(append(b, 0, 0), k)
+	key := b[entryFixed:]
+	binary.LittleEndian.PutUint16(b[8:], uint16(len(key))) //nolint:gosec // a name's length
+	hash := maphash.Bytes(c.seed, key)
+	c.packed = packRecord(b, r)
+
+	again := c.wanted.before(hash)
+	if again || !c.known.full || c.known.get(hash) != nil {
+		c.fresh.drop(hash)
+		c.known.put(hash, c.packed)
+	} else {
+		c.fresh.put(hash, c.packed)
+	}
 }
 
 // left returns for how long r may still be kept.

@@ -9,7 +9,7 @@ import (
 // flight is one look-up under way, shared by all who wait for it.
 type flight struct {
 	done    chan struct{} // closed once rec is set
-	rec     *record
+	rec     record
 	waiting int // guarded by flights.mu
 	begun   time.Time
 	cancel  context.CancelFunc
@@ -27,10 +27,10 @@ type flights struct {
 // with a time-out of its own in a goroutine of its own. A cancelled ctx ends
 // the wait of this caller only.
 func (s *flights) share(
-	ctx context.Context, k key, timeout time.Duration, ask func(context.Context) *record,
-) *record {
+	ctx context.Context, k key, timeout time.Duration, ask func(context.Context) record,
+) record {
 	if err := ctx.Err(); err != nil {
-		return &record{err: wrap(err, k.question(), k.qtype), fleeting: true}
+		return record{err: wrap(err, k.question(), k.qtype), fleeting: true}
 	}
 	f := s.join(k, timeout, ask)
 	select {
@@ -39,11 +39,11 @@ func (s *flights) share(
 		return f.rec
 	case <-ctx.Done():
 		s.leave(k, f)
-		return &record{err: wrap(ctx.Err(), k.question(), k.qtype), fleeting: true}
+		return record{err: wrap(ctx.Err(), k.question(), k.qtype), fleeting: true}
 	}
 }
 
-func (s *flights) join(k key, timeout time.Duration, ask func(context.Context) *record) *flight {
+func (s *flights) join(k key, timeout time.Duration, ask func(context.Context) record) *flight {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if f := s.m[k]; f != nil {
@@ -79,7 +79,7 @@ func (s *flights) leave(k key, f *flight) {
 // land ends f, also after a panic in what it asked.
 func (s *flights) land(k key, f *flight) {
 	if v := recover(); v != nil {
-		f.rec = &record{err: panicked(v, k)}
+		f.rec = record{err: panicked(v, k)}
 	}
 	s.mu.Lock()
 	if s.m[k] == f {

@@ -17,9 +17,11 @@ func BenchmarkCollectorWithFullCache(b *testing.B) {
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
-	for i := 0; g.Cache.Len() < DefaultCacheEntries*9/10 && i < DefaultCacheEntries; i++ {
+	for i, full := 0, false; !full; i++ {
 		f := factsOf(fmt.Sprintf("host%d.example%d.org", i, i%1000), goodClient)
 		g.Fill(context.Background(), &f, need)
+		used, size := g.Cache.Usage()
+		full = used > size*9/10
 	}
 	runtime.GC()
 	runtime.ReadMemStats(&after)

@@ -27,7 +27,7 @@ func (a asker) forward(f *checkhelo.Facts) bool {
 	name := f.Helo.ASCII
 	if !a.cold() {
 		mine := a.ask(key{name: name, qtype: own})
-		if mine == nil {
+		if mine.unknown {
 			return false
 		}
 		if slices.Contains(mine.addrs, f.Client) {
@@ -35,10 +35,10 @@ func (a asker) forward(f *checkhelo.Facts) bool {
 			return true
 		}
 		rest := a.ask(key{name: name, qtype: other})
-		if rest == nil {
+		if rest.unknown {
 			return false
 		}
-		f.Forward = joined(mine, rest, f.Client)
+		f.Forward = joined(&mine, &rest, f.Client)
 		return true
 	}
 	publish(a, &f.Forward, a.bothFamilies(name, f.Client))
@@ -51,7 +51,7 @@ func (a asker) forward(f *checkhelo.Facts) bool {
 func (g *Gatherer) Authenticated(f *checkhelo.Facts) bool {
 	own, _ := family(f.Client)
 	r := g.Cache.get(key{name: f.Helo.ASCII, qtype: own})
-	return r != nil && r.found() && r.secure
+	return r.found() && r.secure
 }
 
 // bothFamilies asks for A and AAAA at once and does not wait for the second
@@ -60,7 +60,7 @@ func (a asker) bothFamilies(name string, client netip.Addr) checkhelo.Answer[[]n
 	own, other := family(client)
 	ctx, cancel := context.WithCancel(a.ctx)
 	defer cancel()
-	second := make(chan *record, 1)
+	second := make(chan record, 1)
 	go func() {
 		second <- asker{g: a.g, ctx: ctx}.safely(key{name: name, qtype: other})
 	}()
@@ -70,14 +70,15 @@ func (a asker) bothFamilies(name string, client netip.Addr) checkhelo.Answer[[]n
 		<-second
 		return known(within(mine.addrs, client))
 	}
-	return joined(mine, <-second, client)
+	rest := <-second
+	return joined(&mine, &rest, client)
 }
 
 // safely is ask in a goroutine that nobody else guards.
-func (a asker) safely(k key) (r *record) {
+func (a asker) safely(k key) (r record) {
 	defer func() {
 		if v := recover(); v != nil {
-			r = &record{err: panicked(v, k)}
+			r = record{err: panicked(v, k)}
 		}
 	}()
 	return a.ask(k)
@@ -115,10 +116,10 @@ func within(addrs []netip.Addr, client netip.Addr) []netip.Addr {
 // record without a host and therefore Found and empty.
 func (a asker) mx(f *checkhelo.Facts) bool {
 	r := a.ask(key{name: f.Helo.ASCII, qtype: dns.TypeMX})
-	if r == nil {
+	if r.unknown {
 		return false
 	}
-	publish(a, &f.MX, textAnswer(r))
+	publish(a, &f.MX, textAnswer(&r))
 	return true
 }
 
@@ -136,7 +137,7 @@ func textAnswer(r *record) checkhelo.Answer[[]string] {
 // it: a TLD without the type asked for is a TLD.
 func (a asker) tld(f *checkhelo.Facts) bool {
 	r := a.ask(key{name: heloname.TLD(f.Helo.ASCII), qtype: dns.TypeNS})
-	if r == nil {
+	if r.unknown {
 		return false
 	}
 	answer := known(true)

@@ -41,12 +41,12 @@ func (a asker) lists(f *checkhelo.Facts) bool {
 	zones := a.g.Blocklists
 	answer := none[[]checkhelo.Listing]()
 	records := a.askLists(f.Helo.ASCII)
-	if slices.Contains(records, nil) {
+	if slices.ContainsFunc(records, unknown) {
 		return false
 	}
 	var hits []checkhelo.Listing
-	for i, r := range records {
-		addr, err := listed(r)
+	for i := range records {
+		addr, err := listed(&records[i])
 		switch {
 		case err != nil:
 			answer = lost[[]checkhelo.Listing](err)
@@ -65,9 +65,9 @@ func (a asker) lists(f *checkhelo.Facts) bool {
 	return true
 }
 
-// askLists returns one record for each list, nil for what the cache lacks.
-func (a asker) askLists(name string) []*record {
-	records := make([]*record, len(a.g.Blocklists))
+// askLists returns one record for each list, unknown where the cache lacks it.
+func (a asker) askLists(name string) []record {
+	records := make([]record, len(a.g.Blocklists))
 	if a.cold() {
 		a.each(len(records), func(i int) { records[i] = a.safely(a.g.listKey(name, i)) })
 		return records
@@ -81,6 +81,8 @@ func (a asker) askLists(name string) []*record {
 func (g *Gatherer) listKey(name string, i int) key {
 	return key{name: name + "." + g.Blocklists[i].Zone, qtype: dns.TypeA}
 }
+
+func unknown(r record) bool { return r.unknown }
 
 // listed reads a list's answer; what lies outside of 127.0.0.0/8 comes from
 // somebody who is no list (a wildcard, a captive portal) and does not count.
@@ -110,7 +112,7 @@ func (a asker) reasons(name string, hits []checkhelo.Listing) {
 	}
 	a.each(len(hits), func(i int) {
 		r := a.safely(key{name: name + "." + hits[i].Zone, qtype: dns.TypeTXT})
-		if r != nil && len(r.texts) > 0 {
+		if len(r.texts) > 0 {
 			hits[i].Reason = heloname.Line(r.texts[0], reasonOctets)
 		}
 	})
@@ -129,17 +131,18 @@ func (g *Gatherer) AllowListed(
 	reversed = strings.TrimSuffix(strings.TrimSuffix(reversed, ".in-addr.arpa"), ".ip6.arpa")
 	ctx, cancel := context.WithTimeout(ctx, g.timeout())
 	defer cancel()
-	records := make([]*record, len(g.Allowlists))
+	records := make([]record, len(g.Allowlists))
 	ask := func(a asker) {
 		a.each(len(records), func(i int) {
 			records[i] = a.safely(key{name: reversed + "." + g.Allowlists[i], qtype: dns.TypeA})
 		})
 	}
-	if ask(asker{g: g}); slices.Contains(records, nil) {
+	if ask(asker{g: g}); slices.ContainsFunc(records, unknown) {
 		ask(asker{g: g, ctx: ctx})
 	}
 	state = checkhelo.NotFound
-	for i, r := range records {
+	for i := range records {
+		r := &records[i]
 		addr, err := listed(r)
 		switch {
 		case err != nil || slices.Contains(r.addrs, dnswlBlocked):

@@ -16,10 +16,10 @@ func (a asker) ptr(f *checkhelo.Facts) bool {
 	names := f.PTR
 	if names.State == checkhelo.NotAsked {
 		r := a.ask(key{addr: f.Client, qtype: dns.TypePTR})
-		if r == nil {
+		if r.unknown {
 			return false
 		}
-		names = ptrNames(r, f.Helo.ASCII)
+		names = ptrNames(&r, f.Helo.ASCII)
 		publish(a, &f.PTR, names)
 	}
 	confirmed, ok := a.confirm(names, f.Client)
@@ -69,10 +69,10 @@ func (a asker) confirm(
 		return checkhelo.Answer[[]string]{State: names.State, Err: names.Err}, true
 	}
 	own, _ := family(client)
-	var list [maxPTR]*record
+	var list [maxPTR]record
 	records := list[:min(len(names.Value), maxPTR)]
 	if a.cold() {
-		cold := make([]*record, len(records))
+		cold := make([]record, len(records))
 		a.each(len(cold), func(i int) {
 			cold[i] = a.safely(key{name: names.Value[i], qtype: own})
 		})
@@ -80,7 +80,7 @@ func (a asker) confirm(
 	} else {
 		for i := range records {
 			records[i] = a.ask(key{name: names.Value[i], qtype: own})
-			if records[i] == nil {
+			if records[i].unknown {
 				return checkhelo.Answer[[]string]{}, false
 			}
 		}
@@ -89,10 +89,11 @@ func (a asker) confirm(
 }
 
 // proven sums up the confirmation of names[i] by records[i].
-func proven(names []string, records []*record, client netip.Addr) checkhelo.Answer[[]string] {
+func proven(names []string, records []record, client netip.Addr) checkhelo.Answer[[]string] {
 	answer := none[[]string]()
 	good := 0
-	for i, r := range records {
+	for i := range records {
+		r := &records[i]
 		switch {
 		case r.failed():
 			answer.State, answer.Err = checkhelo.Failed, r.err

@@ -26,11 +26,11 @@ func (a asker) spf(f *checkhelo.Facts) bool {
 	}
 	k := key{name: f.Helo.ASCII, addr: f.Client, qtype: typeSPF}
 	r := a.g.Cache.get(k)
-	if r == nil && a.cold() {
+	if r.unknown && a.cold() {
 		r = a.evaluate(k)
 	}
 	switch {
-	case r == nil:
+	case r.unknown:
 		return false
 	case r.failed():
 		publish(a, &f.SPF, lost[string](r.err))
@@ -42,7 +42,7 @@ func (a asker) spf(f *checkhelo.Facts) bool {
 
 // evaluate runs the library over our look-ups and keeps its result for as
 // long as the answers it rests on.
-func (a asker) evaluate(k key) *record {
+func (a asker) evaluate(k key) record {
 	ctx, cancel := context.WithCancel(a.ctx)
 	a.ctx = ctx
 	s := &spfResolver{asker: a, client: k.addr, ttl: maxTTL}
@@ -52,7 +52,7 @@ func (a asker) evaluate(k key) *record {
 
 	result, err := spf.CheckHostWithSender(k.addr.AsSlice(), k.name, "postmaster@"+k.name,
 		spf.WithContext(ctx), spf.WithResolver(s))
-	r := &record{texts: []string{string(result)}}
+	r := record{texts: []string{string(result)}}
 	// A failed look-up counts as "this mechanism does not match" in some
 	// places, which can turn a pass into a fail. Only a pass is sure then.
 	failed := s.failure.Load()
@@ -60,10 +60,10 @@ func (a asker) evaluate(k key) *record {
 		failed = &Error{Kind: kindOf(err), Name: k.name, Type: dns.TypeTXT, Err: err}
 	}
 	if failed != nil && result != spf.Pass {
-		r = &record{err: failed, fleeting: true}
+		r = record{err: failed, fleeting: true}
 	}
 	if !r.fleeting {
-		a.g.Cache.put(k, r, s.ttl)
+		a.g.Cache.put(k, &r, s.ttl)
 	}
 	return r
 }
@@ -85,7 +85,8 @@ func (s *spfResolver) look(name string, qtype uint16) (*record, error) {
 	if _, ok := dns.IsDomainName(name); !ok || name == "" {
 		return nil, errNotFound
 	}
-	return s.used(s.asker.safely(key{name: name, qtype: qtype}))
+	r := s.asker.safely(key{name: name, qtype: qtype})
+	return s.used(&r)
 }
 
 // used notes what an answer means for the result's life and certainty.
@@ -157,11 +158,12 @@ func ipAddrs(r *record) []net.IPAddr {
 // LookupAddr implements spf.DNSResolver. It returns confirmed names only,
 // RFC 7208, section 5.5; the library itself does not compare the addresses.
 func (s *spfResolver) LookupAddr(_ context.Context, _ string) ([]string, error) {
-	r, err := s.used(s.asker.safely(key{addr: s.client, qtype: dns.TypePTR}))
+	r := s.asker.safely(key{addr: s.client, qtype: dns.TypePTR})
+	_, err := s.used(&r)
 	if err != nil {
 		return nil, err
 	}
-	good, _ := s.asker.confirm(ptrNames(r, ""), s.client)
+	good, _ := s.asker.confirm(ptrNames(&r, ""), s.client)
 	if failed, ok := good.Err.(*Error); ok {
 		s.failure.CompareAndSwap(nil, failed)
 	}
