@@ -28,15 +28,16 @@ func publish[T any](a asker, to *T, v T) {
 	*to = v
 }
 
-// ask returns the answer to k, unknown when it is not in the cache and the asker
-// may not ask.
-func (a asker) ask(k key) record {
-	if r := a.g.Cache.get(k); !r.unknown || !a.cold() {
-		return r
+// ask sets r to the answer to k and reports true, or false when it is not in the
+// cache and the asker may not ask.
+func (a asker) ask(k key, r *record) (known bool) {
+	if a.g.Cache.get(k, r) {
+		return true
 	}
-	return a.g.flights.share(a.ctx, k, a.g.timeout(), func(ctx context.Context) record {
-		return a.g.fetch(ctx, k)
-	})
+	if a.cold() {
+		*r = a.g.flights.share(a.ctx, k, a.g.timeout(), a.g.fetch)
+	}
+	return a.cold()
 }
 
 // each runs one(0) to one(n-1), at once when the asker may ask, and returns

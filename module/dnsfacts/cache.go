@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/miekg/dns"
@@ -59,12 +58,12 @@ type record struct {
 	secure  bool          // AD flag of a local server
 	// fleeting: not to be kept, since its questioner gave up too early.
 	fleeting bool
-	// unknown: no answer at all, as the cache has none and nobody was asked.
+	// unknown: not in the cache, and nobody may ask.
 	unknown bool
 }
 
 func (r *record) failed() bool { return r.err != nil }
-func (r *record) found() bool  { return r.err == nil && r.denied == "" && !r.unknown }
+func (r *record) found() bool  { return r.err == nil && r.denied == "" }
 
 // kind is the record's result as a metric label.
 func (r *record) kind() string {
@@ -90,14 +89,14 @@ func (r *record) kind() string {
 // messages, needed 3 ms longer for a full cache; the libraries without pointers
 // (freecache, bigcache) admit everything, and take megabytes or a copy a read.
 type Cache struct {
-	clock        func() time.Duration // does not jump when somebody sets the time
-	hits, misses atomic.Uint64
-	seed         maphash.Seed // strangers choose the keys
+	clock func() time.Duration // does not jump when somebody sets the time
+	seed  maphash.Seed         // strangers choose the keys
 
-	mu           sync.Mutex
+	mu           sync.Mutex // guards all below
 	fresh, known ring
 	wanted       seen
-	packed       []byte // what was put last
+	packed       []byte // for the key asked for, or the entry put
+	hits, misses uint64
 }
 
 // NewCache returns a cache of that many entries of 96 octets; a longer one takes
@@ -120,7 +119,9 @@ func (c *Cache) Stats() (hits, misses uint64) {
 	if c == nil {
 		return 0, 0
 	}
-	return c.hits.Load(), c.misses.Load()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.hits, c.misses
 }
 
 // Len returns the number of entries, expired ones included.
@@ -148,43 +149,45 @@ func (c *Cache) Usage() (entries, size int) {
 // is asked about a longer one, so nothing is kept of it either.
 const nameOctets = 255
 
-func (c *Cache) get(k key) record {
-	if c == nil || len(k.name) > nameOctets {
-		return record{unknown: true}
-	}
-	var room [2 + 1 + 16 + nameOctets]byte // of packKey
-	packed := packKey(room[:0], k)
-	if r := c.find(maphash.Bytes(c.seed, packed), packed, k.qtype); !r.unknown {
-		c.hits.Add(1)
-		return r
-	}
-	c.misses.Add(1)
-	return record{unknown: true}
-}
-
 // An entry is the expiry, the length of the packed key, the key and the record.
 const entryFixed = 8 + 2
 
-// find returns the record under hash, if it is that of key and has not expired.
-func (c *Cache) find(hash uint64, key []byte, qtype uint16) record {
+// get sets r to the answer to k and reports whether it has one. It is called deep
+// down in new goroutines, and so goes easy on the stack.
+func (c *Cache) get(k key, r *record) (known bool) {
+	if c == nil || len(k.name) > nameOctets {
+		return false
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.packed = packKey(c.packed[:0], k)
+	known = c.find(maphash.Bytes(c.seed, c.packed), c.packed, k.qtype, r)
+	if known {
+		c.hits++
+	} else {
+		c.misses++
+	}
+	return known
+}
+
+// find looks for what is under hash, is that of key and has not expired.
+func (c *Cache) find(hash uint64, key []byte, qtype uint16, r *record) (known bool) {
 	data := c.known.get(hash)
 	if data == nil {
 		data = c.fresh.get(hash)
 	}
 	if data == nil {
-		return record{unknown: true}
+		return false
 	}
 	expires := time.Duration(binary.LittleEndian.Uint64(data)) //nolint:gosec // as it was put
 	rest := unpacker(data[entryFixed:])
 	length := int(binary.LittleEndian.Uint16(data[8:]))
 	if expires <= c.clock() || !bytes.Equal(rest.take(length), key) {
-		return record{unknown: true}
+		return false
 	}
-	r := rest.record(qtype)
+	rest.record(r, qtype)
 	r.expires = expires
-	return r
+	return true
 }
 
 // put keeps r for ttl within the bounds, and notes in it until when.

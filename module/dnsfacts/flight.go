@@ -27,7 +27,7 @@ type flights struct {
 // with a time-out of its own in a goroutine of its own. A cancelled ctx ends
 // the wait of this caller only.
 func (s *flights) share(
-	ctx context.Context, k key, timeout time.Duration, ask func(context.Context) record,
+	ctx context.Context, k key, timeout time.Duration, ask func(context.Context, key) record,
 ) record {
 	if err := ctx.Err(); err != nil {
 		return record{err: wrap(err, k.question(), k.qtype), fleeting: true}
@@ -43,7 +43,9 @@ func (s *flights) share(
 	}
 }
 
-func (s *flights) join(k key, timeout time.Duration, ask func(context.Context) record) *flight {
+func (s *flights) join(
+	k key, timeout time.Duration, ask func(context.Context, key) record,
+) *flight {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if f := s.m[k]; f != nil {
@@ -59,7 +61,7 @@ func (s *flights) join(k key, timeout time.Duration, ask func(context.Context) r
 	s.m[k] = f
 	go func() {
 		defer s.land(k, f)
-		f.rec = ask(ctx)
+		f.rec = ask(ctx, k)
 	}()
 	return f
 }

@@ -44,7 +44,7 @@ func TestFlightsCancel(t *testing.T) {
 	answer := record{texts: []string{"x"}}
 	release := make(chan struct{})
 	ended := make(chan error, 2)
-	ask := func(ctx context.Context) record {
+	ask := func(ctx context.Context, _ key) record {
 		asked.Add(1)
 		select {
 		case <-release:

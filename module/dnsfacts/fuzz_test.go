@@ -2,7 +2,9 @@ package dnsfacts
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
+	"reflect"
 	"testing"
 
 	"github.com/miekg/dns"
@@ -35,7 +37,7 @@ func FuzzAnswer(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, packet []byte) {
 		g := &Gatherer{
-			Cache:      NewCache(16),
+			Cache:      NewCache(4096),
 			Blocklists: []Blocklist{{Zone: "dbl.example"}},
 			Exchange: func(_ context.Context, q *dns.Msg) (*dns.Msg, error) {
 				return answerWith(packet, q)
@@ -50,7 +52,35 @@ func FuzzAnswer(f *testing.F) {
 				t.Errorf("%s is %v", name, state)
 			}
 		}
+		need := all
+		if facts.SPF.State == checkhelo.Failed {
+			need &^= checkhelo.NeedSPF // is evaluated anew each time
+			facts.SPF = checkhelo.Answer[string]{}
+		}
+		warm := factsOf("mail.example.org", goodClient)
+		if left := g.warm(&warm, need); left != 0 {
+			t.Errorf("need %b is not in the cache", left)
+		}
+		if got, want := answers(warm), answers(facts); !reflect.DeepEqual(got, want) {
+			t.Errorf("from the cache %+v, learnt %+v", got, want)
+		}
 	})
+}
+
+// answers lists what is known, with errors as their texts.
+func answers(f checkhelo.Facts) []any {
+	var list []any
+	add := func(state checkhelo.State, value any, err error) {
+		list = append(list, state, value, fmt.Sprint(err))
+	}
+	add(f.Forward.State, f.Forward.Value, f.Forward.Err)
+	add(f.MX.State, f.MX.Value, f.MX.Err)
+	add(f.PTR.State, f.PTR.Value, f.PTR.Err)
+	add(f.Confirmed.State, f.Confirmed.Value, f.Confirmed.Err)
+	add(f.TLD.State, f.TLD.Value, f.TLD.Err)
+	add(f.SPF.State, f.SPF.Value, f.SPF.Err)
+	add(f.Listed.State, f.Listed.Value, f.Listed.Err)
+	return list
 }
 
 // answerWith takes a packet for the answer to q as Client does, twice: as it

@@ -26,16 +26,15 @@ func (a asker) forward(f *checkhelo.Facts) bool {
 	own, other := family(f.Client)
 	name := f.Helo.ASCII
 	if !a.cold() {
-		mine := a.ask(key{name: name, qtype: own})
-		if mine.unknown {
+		var mine, rest record
+		if !a.ask(key{name: name, qtype: own}, &mine) {
 			return false
 		}
 		if slices.Contains(mine.addrs, f.Client) {
 			f.Forward = known(within(mine.addrs, f.Client))
 			return true
 		}
-		rest := a.ask(key{name: name, qtype: other})
-		if rest.unknown {
+		if !a.ask(key{name: name, qtype: other}, &rest) {
 			return false
 		}
 		f.Forward = joined(&mine, &rest, f.Client)
@@ -50,8 +49,8 @@ func (a asker) forward(f *checkhelo.Facts) bool {
 // It asks nothing.
 func (g *Gatherer) Authenticated(f *checkhelo.Facts) bool {
 	own, _ := family(f.Client)
-	r := g.Cache.get(key{name: f.Helo.ASCII, qtype: own})
-	return r.found() && r.secure
+	var r record
+	return g.Cache.get(key{name: f.Helo.ASCII, qtype: own}, &r) && r.found() && r.secure
 }
 
 // bothFamilies asks for A and AAAA at once and does not wait for the second
@@ -81,7 +80,8 @@ func (a asker) safely(k key) (r record) {
 			r = record{err: panicked(v, k)}
 		}
 	}()
-	return a.ask(k)
+	r.unknown = !a.ask(k, &r)
+	return r
 }
 
 func joined(mine, rest *record, client netip.Addr) checkhelo.Answer[[]netip.Addr] {
@@ -115,8 +115,8 @@ func within(addrs []netip.Addr, client netip.Addr) []netip.Addr {
 // mx learns the MX hosts of the HELO name. A null MX (RFC 7505) is an MX
 // record without a host and therefore Found and empty.
 func (a asker) mx(f *checkhelo.Facts) bool {
-	r := a.ask(key{name: f.Helo.ASCII, qtype: dns.TypeMX})
-	if r.unknown {
+	var r record
+	if !a.ask(key{name: f.Helo.ASCII, qtype: dns.TypeMX}, &r) {
 		return false
 	}
 	publish(a, &f.MX, textAnswer(&r))
@@ -136,8 +136,8 @@ func textAnswer(r *record) checkhelo.Answer[[]string] {
 // tld learns whether the root zone has the last label. Only NXDOMAIN denies
 // it: a TLD without the type asked for is a TLD.
 func (a asker) tld(f *checkhelo.Facts) bool {
-	r := a.ask(key{name: heloname.TLD(f.Helo.ASCII), qtype: dns.TypeNS})
-	if r.unknown {
+	var r record
+	if !a.ask(key{name: heloname.TLD(f.Helo.ASCII), qtype: dns.TypeNS}, &r) {
 		return false
 	}
 	answer := known(true)

@@ -73,7 +73,7 @@ func (a asker) askLists(name string) []record {
 		return records
 	}
 	for i := range records {
-		records[i] = a.ask(a.g.listKey(name, i))
+		records[i].unknown = !a.ask(a.g.listKey(name, i), &records[i])
 	}
 	return records
 }

@@ -95,8 +95,9 @@ func (u *unpacker) number() int {
 	return int(v) //nolint:gosec // a length of ours
 }
 
-// record reads the answer to a question for qtype. Nothing of it is in u.
-func (u *unpacker) record(qtype uint16) (r record) {
+// record sets r to the answer to a question for qtype. Nothing of it is in u.
+func (u *unpacker) record(r *record, qtype uint16) {
+	*r = record{}
 	first := u.take(1)[0]
 	r.secure = first&packedSecure != 0
 	first &^= packedSecure
@@ -122,7 +123,6 @@ func (u *unpacker) record(qtype uint16) (r record) {
 		}
 		r.texts = nil
 	}
-	return r
 }
 
 // texts reads the texts, which share one piece of memory.

@@ -37,14 +37,15 @@ func TestPacked(t *testing.T) {
 			want := tt.record
 			c.put(tt.key, &want, time.Minute)
 			for range 2 {
-				if got := c.get(tt.key); !reflect.DeepEqual(got, want) {
+				var got record
+				if !c.get(tt.key, &got) || !reflect.DeepEqual(got, want) {
 					t.Errorf("got %+v, want %+v", got, want)
 				}
 				c.put(key{name: "other.example", qtype: dns.TypeA}, new(record), time.Minute)
 			}
 			other := tt.key
 			other.qtype = dns.TypeNone
-			if !c.get(other).unknown {
+			if c.get(other, new(record)) {
 				t.Error("found under another type")
 			}
 		})
@@ -54,7 +55,7 @@ func TestPacked(t *testing.T) {
 func TestCacheLongName(t *testing.T) {
 	c := NewCache(10)
 	k := key{name: strings.Repeat("x", 1<<16+1), qtype: dns.TypeA}
-	if c.put(k, new(record), time.Minute); !c.get(k).unknown || c.Len() != 0 {
+	if c.put(k, new(record), time.Minute); c.get(k, new(record)) || c.Len() != 0 {
 		t.Error("a name that is none is in the cache")
 	}
 }
@@ -65,11 +66,11 @@ func TestCacheCollision(t *testing.T) {
 	k := key{name: "a.example", qtype: dns.TypeA}
 	c.put(k, new(record), time.Minute)
 	for hash := range c.known.index {
-		if c.find(hash, packKey(nil, k), k.qtype).unknown {
+		if !c.find(hash, packKey(nil, k), k.qtype, new(record)) {
 			t.Error("not found by its own hash")
 		}
 		other := key{name: "b.example", qtype: dns.TypeA}
-		if !c.find(hash, packKey(nil, other), other.qtype).unknown {
+		if c.find(hash, packKey(nil, other), other.qtype, new(record)) {
 			t.Error("found by the hash of another")
 		}
 	}

@@ -15,8 +15,8 @@ import (
 func (a asker) ptr(f *checkhelo.Facts) bool {
 	names := f.PTR
 	if names.State == checkhelo.NotAsked {
-		r := a.ask(key{addr: f.Client, qtype: dns.TypePTR})
-		if r.unknown {
+		var r record
+		if !a.ask(key{addr: f.Client, qtype: dns.TypePTR}, &r) {
 			return false
 		}
 		names = ptrNames(&r, f.Helo.ASCII)
@@ -69,45 +69,57 @@ func (a asker) confirm(
 		return checkhelo.Answer[[]string]{State: names.State, Err: names.Err}, true
 	}
 	own, _ := family(client)
-	var list [maxPTR]record
-	records := list[:min(len(names.Value), maxPTR)]
-	if a.cold() {
-		cold := make([]record, len(records))
-		a.each(len(cold), func(i int) {
-			cold[i] = a.safely(key{name: names.Value[i], qtype: own})
-		})
-		records = cold
-	} else {
-		for i := range records {
-			records[i] = a.ask(key{name: names.Value[i], qtype: own})
-			if records[i].unknown {
+	n := min(len(names.Value), maxPTR)
+	p := proof{names: names.Value, client: client}
+	if !a.cold() {
+		for i := range n {
+			var r record
+			if !a.ask(key{name: names.Value[i], qtype: own}, &r) {
 				return checkhelo.Answer[[]string]{}, false
 			}
+			p.add(i, &r)
 		}
+		return p.answer(), true
 	}
-	return proven(names.Value, records, client), true
+	records := make([]record, n)
+	a.each(n, func(i int) {
+		records[i] = a.safely(key{name: names.Value[i], qtype: own})
+	})
+	for i := range records {
+		p.add(i, &records[i])
+	}
+	return p.answer(), true
 }
 
-// proven sums up the confirmation of names[i] by records[i].
-func proven(names []string, records []record, client netip.Addr) checkhelo.Answer[[]string] {
-	answer := none[[]string]()
-	good := 0
-	for i := range records {
-		r := &records[i]
-		switch {
-		case r.failed():
-			answer.State, answer.Err = checkhelo.Failed, r.err
-		case slices.Contains(r.addrs, client):
-			good++
-			if good == i+1 { // all so far: no list of its own is needed
-				answer.Value = names[:good:good]
-			} else {
-				answer.Value = append(answer.Value, names[i])
-			}
-		}
+// proof sums up the confirmation of names.
+type proof struct {
+	names  []string
+	client netip.Addr
+
+	good []string
+	err  error
+}
+
+// add takes the addresses of names[i], in the order of i.
+func (p *proof) add(i int, r *record) {
+	switch {
+	case r.failed():
+		p.err = r.err
+	case !slices.Contains(r.addrs, p.client):
+	case len(p.good) == i: // all so far: no list of its own is needed
+		p.good = p.names[: i+1 : i+1]
+	default:
+		p.good = append(p.good, p.names[i])
 	}
-	if good > 0 && answer.State == checkhelo.NotFound {
-		answer.State = checkhelo.Found
+}
+
+func (p *proof) answer() checkhelo.Answer[[]string] {
+	state := checkhelo.NotFound
+	switch {
+	case p.err != nil:
+		state = checkhelo.Failed
+	case len(p.good) > 0:
+		state = checkhelo.Found
 	}
-	return answer
+	return checkhelo.Answer[[]string]{State: state, Value: p.good, Err: p.err}
 }

@@ -25,13 +25,14 @@ func (a asker) spf(f *checkhelo.Facts) bool {
 		return true
 	}
 	k := key{name: f.Helo.ASCII, addr: f.Client, qtype: typeSPF}
-	r := a.g.Cache.get(k)
-	if r.unknown && a.cold() {
+	var r record
+	if !a.g.Cache.get(k, &r) {
+		if !a.cold() {
+			return false
+		}
 		r = a.evaluate(k)
 	}
 	switch {
-	case r.unknown:
-		return false
 	case r.failed():
 		publish(a, &f.SPF, lost[string](r.err))
 	default:
