@@ -129,7 +129,7 @@ func prepare(t *testing.T, zone string) *server {
 		ended: make(chan error, 1),
 	}
 	for _, name := range []string{"smtp", "submission", "lmtp"} {
-		s.ports[name] = s.freePort()
+		s.ports[name] = freePort(slices.Collect(maps.Values(s.ports))...)
 		s.env = append(s.env, fmt.Sprintf("TEST_PORT_%s=%d", name, s.ports[name]))
 	}
 	if raceEnabled {
@@ -139,10 +139,10 @@ func prepare(t *testing.T, zone string) *server {
 }
 
 // freePort finds a port that nobody has, below those that the system gives to clients.
-func (s *server) freePort() uint16 {
+func freePort(taken ...uint16) uint16 {
 	for {
 		port := uint16(20000 + rand.IntN(12000))
-		if free(port) && !slices.Contains(slices.Collect(maps.Values(s.ports)), port) {
+		if free(port) && !slices.Contains(taken, port) {
 			return port
 		}
 	}

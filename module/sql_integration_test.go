@@ -22,7 +22,7 @@ type postgres struct {
 	t    *testing.T
 	bin  string
 	data string
-	port int
+	port uint16
 	*sql.DB
 }
 
@@ -40,7 +40,7 @@ func startPostgres(t *testing.T) *postgres {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	p := &postgres{t: t, bin: filepath.Dir(found[len(found)-1]), data: filepath.Join(dir, "data"), port: freePort(t)}
+	p := &postgres{t: t, bin: filepath.Dir(found[len(found)-1]), data: filepath.Join(dir, "data"), port: freePort()}
 	if os.Getuid() == 0 { // PostgreSQL does not run as root
 		id := p.account()
 		if err := os.Chown(dir, int(id.Uid), int(id.Gid)); err != nil {
@@ -58,15 +58,6 @@ func startPostgres(t *testing.T) *postgres {
 	p.exec("CREATE TABLE helo_names (name TEXT PRIMARY KEY, value TEXT NOT NULL DEFAULT '')")
 	p.exec("CREATE TABLE helo_denied (name TEXT PRIMARY KEY, value TEXT NOT NULL DEFAULT '')")
 	return p
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	for port := 20000 + os.Getpid()%20000; ; port++ {
-		if free(uint16(port)) {
-			return port
-		}
-	}
 }
 
 func (p *postgres) account() *syscall.Credential {
