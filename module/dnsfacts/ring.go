@@ -30,9 +30,13 @@ type ring struct {
 const entryHead = 8 + 4
 
 func newRing(places int) ring {
-	r := ring{places: places, index: make(map[uint64]uint32)}
-	r.grow(firstSlots)
-	return r
+	n := min(firstSlots, places)
+	return ring{
+		places: places,
+		block:  make([]byte, n*slotOctets), // is not touched, and so takes no memory yet
+		begins: make([]bool, n),
+		index:  make(map[uint64]uint32),
+	}
 }
 
 // grow makes room for more slots, within the bound.
