@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/textproto"
 	"os"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -310,7 +309,7 @@ func TestBypassByTLS(t *testing.T) {
 func (s *server) connect(t *testing.T, source, prefix string) net.Conn {
 	t.Helper()
 	d := net.Dialer{Timeout: 5 * time.Second, LocalAddr: &net.TCPAddr{IP: net.ParseIP(source)}}
-	conn, err := d.Dial("tcp", net.JoinHostPort("127.0.0.25", strconv.Itoa(int(s.ports["smtp"]))))
+	conn, err := d.Dial("tcp", net.JoinHostPort("127.0.0.25", s.ports["smtp"]))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -64,7 +64,7 @@ type server struct {
 	binary string
 	args   []string // of every call of binary
 	env    []string
-	ports  map[string]uint16
+	ports  map[string]string
 	cmd    *exec.Cmd
 	output bytes.Buffer // what cmd prints, to be read when it has ended
 	ended  chan error
@@ -125,12 +125,12 @@ func prepare(t *testing.T, zone string) *server {
 			"--debug.smtpport", "0", // no mail leaves
 			"--debug.dnsoverride", dnstest.Serve(t, zone).Addr},
 		env:   []string{"TEST_STATE_DIR=" + state},
-		ports: make(map[string]uint16),
+		ports: make(map[string]string),
 		ended: make(chan error, 1),
 	}
 	for _, name := range []string{"smtp", "submission", "lmtp"} {
 		s.ports[name] = freePort(slices.Collect(maps.Values(s.ports))...)
-		s.env = append(s.env, fmt.Sprintf("TEST_PORT_%s=%d", name, s.ports[name]))
+		s.env = append(s.env, fmt.Sprintf("TEST_PORT_%s=%s", name, s.ports[name]))
 	}
 	if raceEnabled {
 		s.env = append(s.env, watchRaces(t))
@@ -139,9 +139,9 @@ func prepare(t *testing.T, zone string) *server {
 }
 
 // freePort finds a port that nobody has, below those that the system gives to clients.
-func freePort(taken ...uint16) uint16 {
+func freePort(taken ...string) string {
 	for {
-		port := uint16(20000 + rand.IntN(12000))
+		port := strconv.Itoa(20000 + rand.IntN(12000))
 		if free(port) && !slices.Contains(taken, port) {
 			return port
 		}
@@ -149,8 +149,8 @@ func freePort(taken ...uint16) uint16 {
 }
 
 // free reports whether nobody uses port on any address: the endpoints of a test have several.
-func free(port uint16) bool {
-	l, err := net.Listen("tcp", fmt.Sprintf(":%d", port))
+func free(port string) bool {
+	l, err := net.Listen("tcp", ":"+port)
 	if err != nil {
 		return false
 	}
@@ -201,9 +201,17 @@ func (s *server) stop(t *testing.T) {
 // await waits until the log has text more often than before.
 func (s *server) await(t *testing.T, text string, before int) {
 	t.Helper()
-	for deadline := time.Now().Add(startLimit); ; time.Sleep(10 * time.Millisecond) {
+	if !s.logs(t, text, before, startLimit) {
+		t.Fatalf("not %d times %q in the log after %v", before+1, text, startLimit)
+	}
+}
+
+// logs reports whether the log gets text more often than before, within a time.
+func (s *server) logs(t *testing.T, text string, before int, limit time.Duration) bool {
+	t.Helper()
+	for deadline := time.Now().Add(limit); ; time.Sleep(10 * time.Millisecond) {
 		if s.logged(t, text) > before {
-			return
+			return true
 		}
 		select {
 		case err := <-s.ended:
@@ -212,7 +220,7 @@ func (s *server) await(t *testing.T, text string, before int) {
 		default:
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("not %d times %q in the log after %v", before+1, text, startLimit)
+			return false
 		}
 	}
 }
@@ -257,7 +265,7 @@ type client struct {
 func (s *server) dial(t *testing.T, host, port, source string) *client {
 	t.Helper()
 	d := net.Dialer{Timeout: 5 * time.Second, LocalAddr: &net.TCPAddr{IP: net.ParseIP(source)}}
-	conn, err := d.Dial("tcp", net.JoinHostPort(host, strconv.Itoa(int(s.ports[port]))))
+	conn, err := d.Dial("tcp", net.JoinHostPort(host, s.ports[port]))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -331,12 +339,9 @@ func (s *server) reload(t *testing.T, conf string) {
 	before, started := s.logged(t, taken), s.logged(t, "new server started")
 	s.configure(t, conf)
 	s.signalReload(t)
-	second := time.AfterFunc(time.Second, func() {
-		if s.logged(t, taken) == before {
-			s.signalReload(t)
-		}
-	})
-	defer second.Stop()
+	if !s.logs(t, taken, before, time.Second) {
+		s.signalReload(t)
+	}
 	s.await(t, "new server started", started)
 }
 

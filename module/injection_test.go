@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -134,10 +133,10 @@ func TestNothingHostileGetsThrough(t *testing.T) {
 }
 
 // rawSession greets, sends a message to one recipient and returns the replies after the greeting.
-func rawSession(t *testing.T, port uint16, source, helo string) (replies []string) {
+func rawSession(t *testing.T, port, source, helo string) (replies []string) {
 	t.Helper()
 	d := net.Dialer{Timeout: 5 * time.Second, LocalAddr: &net.TCPAddr{IP: net.ParseIP(source)}}
-	conn, err := d.Dial("tcp", net.JoinHostPort("127.0.0.25", strconv.Itoa(int(port))))
+	conn, err := d.Dial("tcp", net.JoinHostPort("127.0.0.25", port))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -264,7 +263,7 @@ func checkLog(t *testing.T, path string, sessions int) {
 // metrics returns the text of the metrics endpoint of s.
 func (s *server) metrics(t *testing.T) string {
 	t.Helper()
-	res, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", s.ports["lmtp"]))
+	res, err := http.Get(fmt.Sprintf("http://127.0.0.1:%s/metrics", s.ports["lmtp"]))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -108,7 +108,7 @@ func TestEarlyRefusalIsLoggedAndCounted(t *testing.T) {
 			t.Errorf("log line %s lacks %s", line, want)
 		}
 	}
-	res, err := http.Get("http://127.0.0.1:" + strconv.Itoa(int(s.ports["lmtp"])) + "/metrics")
+	res, err := http.Get("http://127.0.0.1:" + s.ports["lmtp"] + "/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +128,7 @@ func TestSTARTTLS(t *testing.T) {
 	s := start(t, "tls self_signed\n"+conf)
 	secure := func(first string) *client {
 		conn, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP("127.0.2.1")}}).Dial("tcp",
-			net.JoinHostPort("127.0.0.25", strconv.Itoa(int(s.ports["smtp"]))))
+			net.JoinHostPort("127.0.0.25", s.ports["smtp"]))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -212,7 +212,7 @@ func TestPROXYProtocol(t *testing.T) {
 	s := start(t, conf)
 	connect := func(source, header string) *client {
 		conn, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(source)}}).Dial("tcp",
-			net.JoinHostPort("127.0.0.25", strconv.Itoa(int(s.ports["smtp"]))))
+			net.JoinHostPort("127.0.0.25", s.ports["smtp"]))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -397,7 +397,7 @@ func (s *server) flood(n int, failed *atomic.Int64) {
 func (s *server) greetOnly(i int) (net.Conn, error) {
 	source := net.IPv4(127, byte(8+i>>16), byte(i>>8), byte(i))
 	d := net.Dialer{Timeout: 20 * time.Second, LocalAddr: &net.TCPAddr{IP: source}}
-	conn, err := d.Dial("tcp", net.JoinHostPort("127.0.0.25", strconv.Itoa(int(s.ports["smtp"]))))
+	conn, err := d.Dial("tcp", net.JoinHostPort("127.0.0.25", s.ports["smtp"]))
 	if err != nil {
 		return nil, err
 	}
@@ -465,9 +465,9 @@ type session struct {
 	delivered bool
 }
 
-func (s *session) run(port uint16) error {
+func (s *session) run(port string) error {
 	d := net.Dialer{Timeout: 10 * time.Second, LocalAddr: &net.TCPAddr{IP: net.ParseIP(s.source)}}
-	conn, err := d.Dial("tcp", net.JoinHostPort("127.0.0.25", strconv.Itoa(int(port))))
+	conn, err := d.Dial("tcp", net.JoinHostPort("127.0.0.25", port))
 	if err != nil {
 		return err
 	}

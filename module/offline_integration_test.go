@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -45,8 +44,7 @@ func TestExplainSaysWhatTheServerSays(t *testing.T) {
 // loadConf loads the configuration of s.
 func loadConf(t *testing.T, s *server, conf string) *module.Check {
 	t.Helper()
-	port := strconv.Itoa(int(s.ports["smtp"]))
-	text := strings.ReplaceAll(preamble+conf, "{env:TEST_PORT_smtp}", port)
+	text := strings.ReplaceAll(preamble+conf, "{env:TEST_PORT_smtp}", s.ports["smtp"])
 	path := filepath.Join(t.TempDir(), "maddy.conf")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/textproto"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,7 +23,7 @@ type restless struct {
 
 func (s *server) restless() (*restless, error) {
 	d := net.Dialer{Timeout: 10 * time.Second, LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 2, 1)}}
-	conn, err := d.Dial("tcp", net.JoinHostPort("127.0.0.25", strconv.Itoa(int(s.ports["smtp"]))))
+	conn, err := d.Dial("tcp", net.JoinHostPort("127.0.0.25", s.ports["smtp"]))
 	if err != nil {
 		return nil, err
 	}

@@ -22,7 +22,7 @@ type postgres struct {
 	t    *testing.T
 	bin  string
 	data string
-	port uint16
+	port string
 	*sql.DB
 }
 
@@ -93,12 +93,12 @@ func (p *postgres) run(name string, args ...string) {
 func (p *postgres) start() {
 	p.t.Helper()
 	p.run("pg_ctl", "-D", p.data, "-w", "-l", filepath.Join(filepath.Dir(p.data), "log"),
-		"-o", fmt.Sprintf("-p %d -c listen_addresses=127.0.0.1 -c unix_socket_directories=%s -c fsync=off",
+		"-o", fmt.Sprintf("-p %s -c listen_addresses=127.0.0.1 -c unix_socket_directories=%s -c fsync=off",
 			p.port, filepath.Dir(p.data)), "start")
 }
 
 func (p *postgres) dsn() string {
-	return fmt.Sprintf("host=127.0.0.1 port=%d user=maddy dbname=postgres sslmode=disable", p.port)
+	return fmt.Sprintf("host=127.0.0.1 port=%s user=maddy dbname=postgres sslmode=disable", p.port)
 }
 
 func (p *postgres) exec(query string) {
