@@ -1,8 +1,6 @@
 package dnsfacts
 
-import (
-	"encoding/binary"
-)
+import "encoding/binary"
 
 const (
 	// slotOctets holds an ordinary answer with its key and bookkeeping; a

@@ -32,10 +32,9 @@ func (a asker) spf(f *checkhelo.Facts) bool {
 		}
 		r = a.evaluate(k)
 	}
-	switch {
-	case r.failed():
+	if r.failed() {
 		publish(a, &f.SPF, lost[string](r.err))
-	default:
+	} else {
 		publish(a, &f.SPF, known(r.texts[0]))
 	}
 	return true
