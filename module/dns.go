@@ -142,7 +142,7 @@ func (c *Check) need(f *checkhelo.Facts) checkhelo.Need {
 // done. Maddy tells no check that a connection has ended; dns_timeout ends them.
 func (c *Check) prefetch(s *session) {
 	if need := c.need(&s.facts); need != 0 {
-		s.pending = c.gatherer.Start(&s.facts, need)
+		s.pending = c.gatherer.Start(&s.facts, need, s.remote)
 		c.countCache()
 	}
 }

@@ -2,6 +2,7 @@ package module
 
 import (
 	"context"
+	"net"
 	"net/netip"
 	"sync"
 
@@ -31,6 +32,7 @@ func (*sessionKey) InstanceName() string { return "" }
 type session struct {
 	mu      sync.Mutex // messages of one session may be checked side by side in nested pipelines
 	facts   checkhelo.Facts
+	remote  netip.AddrPort    // the client's address and port
 	pending *dnsfacts.Pending // nil: nothing is asked ahead
 	rdns    *future.Future    // Maddy's own look-up of the client's PTR name; may be nil
 
@@ -53,6 +55,9 @@ func (c *Check) greeting(conn *module.ConnState) *session {
 		return nil
 	}
 	s := &session{rdns: conn.RDNSName}
+	if tcp, ok := conn.RemoteAddr.(*net.TCPAddr); ok {
+		s.remote = tcp.AddrPort()
+	}
 	c.greeted(&s.facts, conn.Hostname, client, addrOf(conn.LocalAddr))
 	return s
 }

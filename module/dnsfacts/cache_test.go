@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -180,7 +181,7 @@ func TestWarmAllocations(t *testing.T) {
 	}
 	if n := testing.AllocsPerRun(100, func() {
 		facts := f
-		if g.Start(&facts, all) != nil {
+		if g.Start(&facts, all, netip.AddrPort{}) != nil {
 			t.Error("asks for what the cache has")
 		}
 	}); n > 9 {

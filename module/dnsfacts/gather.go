@@ -83,6 +83,9 @@ type Gatherer struct {
 	flights flights
 	jobs    atomic.Int32
 	turns   turns
+
+	greetingsMu sync.Mutex
+	greetings   map[netip.AddrPort]*Pending // jobs under way
 }
 
 func (g *Gatherer) timeout() time.Duration {

@@ -249,7 +249,7 @@ func TestFillPanic(t *testing.T) {
 			g, _ := newGatherer(t, testZone)
 			breakIt(g)
 			f := factsOf("mail.example.org", goodClient)
-			if p := g.Start(&f, all); p != nil {
+			if p := g.Start(&f, all, netip.AddrPort{}); p != nil {
 				p.Wait(t.Context(), &f, all)
 			}
 			for fact, state := range stateList(&f) {

@@ -2,6 +2,7 @@ package dnsfacts
 
 import (
 	"context"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 // by many goroutines.
 type Pending struct {
 	g      *Gatherer
+	remote netip.AddrPort // not valid: not known
 	job    job
 	cancel context.CancelFunc // nil: nothing runs
 	done   chan struct{}      // closed when the job has ended; nil: none was begun
@@ -27,19 +29,55 @@ type Pending struct {
 // the rest as Fill does; it returns at once, nil when nothing is left. While
 // MaxInFlight such jobs run it only prepares a Pending that looks up when it is
 // waited for. A job ends by itself after Timeout.
-func (g *Gatherer) Start(f *checkhelo.Facts, need checkhelo.Need) *Pending {
+//
+// remote is the client's address and port. A new Start for the same remote cancels
+// the job of the one before; the zero value means that the port is not known.
+func (g *Gatherer) Start(
+	f *checkhelo.Facts, need checkhelo.Need, remote netip.AddrPort,
+) *Pending {
+	g.replace(remote, nil)
 	if need = g.warm(f, need); need == 0 {
 		return nil
 	}
-	p := &Pending{g: g, facts: *f, left: g.timeout()}
+	p := &Pending{g: g, remote: remote, facts: *f, left: g.timeout()}
 	if !g.admit() {
 		return p
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), p.left)
 	p.cancel, p.done = cancel, make(chan struct{})
 	p.job = job{asker: asker{g: g, ctx: ctx, mu: &p.mu}, facts: &p.facts}
+	g.replace(remote, p)
 	go p.run(need)
 	return p
+}
+
+// replace cancels the running job of remote and makes p the running one; nil: none.
+func (g *Gatherer) replace(remote netip.AddrPort, p *Pending) {
+	if !remote.IsValid() {
+		return
+	}
+	g.greetingsMu.Lock()
+	defer g.greetingsMu.Unlock()
+	if old := g.greetings[remote]; old != nil {
+		old.Cancel()
+	}
+	if p == nil {
+		delete(g.greetings, remote)
+		return
+	}
+	if g.greetings == nil {
+		g.greetings = make(map[netip.AddrPort]*Pending)
+	}
+	g.greetings[remote] = p
+}
+
+// ended removes p from the running jobs, unless another took its place.
+func (g *Gatherer) ended(p *Pending) {
+	g.greetingsMu.Lock()
+	defer g.greetingsMu.Unlock()
+	if g.greetings[p.remote] == p {
+		delete(g.greetings, p.remote)
+	}
 }
 
 func (g *Gatherer) admit() bool {
@@ -59,6 +97,7 @@ func (p *Pending) run(need checkhelo.Need) {
 	defer func() {
 		p.cancel()
 		p.g.jobs.Add(-1)
+		p.g.ended(p)
 		p.mu.Lock()
 		p.left -= time.Since(begun)
 		p.mu.Unlock()

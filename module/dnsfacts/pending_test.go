@@ -2,6 +2,7 @@ package dnsfacts
 
 import (
 	"context"
+	"net/netip"
 	"reflect"
 	"testing"
 	"time"
@@ -15,7 +16,7 @@ func TestPending(t *testing.T) {
 	g, s := newGatherer(t, testZone)
 	s.SetDelay(d)
 	f := factsOf("mail.example.org", goodClient)
-	p := g.Start(&f, all&^checkhelo.NeedMX)
+	p := g.Start(&f, all&^checkhelo.NeedMX, netip.AddrPort{})
 	time.Sleep(3 * d)
 	begun := time.Now()
 	p.Wait(t.Context(), &f, all&^checkhelo.NeedMX)
@@ -48,7 +49,7 @@ func TestPendingWaitCancelled(t *testing.T) {
 	g, s := newGatherer(t, testZone)
 	s.SetDelay(300 * time.Millisecond)
 	f := factsOf("mail.example.org", goodClient)
-	p := g.Start(&f, all)
+	p := g.Start(&f, all, netip.AddrPort{})
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
 	defer cancel()
 	early := f
@@ -70,7 +71,7 @@ func TestPendingCancel(t *testing.T) {
 	g.Timeout = time.Minute
 	s.SetFail("DROP")
 	f := factsOf("mail.example.org", goodClient)
-	p := g.Start(&f, all)
+	p := g.Start(&f, all, netip.AddrPort{})
 	waitFor(t, func() bool { return s.Count() > 0 })
 	p.Cancel()
 	p.Cancel()
@@ -87,7 +88,7 @@ func TestPendingPause(t *testing.T) {
 	g, s := newGatherer(t, testZone)
 	g.Timeout = 200 * time.Millisecond
 	f := factsOf("mail.example.org", goodClient)
-	p := g.Start(&f, checkhelo.NeedForward)
+	p := g.Start(&f, checkhelo.NeedForward, netip.AddrPort{})
 	time.Sleep(2 * g.Timeout)
 	if p.Wait(t.Context(), &f, all); f.MX.State != found {
 		t.Errorf("after a pause: %v", f.MX)
@@ -95,7 +96,7 @@ func TestPendingPause(t *testing.T) {
 
 	f = factsOf("slow.example.org", "192.0.2.1")
 	s.SetFail("DROP")
-	p = g.Start(&f, checkhelo.NeedForward)
+	p = g.Start(&f, checkhelo.NeedForward, netip.AddrPort{})
 	begun := time.Now()
 	p.Wait(t.Context(), &f, checkhelo.NeedForward)
 	p.Wait(t.Context(), &f, all)
@@ -116,7 +117,7 @@ func TestPendingFlood(t *testing.T) {
 	var flood []*Pending
 	for range 50 {
 		f := factsOf("host.slow.example", "192.0.2.200")
-		flood = append(flood, g.Start(&f, checkhelo.NeedForward))
+		flood = append(flood, g.Start(&f, checkhelo.NeedForward, netip.AddrPort{}))
 	}
 	if n := g.jobs.Load(); n != 5 {
 		t.Errorf("%d jobs, want 5", n)
@@ -125,7 +126,7 @@ func TestPendingFlood(t *testing.T) {
 		t.Errorf("%d questions for one name", n)
 	}
 	f := factsOf("mail.example.org", goodClient)
-	p := g.Start(&f, all)
+	p := g.Start(&f, all, netip.AddrPort{})
 	begun := time.Now()
 	p.Wait(t.Context(), &f, all)
 	if took := time.Since(begun); took > time.Second || f.Forward.State != found {
@@ -137,5 +138,33 @@ func TestPendingFlood(t *testing.T) {
 	waitFor(t, func() bool { return g.jobs.Load() == 0 })
 	if len(g.flights.m) != 0 {
 		t.Errorf("%d look-ups left", len(g.flights.m))
+	}
+}
+
+// A new greeting of a connection cancels the look-ups of the one before, and no others.
+func TestStartReplaces(t *testing.T) {
+	g, s := newGatherer(t, testZone)
+	g.Timeout = time.Minute
+	s.SetFail("DROP")
+	remote := netip.MustParseAddrPort(goodClient + ":4000")
+	other := netip.MustParseAddrPort(goodClient + ":4001")
+	f := factsOf("mail.example.org", goodClient)
+	first := g.Start(&f, checkhelo.NeedMX, remote)
+	beside := g.Start(&f, checkhelo.NeedForward, other)
+	second := g.Start(&f, checkhelo.NeedTLD, remote)
+	<-first.done
+	select {
+	case <-beside.done:
+		t.Error("another connection lost its look-ups")
+	case <-second.done:
+		t.Error("the new greeting lost its look-ups")
+	default:
+	}
+	beside.Cancel()
+	second.Cancel()
+	<-beside.done
+	<-second.done
+	if len(g.greetings) != 0 {
+		t.Errorf("%d greetings left", len(g.greetings))
 	}
 }
