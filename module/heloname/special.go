@@ -41,7 +41,7 @@ var specialPrefixes = [...]netip.Prefix{
 // (2002::/16) and a translated one (64:ff9b::/96) count as the IPv4 address
 // they hold. The zero Addr is special.
 func Special(addr netip.Addr) bool {
-	addr = addr.Unmap().WithZone("")
+	addr = Unmap(addr)
 	if !addr.IsValid() {
 		return true
 	}
@@ -56,20 +56,10 @@ func Special(addr netip.Addr) bool {
 	return false
 }
 
-var nat64 = netip.MustParsePrefix("64:ff9b::/96") // RFC 6052, 2.1
-
-// heldIPv4 returns the IPv4 address inside a 6to4 (RFC 3056) or NAT64
-// address.
+// heldIPv4 returns the IPv4 address inside a 6to4 address (RFC 3056).
 func heldIPv4(addr netip.Addr) (netip.Addr, bool) {
-	if !addr.Is6() {
-		return netip.Addr{}, false
-	}
-	b := addr.As16()
-	switch {
-	case b[0] == 0x20 && b[1] == 0x02:
+	if b := addr.As16(); addr.Is6() && b[0] == 0x20 && b[1] == 0x02 {
 		return netip.AddrFrom4([4]byte(b[2:6])), true
-	case nat64.Contains(addr):
-		return netip.AddrFrom4([4]byte(b[12:16])), true
 	}
 	return netip.Addr{}, false
 }
