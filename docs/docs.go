@@ -2,7 +2,7 @@
 // pages behind the help URL and the reader of the repository share one source.
 //
 // A page is rules/<rule>.md: the title "# <rule>", a summary paragraph, and the
-// four sections that Page has. A line "{{mend NAME}}" stands for mend/NAME.md
+// four sections that Page has. A line "{{fix NAME}}" stands for fix/NAME.md
 // without its title.
 package docs
 
@@ -12,14 +12,14 @@ import (
 	"strings"
 )
 
-//go:embed rules/*.md mend/*.md
+//go:embed rules/*.md fix/*.md
 var files embed.FS
 
 // The sections of a page, in their order.
 const (
 	said      = "## What you said\n"
 	why       = "## Why it was refused\n"
-	mend      = "## How to mend it\n"
+	fix       = "## How to fix it\n"
 	operators = "## For operators\n"
 )
 
@@ -29,12 +29,12 @@ type Page struct {
 	Summary string // one sentence
 	Said    string // what the greeting means, for the sender
 	Why     string // the reason, with RFC and section
-	Mend    string // what to change; a "### " heading for each server
+	Fix     string // what to change; a "### " heading for each server
 	// Operators has the "### " headings Hits, Does not hit, Action, On real mail, To exempt.
 	Operators string
 }
 
-// Rule returns the page of a rule with its mend parts filled in. An error says
+// Rule returns the page of a rule with its fix parts filled in. An error says
 // that there is no such page or that it does not have the form.
 func Rule(name string) (Page, error) {
 	text, err := read("rules", name)
@@ -46,7 +46,7 @@ func Rule(name string) (Page, error) {
 	fields := []struct {
 		to  *string
 		end string
-	}{{&p.Summary, said}, {&p.Said, why}, {&p.Why, mend}, {&p.Mend, operators}}
+	}{{&p.Summary, said}, {&p.Said, why}, {&p.Why, fix}, {&p.Fix, operators}}
 	for _, f := range fields {
 		before, after, found := strings.Cut(rest, "\n"+f.end)
 		if !found {
@@ -55,7 +55,7 @@ func Rule(name string) (Page, error) {
 		*f.to, rest = strings.TrimSpace(before), after
 	}
 	p.Operators = strings.TrimSpace(rest)
-	p.Mend, err = expand(p.Mend)
+	p.Fix, err = expand(p.Fix)
 	return p, err
 }
 
@@ -73,15 +73,15 @@ func read(dir, name string) (string, error) {
 	return text, nil
 }
 
-// expand fills in the mend files.
+// expand fills in the fix files.
 func expand(text string) (string, error) {
 	lines := strings.Split(text, "\n")
 	for i, line := range lines {
-		name, found := strings.CutPrefix(line, "{{mend ")
+		name, found := strings.CutPrefix(line, "{{fix ")
 		if !found {
 			continue
 		}
-		part, err := read("mend", strings.TrimSuffix(name, "}}"))
+		part, err := read("fix", strings.TrimSuffix(name, "}}"))
 		if err != nil {
 			return "", err
 		}

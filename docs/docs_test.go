@@ -47,7 +47,7 @@ func TestPageForm(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for name, text := range map[string]string{"said": p.Said, "why": p.Why, "mend": p.Mend} {
+			for name, text := range map[string]string{"said": p.Said, "why": p.Why, "fix": p.Fix} {
 				if text == "" || strings.Contains(text, "\n## ") || strings.Contains(text, "{{") {
 					t.Errorf("section %s is empty or not split: %q", name, text)
 				}
@@ -71,16 +71,16 @@ func TestPageForm(t *testing.T) {
 }
 
 func TestRuleErrors(t *testing.T) {
-	for _, name := range []string{"nosuch", "../mend/helo", ""} {
+	for _, name := range []string{"nosuch", "../fix/helo", ""} {
 		want := fmt.Sprintf("no page %q", name)
 		if p, err := Rule(name); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("Rule(%q) = %+v, %v, want an error with %q", name, p, err, want)
 		}
 	}
-	if text, err := expand("one\n{{mend nosuch}}\ntwo"); err == nil {
-		t.Errorf("an unknown mend part became %q", text)
+	if text, err := expand("one\n{{fix nosuch}}\ntwo"); err == nil {
+		t.Errorf("an unknown fix part became %q", text)
 	}
-	text, err := expand("{{mend address}}\nend")
+	text, err := expand("{{fix address}}\nend")
 	if err != nil || strings.Contains(text, "# address") || !strings.HasSuffix(text, "\nend") {
 		t.Errorf("expand = %q, %v", text, err)
 	}

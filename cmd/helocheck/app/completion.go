@@ -113,7 +113,7 @@ func bashCompletion(commands []*cli.Command) string {
 	for _, c := range shown {
 		names = append(names, c.Name)
 		var all []string
-		for _, flag := range c.Flags {
+		for _, flag := range c.VisibleFlags() {
 			w := wordsOf(flag)
 			all = append(all, w.names...)
 			if w.value {
@@ -171,7 +171,7 @@ func fishCompletion(commands []*cli.Command) string {
 		case words != "":
 			fmt.Fprintf(&b, "%s -a %s\n", when, fishQuote(words))
 		}
-		for _, flag := range c.Flags {
+		for _, flag := range c.VisibleFlags() {
 			b.WriteString(when + fishFlag(wordsOf(flag)) + "\n")
 		}
 	}

@@ -29,7 +29,8 @@ func explainCommand() *cli.Command {
 			&cli.StringFlag{Name: "auth", Usage: "the client has logged in as `USER`"},
 			&cli.StringFlag{Name: "dns", Value: "system", Usage: "look up `HOW`: system, off, HOST:PORT"},
 			&cli.StringFlag{Name: "format", Value: "text", Usage: "write as `F`: text, json"},
-			&cli.BoolFlag{Name: "mend", Usage: "show the settings of every mail server too"},
+			&cli.BoolFlag{Name: "fix", Usage: "show the settings of every mail server too"},
+			&cli.BoolFlag{Name: "mend", Hidden: true}, // name of --fix until the next version
 		),
 		Action: runExplain,
 	}
@@ -67,7 +68,7 @@ func runExplain(c *cli.Context) error {
 	if format == "json" {
 		err = e.writeJSON(c.App.Writer)
 	} else {
-		err = e.writeText(c.App.Writer, coloured(c.App.Writer), c.Bool("mend"))
+		err = e.writeText(c.App.Writer, coloured(c.App.Writer), c.Bool("fix") || c.Bool("mend"))
 	}
 	if err != nil {
 		return err

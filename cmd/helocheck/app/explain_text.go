@@ -55,7 +55,7 @@ func (e *explained) writeText(w io.Writer, colour, all bool) error {
 		}
 		table(p)
 	}
-	e.writeMend(p, all)
+	e.writeFix(p, all)
 	return p.Flush()
 }
 
@@ -166,8 +166,8 @@ func (e *explained) writeFacts(p *printer) {
 	}
 }
 
-// writeMend tells the sender what to do about the strongest hit.
-func (e *explained) writeMend(p *printer, all bool) {
+// writeFix tells the sender what to do about the strongest hit.
+func (e *explained) writeFix(p *printer, all bool) {
 	top := e.deciding()
 	if len(top.Hits) == 0 || top.Exempt != "" {
 		return
@@ -176,8 +176,8 @@ func (e *explained) writeMend(p *printer, all bool) {
 	if err != nil {
 		return // the verdict stands without the page
 	}
-	mend, servers, _ := strings.Cut(page.Mend, "\n### ")
-	p.line("\nHow to mend it (%s)\n\n%s", page.Rule, strings.TrimSpace(mend))
+	fix, servers, _ := strings.Cut(page.Fix, "\n### ")
+	p.line("\nHow to fix it (%s)\n\n%s", page.Rule, strings.TrimSpace(fix))
 	if all && servers != "" {
 		p.line("\n### %s", servers)
 	}

@@ -31,7 +31,7 @@ func TestManual(t *testing.T) {
 		if !found {
 			t.Errorf("no section for %s", c.Name)
 		}
-		for _, flag := range c.Flags {
+		for _, flag := range c.VisibleFlags() {
 			doc, ok := flag.(cli.DocGenerationFlag)
 			name := "*--" + flag.Names()[0] + "*"
 			if !strings.Contains(section, name) || !ok || doc.GetUsage() == "" {

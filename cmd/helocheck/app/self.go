@@ -20,7 +20,7 @@ const (
 	selfEvery    = time.Hour
 	selfMinEvery = time.Second
 	selfCache    = 4096 // entries
-	// exitUnknown: nothing is to mend as far as known, and not all is known.
+	// exitUnknown: nothing is to fix as far as known, and not all is known.
 	exitUnknown = 3
 )
 
@@ -31,7 +31,7 @@ func selfCommand() *cli.Command {
 		Description: "Reads the host names from maddy.conf and checks each against the DNS and\n" +
 			"against the addresses that mail leaves from: those of --ip, else local_ip of\n" +
 			"target.remote, else the public addresses of this machine.\n" +
-			"Ends with 0 when all is well, 1 when something is to mend, 2 for wrong usage\n" +
+			"Ends with 0 when all is well, 1 when something is to fix, 2 for wrong usage\n" +
 			"and 3 when the DNS did not answer everything and the rest is well.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{

@@ -129,7 +129,7 @@ func TestSelfNamesTheFault(t *testing.T) {
 			var faults []string
 			for _, line := range got.Checks {
 				switch line.Status {
-				case selfMend:
+				case selfToFix:
 					faults = append(faults, line.Check)
 					if !strings.Contains(line.Seen, test.seen) || !strings.Contains(line.Do, test.do) {
 						t.Errorf("%+v: want %q and %q", line, test.seen, test.do)
@@ -137,7 +137,7 @@ func TestSelfNamesTheFault(t *testing.T) {
 				case selfUnknown:
 					t.Errorf("not known: %+v", line)
 				}
-				if (line.Do != "") != (line.Status == selfMend) {
+				if (line.Do != "") != (line.Status == selfToFix) {
 					t.Errorf("advice does not fit the status: %+v", line)
 				}
 			}
@@ -177,7 +177,7 @@ func TestSelfFailedLookups(t *testing.T) {
 					if strings.Contains(line.Seen, "<nil>") {
 						t.Errorf("no reason: %+v", line)
 					}
-				case selfMend:
+				case selfToFix:
 					t.Errorf("a failure became a fault: %+v", line)
 				}
 			}
@@ -336,9 +336,9 @@ func TestSelfCommand(t *testing.T) {
 	}{
 		{"--config " + conf, 0, "mail.example.org from 192.0.2.25 (hostname, maddy.conf:1)"},
 		{"--config " + conf + " --ip 192.0.2.25 --ip 2001:db8::25", 0,
-			"ok: 26, to mend: 0, not known: 0"},
+			"ok: 26, to fix: 0, not known: 0"},
 		{"--config " + conf + " --ip ::ffff:192.0.2.25", 0, "from 192.0.2.25 "},
-		{"--config " + conf + " --ip 192.0.2.8", 1, "to mend"},
+		{"--config " + conf + " --ip 192.0.2.8", 1, "to fix"},
 		{"--config " + conf + " --helo other.example.org", 1, "other.example.org from 192.0.2.25"},
 		{"--helo mail.example.org --ip 192.0.2.25 --format json", 0, `"ok": true`},
 		{"--helo slow.example.org --ip 192.0.2.9", exitUnknown, "not known"},
@@ -368,7 +368,7 @@ func TestSelfCommand(t *testing.T) {
 func TestSelfJSON(t *testing.T) {
 	report := &selfReport{Results: []selfResult{{
 		Name: "mail.example.org", Address: "192.0.2.25", Source: "--helo",
-		Checks: []selfLine{{"ptr", selfMend, "seen", "do"}},
+		Checks: []selfLine{{Check: "ptr", Status: selfToFix, Seen: "seen", Do: "do"}},
 	}}}
 	var out bytes.Buffer
 	if err := report.write(&out, "json"); err != nil {
@@ -379,7 +379,8 @@ func TestSelfJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got["ok"] != false || got["notes"] == nil ||
-		!strings.Contains(out.String(), `"status": "to mend"`) {
+		!strings.Contains(out.String(), `"state": "to fix"`) ||
+		!strings.Contains(out.String(), `"status": "to mend"`) { // the old form
 		t.Errorf("got %s", &out)
 	}
 }
@@ -408,7 +409,7 @@ func TestSelfWatch(t *testing.T) {
 		}}
 		status, message := runSelfCommand(ctx, out, "--helo", "mail.example.org", "--ip", "192.0.2.25",
 			"--dns", server.Addr, "--watch", "--every", "1s")
-		if status != 1 || !strings.Contains(message, "mail.example.org 192.0.2.25 mx: ok -> to mend") {
+		if status != 1 || !strings.Contains(message, "mail.example.org 192.0.2.25 mx: ok -> to fix") {
 			t.Errorf("status %d, %s\n%s", status, message, out.text)
 		}
 	})
@@ -419,7 +420,7 @@ func TestSelfWatch(t *testing.T) {
 		out := &firstWrite{then: func() { time.AfterFunc(1500*time.Millisecond, cancel) }}
 		status, message := runSelfCommand(ctx, out, "--helo", "mail.example.org", "--ip", "192.0.2.25",
 			"--dns", server.Addr, "--watch", "--every", "1s")
-		if status != 0 || !strings.Contains(out.text, "to mend: 0") {
+		if status != 0 || !strings.Contains(out.text, "to fix: 0") {
 			t.Errorf("status %d, %s\n%s", status, message, out.text)
 		}
 	})
@@ -437,11 +438,11 @@ func TestSelfChanges(t *testing.T) {
 		steps []selfStatus
 		want  int // the step that changes; 0: none
 	}{
-		{"same", []selfStatus{selfMend, selfMend}, 0},
-		{"worse", []selfStatus{selfOK, selfMend}, 1},
-		{"better", []selfStatus{selfMend, selfOK}, 1},
+		{"same", []selfStatus{selfToFix, selfToFix}, 0},
+		{"worse", []selfStatus{selfOK, selfToFix}, 1},
+		{"better", []selfStatus{selfToFix, selfOK}, 1},
 		{"no answer", []selfStatus{selfOK, selfUnknown, selfOK}, 0},
-		{"no answer hides a change", []selfStatus{selfOK, selfUnknown, selfMend}, 2},
+		{"no answer hides a change", []selfStatus{selfOK, selfUnknown, selfToFix}, 2},
 		{"becomes known", []selfStatus{selfUnknown, selfOK, selfOK}, 0},
 	}
 	for _, test := range tests {

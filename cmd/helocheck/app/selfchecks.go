@@ -25,37 +25,37 @@ func checkFQDN(v *selfView) (selfStatus, string, string) {
 	said := heloname.Clean(h.Raw, maxSelfName)
 	switch {
 	case h.Kind == heloname.FQDN && h.TrailingDot:
-		return selfMend, said + " ends in a dot, which SMTP does not allow",
+		return selfToFix, said + " ends in a dot, which SMTP does not allow",
 			"in maddy.conf: hostname " + h.ASCII
 	case h.Kind == heloname.FQDN:
 		return selfOK, h.ASCII + " is a full name", ""
 	case h.Problem != "":
-		return selfMend, fmt.Sprintf("%s is not a valid host name: %s", said, h.Problem), setHostname
+		return selfToFix, fmt.Sprintf("%s is not a valid host name: %s", said, h.Problem), setHostname
 	case h.Addr.IsValid():
-		return selfMend, said + " is an address and no name", setHostname
+		return selfToFix, said + " is an address and no name", setHostname
 	}
-	return selfMend, said + " is a host name without its domain", setHostname
+	return selfToFix, said + " is a host name without its domain", setHostname
 }
 
 func checkTLD(v *selfView) (selfStatus, string, string) {
 	if suffix, _, reserved := v.facts.Lists.Reserved(v.name()); reserved {
-		return selfMend, fmt.Sprintf("names below %s are not on the Internet", suffix), setHostname
+		return selfToFix, fmt.Sprintf("names below %s are not on the Internet", suffix), setHostname
 	}
 	if heloname.Localhost(v.name()) {
-		return selfMend, v.name() + " means every machine", setHostname
+		return selfToFix, v.name() + " means every machine", setHostname
 	}
 	switch tld := heloname.TLD(v.name()); {
 	case heloname.KnownTLD(v.name()) || v.facts.TLD.State == checkhelo.Found:
 		return selfOK, tld + " is a top-level domain", ""
 	case v.facts.TLD.State == checkhelo.NotFound:
-		return selfMend, tld + " is no top-level domain of the Internet", setHostname
+		return selfToFix, tld + " is no top-level domain of the Internet", setHostname
 	}
 	return silent(v.facts.TLD.Err)
 }
 
 func checkUnderscore(v *selfView) (selfStatus, string, string) {
 	if v.facts.Helo.Underscore {
-		return selfMend, v.name() + " has an underscore, which host names may not have",
+		return selfToFix, v.name() + " has an underscore, which host names may not have",
 			"in maddy.conf: hostname " + strings.ReplaceAll(v.name(), "_", "-") +
 				", with address and PTR records for it"
 	}
@@ -68,7 +68,7 @@ func checkDefaultName(v *selfView) (selfStatus, string, string) {
 		evidence, found = v.facts.Lists.Dynamic(v.name(), v.addr)
 	}
 	if found {
-		return selfMend, fmt.Sprintf("%s looks like a name that nobody chose (%s)", v.name(), evidence),
+		return selfToFix, fmt.Sprintf("%s looks like a name that nobody chose (%s)", v.name(), evidence),
 			setHostname
 	}
 	return selfOK, "not the default of an installer, a hoster or an access line", ""
@@ -76,7 +76,7 @@ func checkDefaultName(v *selfView) (selfStatus, string, string) {
 
 func checkPublicAddress(v *selfView) (selfStatus, string, string) {
 	if unreachable(v.addr) {
-		return selfMend, v.addr.String() + " is not an address of the Internet",
+		return selfToFix, v.addr.String() + " is not an address of the Internet",
 			"give the address that the world sees, such as the router's, with --ip"
 	}
 	return selfOK, "mail leaves from " + v.addr.String(), ""
@@ -87,7 +87,7 @@ func checkAddress(v *selfView) (selfStatus, string, string) {
 	case checkhelo.Found:
 		return selfOK, v.name() + " leads to " + join(f.Value), ""
 	case checkhelo.NotFound:
-		return selfMend, v.name() + " has no address in the DNS (neither A nor AAAA)", v.addressRecord()
+		return selfToFix, v.name() + " has no address in the DNS (neither A nor AAAA)", v.addressRecord()
 	default:
 		return silent(f.Err)
 	}
@@ -112,7 +112,7 @@ func checkPublicName(v *selfView) (selfStatus, string, string) {
 	case f.State != checkhelo.Found:
 		return silent(f.Err)
 	case !slices.ContainsFunc(f.Value, func(a netip.Addr) bool { return !unreachable(a) }):
-		return selfMend,
+		return selfToFix,
 			fmt.Sprintf("%s leads to %s, which nobody outside can reach", v.name(), join(f.Value)),
 			v.addressRecord() + " (only inner name servers may say otherwise)"
 	}
@@ -131,7 +131,7 @@ func checkForward(v *selfView) (selfStatus, string, string) {
 	if other := v.otherName(); other != "" {
 		do += "; or in maddy.conf: hostname " + other
 	}
-	return selfMend, fmt.Sprintf("%s leads to %s and not to %s", v.name(), join(f.Value), v.addr), do
+	return selfToFix, fmt.Sprintf("%s leads to %s and not to %s", v.name(), join(f.Value), v.addr), do
 }
 
 // otherName returns another name that is shown to be this server's.
@@ -149,7 +149,7 @@ func checkPTR(v *selfView) (selfStatus, string, string) {
 	case checkhelo.Found:
 		return selfOK, fmt.Sprintf("%s is called %s", v.addr, strings.Join(f.Value, ", ")), ""
 	case checkhelo.NotFound:
-		return selfMend, v.addr.String() + " has no reverse name (PTR)", v.ptrRecord()
+		return selfToFix, v.addr.String() + " has no reverse name (PTR)", v.ptrRecord()
 	default:
 		return silent(f.Err)
 	}
@@ -174,9 +174,9 @@ func checkConfirmed(v *selfView) (selfStatus, string, string) {
 	case f.State == checkhelo.Failed || v.facts.PTR.State == checkhelo.Failed:
 		return silent(f.Err)
 	case slices.Contains(v.facts.PTR.Value, v.name()) && v.nameBad():
-		return selfSkipped, names + " is the greeting itself; mend its address first", ""
+		return selfSkipped, names + " is the greeting itself; fix its address first", ""
 	}
-	return selfMend, fmt.Sprintf("%s does not lead back to %s", names, v.addr), v.ptrRecord()
+	return selfToFix, fmt.Sprintf("%s does not lead back to %s", names, v.addr), v.ptrRecord()
 }
 
 // nameBad tells whether the greeting is known not to lead here.
@@ -196,7 +196,7 @@ func checkPTRName(v *selfView) (selfStatus, string, string) {
 	if other := v.otherName(); other != "" {
 		do += "; or in maddy.conf: hostname " + other
 	}
-	return selfMend, fmt.Sprintf("%s is called %s, and the greeting says %s",
+	return selfToFix, fmt.Sprintf("%s is called %s, and the greeting says %s",
 		v.addr, strings.Join(f.Value, ", "), v.name()), do
 }
 
@@ -216,11 +216,11 @@ func checkSPF(v *selfView) (selfStatus, string, string) {
 	case f.Value == "none":
 		return selfOK, v.name() + " has no SPF record, which is allowed", ""
 	case f.Value == "permerror":
-		return selfMend, fmt.Sprintf("the SPF record of %s has a mistake (permerror)", v.name()), record
+		return selfToFix, fmt.Sprintf("the SPF record of %s has a mistake (permerror)", v.name()), record
 	case v.nameBad():
-		return selfSkipped, fmt.Sprintf("SPF of %s: %s; mend its address first", v.name(), f.Value), ""
+		return selfSkipped, fmt.Sprintf("SPF of %s: %s; fix its address first", v.name(), f.Value), ""
 	}
-	return selfMend, fmt.Sprintf("SPF of %s says %s for %s", v.name(), f.Value, v.addr), record
+	return selfToFix, fmt.Sprintf("SPF of %s says %s for %s", v.name(), f.Value, v.addr), record
 }
 
 // checkMX looks for the name of a mail domain whose mail goes elsewhere: such
@@ -250,7 +250,7 @@ func checkMX(v *selfView) (selfStatus, string, string) {
 	if lost != nil {
 		return silent(lost)
 	}
-	return selfMend, fmt.Sprintf("%s is a mail domain, whose mail goes to %s: it does not name"+
+	return selfToFix, fmt.Sprintf("%s is a mail domain, whose mail goes to %s: it does not name"+
 			" this machine", v.name(), strings.Join(f.Value, ", ")),
 		"in maddy.conf: hostname and the name of this machine, such as mail." + v.name() +
 			"; or at the DNS: take the MX record away"

@@ -17,17 +17,18 @@ type selfStatus string
 
 const (
 	selfOK      selfStatus = "ok"
-	selfMend    selfStatus = "to mend"
+	selfToFix   selfStatus = "to fix"
 	selfUnknown selfStatus = "not known" // the DNS did not answer
-	selfSkipped selfStatus = "skipped"   // nothing to say before another fault is mended
+	selfSkipped selfStatus = "skipped"   // nothing to say before another fault is fixed
 )
 
 // selfLine is the outcome of one check.
 type selfLine struct {
 	Check  string     `json:"check"`
-	Status selfStatus `json:"status"`
+	Status selfStatus `json:"state"`
 	Seen   string     `json:"seen"`         // what the world sees
 	Do     string     `json:"do,omitempty"` // what to do
+	Old    selfStatus `json:"status"`       // "to mend" for "to fix"; until the next version
 }
 
 // selfResult is what is known of one pair.
@@ -41,7 +42,7 @@ type selfResult struct {
 // selfCheck is one row of the list of checks.
 type selfCheck struct {
 	name string
-	// after: to mend one of these first, since this one may mend itself by it
+	// after: to fix one of these first, since that may fix this one too
 	// or makes no sense before.
 	after []string
 	addr  bool // needs an address that mail leaves from
@@ -137,11 +138,11 @@ func (v *selfView) apply(c selfCheck) selfLine {
 	line := selfLine{Check: c.name}
 	first := slices.IndexFunc(c.after, func(name string) bool { return v.bad[name] })
 	if first >= 0 {
-		line.Status, line.Seen = selfSkipped, "mend "+c.after[first]+" first"
+		line.Status, line.Seen = selfSkipped, "fix "+c.after[first]+" first"
 	} else {
 		line.Status, line.Seen, line.Do = c.run(v)
 	}
-	v.bad[c.name] = line.Status == selfMend || line.Status == selfSkipped
+	v.bad[c.name] = line.Status == selfToFix || line.Status == selfSkipped
 	return line
 }
 

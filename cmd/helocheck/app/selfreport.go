@@ -13,7 +13,7 @@ import (
 
 // selfReport is the outcome of one look at ourselves.
 type selfReport struct {
-	OK      bool         `json:"ok"` // nothing to mend and all known
+	OK      bool         `json:"ok"` // nothing to fix and all known
 	Notes   []string     `json:"notes"`
 	Results []selfResult `json:"results"`
 }
@@ -38,8 +38,8 @@ func (r *selfReport) count(status selfStatus) (n int) {
 
 // status returns the error that ends the program as the report deserves.
 func (r *selfReport) status() error {
-	if n := r.count(selfMend); n > 0 {
-		return cli.Exit(fmt.Sprintf("self: to mend: %d", n), exitFailure)
+	if n := r.count(selfToFix); n > 0 {
+		return cli.Exit(fmt.Sprintf("self: to fix: %d", n), exitFailure)
 	}
 	if n := r.count(selfUnknown); n > 0 {
 		return cli.Exit(fmt.Sprintf("self: not known: %d; the DNS did not answer", n), exitUnknown)
@@ -53,6 +53,14 @@ func (r *selfReport) write(w io.Writer, format string) error {
 		out := *r
 		if out.Notes == nil {
 			out.Notes = []string{}
+		}
+		for _, result := range out.Results {
+			for i := range result.Checks {
+				line := &result.Checks[i]
+				if line.Old = line.Status; line.Status == selfToFix {
+					line.Old = "to mend"
+				}
+			}
 		}
 		enc := json.NewEncoder(w)
 		enc.SetIndent("", "  ")
@@ -84,8 +92,8 @@ func (r *selfReport) text() string {
 			}
 		}
 	}
-	fmt.Fprintf(&b, "\nok: %d, to mend: %d, not known: %d\n",
-		r.count(selfOK), r.count(selfMend), r.count(selfUnknown))
+	fmt.Fprintf(&b, "\nok: %d, to fix: %d, not known: %d\n",
+		r.count(selfOK), r.count(selfToFix), r.count(selfUnknown))
 	return b.String()
 }
 

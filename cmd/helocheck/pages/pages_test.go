@@ -137,7 +137,7 @@ func parse(t *testing.T, name string, data []byte) (p page) {
 		}
 	}
 	checkHeadings(t, name, doc)
-	for _, left := range []string{"{{mend", "raw HTML omitted", "ZgotmplZ", "<no value>"} {
+	for _, left := range []string{"{{fix", "raw HTML omitted", "ZgotmplZ", "<no value>"} {
 		if strings.Contains(string(data), left) {
 			t.Errorf("%s has %q", name, left)
 		}
@@ -290,7 +290,7 @@ func TestTranslationsKeepUp(t *testing.T) {
 				t.Error(err)
 				continue
 			}
-			if a, b := count(got.Mend), count(want.Mend); a != b {
+			if a, b := count(got.Fix), count(want.Fix); a != b {
 				t.Errorf("%s, %s: servers or commands\n%s\nwant\n%s", lang, r.Name, a, b)
 			}
 			a, b := number.FindAllString(got.Why, -1), number.FindAllString(want.Why, -1)

@@ -19,7 +19,7 @@ type rulePage struct {
 	Reply     string        // what the server says
 	Say       string        // parts of the reply, as the search knows them
 	Said, Why template.HTML
-	Mend      mendPart
+	Fix       fixPart
 
 	summary string // Markdown
 	needs   checkhelo.Need
@@ -31,7 +31,7 @@ type group struct {
 	Rules []*rulePage
 }
 
-// groups sorts rules by what is to be mended.
+// groups sorts rules by what has to be fixed.
 func (s *site) groups(rules []*rulePage) []group {
 	list := []group{{Title: s.T.GroupName}, {Title: s.T.GroupReverse}, {Title: s.T.GroupRecords}}
 	for _, r := range rules {
@@ -47,9 +47,9 @@ func (s *site) groups(rules []*rulePage) []group {
 	return list
 }
 
-// mendPart is the section about mending: what comes before the first server,
+// fixPart is the section about the fix: what comes before the first server,
 // then all servers.
-type mendPart struct {
+type fixPart struct {
 	Intro, Body template.HTML
 	Parts       []heading
 }
@@ -63,9 +63,9 @@ func (s *site) rule(r *checkhelo.Rule) (*rulePage, error) {
 	if lang != s.T.Lang {
 		p.Lang = lang
 	}
-	intro, body := text.Mend, ""
-	if at := strings.Index("\n"+text.Mend, "\n### "); at >= 0 {
-		intro, body = text.Mend[:at], text.Mend[at:]
+	intro, body := text.Fix, ""
+	if at := strings.Index("\n"+text.Fix, "\n### "); at >= 0 {
+		intro, body = text.Fix[:at], text.Fix[at:]
 	}
 	title, err := inline(text.Summary)
 	if err != nil {
@@ -75,12 +75,12 @@ func (s *site) rule(r *checkhelo.Rule) (*rulePage, error) {
 	for _, part := range []struct {
 		to   *template.HTML
 		from string
-	}{{&p.Said, text.Said}, {&p.Why, text.Why}, {&p.Mend.Intro, intro}} {
+	}{{&p.Said, text.Said}, {&p.Why, text.Why}, {&p.Fix.Intro, intro}} {
 		if *part.to, _, err = toHTML(part.from); err != nil {
 			return nil, err
 		}
 	}
-	p.Mend.Body, p.Mend.Parts, err = toHTML(body)
+	p.Fix.Body, p.Fix.Parts, err = toHTML(body)
 	return p, err
 }
 
@@ -123,19 +123,19 @@ func translated(lang, rule string) (docs.Page, error) {
 		text[i] = strings.TrimSpace(rest)
 	}
 	page := docs.Page{Rule: rule, Summary: text[0], Said: text[1], Why: text[2]}
-	page.Mend, err = expand(lang, text[3])
+	page.Fix, err = expand(lang, text[3])
 	return page, err
 }
 
-// expand fills in the lines {{mend NAME}} from LANG/mend/NAME.md.
+// expand fills in the lines {{fix NAME}} from LANG/fix/NAME.md.
 func expand(lang, text string) (string, error) {
 	lines := strings.Split(text, "\n")
 	for i, line := range lines {
-		name, found := strings.CutPrefix(line, "{{mend ")
+		name, found := strings.CutPrefix(line, "{{fix ")
 		if !found {
 			continue
 		}
-		data, err := files.ReadFile(lang + "/mend/" + strings.TrimSuffix(name, "}}") + ".md")
+		data, err := files.ReadFile(lang + "/fix/" + strings.TrimSuffix(name, "}}") + ".md")
 		if err != nil {
 			return "", err
 		}

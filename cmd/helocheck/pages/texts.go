@@ -17,15 +17,15 @@ const english = "en"
 type texts struct {
 	Lang string // as RFC 5646 writes it
 
-	Skip, Nav, Footer                                       string
-	MenuIndex, MenuRelay, MenuReach                         string
-	IndexTitle, IndexLead, IndexHow                         string
-	SearchLabel, SearchNote, SearchExample, SearchButton    string
-	FoundOne, FoundMany, FoundNone                          string // %d in FoundMany
-	GroupName, GroupReverse, GroupRecords                   string
-	AllReasons, OtherReasons, GoMend, RelayLine, ReachLine  string
-	ReplyReads, Said, Why, Mend, Jump, StillStuck, StillHow string
-	RuleName                                                string
+	Skip, Nav, Footer                                      string
+	MenuIndex, MenuRelay, MenuReach                        string
+	IndexTitle, IndexLead, IndexHow                        string
+	SearchLabel, SearchNote, SearchExample, SearchButton   string
+	FoundOne, FoundMany, FoundNone                         string // %d in FoundMany
+	GroupName, GroupReverse, GroupRecords                  string
+	AllReasons, OtherReasons, GoFix, RelayLine, ReachLine  string
+	ReplyReads, Said, Why, Fix, Jump, StillStuck, StillHow string
+	RuleName                                               string
 }
 
 // Languages returns what Options.Lang may be, sorted.
