@@ -1,16 +1,23 @@
-// Package exempt knows who is not judged by the HELO check: authenticated
-// users, networks, named clients, recipients such as postmaster (RFC 5321,
-// section 4.5.1). It looks nothing up in the DNS; a caller that has proof from
-// there hands it in.
+// Package exempt decides which greetings the HELO check does not judge:
+// logged-in users, networks, clients and names in an operator's tables, and
+// recipients such as postmaster (RFC 5321, section 4.5.1):
+//
+//	networks, err := exempt.ParseNetworks([]string{"192.0.2.0/24", "file", path}, nil)
+//	list := exempt.List{Authenticated: true, Networks: networks}
+//	why, ok := list.Conn(ctx, client, helo, user) // "network", true for 192.0.2.1
+//
+// The package sends no DNS query; the caller passes proof from the DNS in.
 package exempt
 
 import (
 	"context"
 	"net/netip"
 	"strings"
+
+	"maddy.example/checkhelo/module/heloname"
 )
 
-// Table is a look-up table of an operator. Maddy's module.Table fits as it is.
+// Table is a lookup table of an operator. Maddy's module.Table implements it.
 type Table interface {
 	// Lookup returns the value of key and whether the table holds it.
 	Lookup(ctx context.Context, key string) (string, bool, error)
@@ -23,44 +30,44 @@ const (
 	WhyClient      = "client"       // Clients holds the address
 	WhyClientName  = "client_name"  // Clients holds a confirmed PTR name
 	WhyName        = "name"         // Names holds the HELO name, and there is proof
-	WhyRecipient   = "rcpt"         // the recipient takes mail from everybody
-	WhyTableFailed = "table_failed" // a table could not answer
+	WhyRecipient   = "rcpt"         // the recipient accepts mail from every client
+	WhyTableFailed = "table_failed" // the lookup in a table failed
 )
 
-// The table names that OnError gets: the directives of the operator.
+// The table names that OnError gets: the operator's directives.
 const (
 	clientsTable = "exempt_clients"
 	namesTable   = "exempt_names"
 )
 
-// List is everything an operator exempts. The zero value exempts nobody. It
-// must not change while in use; then all methods may run at the same time.
+// List holds all exemptions of an operator. The zero value exempts nobody. All
+// methods are safe for concurrent use while the fields do not change.
 //
-// A table that fails never makes a verdict harsher: the client counts as
-// exempt for the reason WhyTableFailed, and OnError is told.
+// A failed table never makes a verdict harsher: the client counts as exempt
+// for the reason WhyTableFailed, and OnError gets the error.
 //
 // Names are looked up as lower-case A-labels without a final dot: first the
-// whole name, then its parents with a leading dot (".example.org"), which
-// hold for everything below but not for example.org itself.
+// name, then its parents with a leading dot (".example.org"). A parent matches
+// all names below it, but not example.org itself.
 type List struct {
-	Authenticated bool        // exempt users who logged in
+	Authenticated bool        // exempt logged-in users
 	Networks      *Networks   // nil: none
 	Clients       Table       // nil: none; keys are addresses, names, ".parent"; any value
 	Names         Table       // nil: none; keys are names, ".parent"; values: addresses or empty
 	Recipients    *Recipients // nil: none
 
-	// OnError, when set, gets the directive name of a failed table.
+	// OnError, if set, gets the directive name of a failed table.
 	OnError func(table string, err error)
 }
 
-// Conn tells whether a client is exempt by what needs no DNS: its login, its
-// address, or a HELO name whose value in Names lists that address. A HELO
-// name alone is only said by the client and proves nothing.
+// Conn reports whether a client is exempt without any proof from the DNS: by
+// its login, by its address, or by a HELO name whose value in Names lists that
+// address. The HELO name alone proves nothing.
 func (l *List) Conn(ctx context.Context, ip netip.Addr, helo, user string) (why string, ok bool) {
 	if l.Authenticated && user != "" {
 		return WhyAuth, true
 	}
-	ip = plain(ip)
+	ip = heloname.Unmap(ip)
 	if l.Networks.Contains(ip) {
 		return WhyNetwork, true
 	}
@@ -84,9 +91,9 @@ func (l *List) Conn(ctx context.Context, ip netip.Addr, helo, user string) (why 
 	return "", false
 }
 
-// ClientName tells whether Clients holds one of the client's names, or a
-// parent of one. The caller vouches that each name is a PTR name that resolves
-// back to the client.
+// ClientName reports whether Clients holds one of the client's names, or a
+// parent of one. The caller must have confirmed each name: a PTR name that
+// resolves back to the client.
 func (l *List) ClientName(ctx context.Context, confirmed []string) (why string, ok bool) {
 	for _, name := range confirmed {
 		found, err := search(ctx, l.Clients, name, anyValue)
@@ -100,10 +107,10 @@ func (l *List) ClientName(ctx context.Context, confirmed []string) (why string, 
 	return "", false
 }
 
-// Name tells whether Names holds the HELO name or a parent of it. Being listed
-// exempts only when proved: the name resolves to the client, or the client's
-// confirmed PTR name is it. So a caller asks with proved false first, and
-// looks for proof in the DNS when listed is true.
+// Name reports whether Names holds the HELO name or a parent of it. A listed
+// name exempts only if proved is true: the name resolves to the client, or a
+// confirmed PTR name of the client is or lies below it. A caller without proof
+// passes false first, and looks for proof in the DNS if listed is true.
 func (l *List) Name(ctx context.Context, helo string, proved bool) (
 	listed bool, why string, ok bool,
 ) {
@@ -122,8 +129,8 @@ func (l *List) Name(ctx context.Context, helo string, proved bool) (
 	return true, why, true
 }
 
-// Recipient tells whether mail to rcpt, the address of a RCPT TO without angle
-// brackets, is taken from everybody.
+// Recipient reports whether rcpt, the address of a RCPT TO without angle
+// brackets, accepts mail from every client.
 func (l *List) Recipient(_ context.Context, rcpt string) (why string, ok bool) {
 	if l.Recipients.Contains(rcpt) {
 		return WhyRecipient, true
@@ -131,7 +138,7 @@ func (l *List) Recipient(_ context.Context, rcpt string) (why string, ok bool) {
 	return "", false
 }
 
-// failed reports a table error and lets the client pass.
+// failed reports a table error and exempts the client.
 func (l *List) failed(table string, err error) (why string, ok bool) {
 	if l.OnError != nil {
 		l.OnError(table, err)
@@ -140,8 +147,8 @@ func (l *List) failed(table string, err error) (why string, ok bool) {
 }
 
 // valueHolds reports whether a value of Names lists ip among its addresses and
-// networks, separated by spaces or commas. Other words are remarks; what
-// begins like an address and is none is reported, since it exempts nobody.
+// networks, separated by spaces or commas. Other words are remarks. A word that
+// begins like an address but is none exempts nobody and goes to OnError.
 func (l *List) valueHolds(value string, ip netip.Addr) bool {
 	holds := false
 	for word := range strings.FieldsFuncSeq(value, isSeparator) {
@@ -161,6 +168,3 @@ func isSeparator(r rune) bool { return r == ',' || r == ' ' || r == '\t' }
 func looksLikeAddress(word string) bool {
 	return word[0] >= '0' && word[0] <= '9' && strings.ContainsAny(word, ".:/")
 }
-
-// plain folds an IPv4-mapped address and cuts off a zone.
-func plain(ip netip.Addr) netip.Addr { return ip.Unmap().WithZone("") }

@@ -3,9 +3,13 @@ package exempt
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
+
+	"maddy.example/checkhelo/module/heloname"
 )
 
 var errTable = errors.New("table is gone")
@@ -64,11 +68,16 @@ func TestConn(t *testing.T) {
 		{"no user", List{Authenticated: true}, "192.0.2.1", "", "", ""},
 		{"network", List{Networks: nets}, "192.0.2.9", "", "", WhyNetwork},
 		{"network, mapped", List{Networks: nets}, "::ffff:192.0.2.9", "", "", WhyNetwork},
+		{"network, NAT64", List{Networks: nets}, "64:ff9b::192.0.2.9", "", "", WhyNetwork},
 		{"network, zone", List{Networks: nets}, "2001:db8::1%eth0", "", "", WhyNetwork},
 		{"other network", List{Networks: nets}, "198.51.100.1", "", "", ""},
 		{"no address", List{Networks: nets, Clients: table("invalid IP", "")}, "", "", "", ""},
 		{"client", List{Clients: table("192.0.2.1", "")}, "192.0.2.1", "", "", WhyClient},
 		{"client, mapped", List{Clients: table("192.0.2.1", "")}, "::ffff:192.0.2.1", "", "", WhyClient},
+		{
+			"client, NAT64", List{Clients: table("192.0.2.1", "")},
+			"64:ff9b::192.0.2.1", "", "", WhyClient,
+		},
 		{
 			"client, IPv6", List{Clients: table("2001:db8::1", "")},
 			"2001:db8:0::1%eth0", "", "", WhyClient,
@@ -95,6 +104,10 @@ func TestConn(t *testing.T) {
 		},
 		{
 			"name with list", List{Names: table("mx.example.org", "our relay, 2001:db8::/32 192.0.2.0/30")},
+			"192.0.2.1", "mx.example.org", "", WhyName,
+		},
+		{
+			"name with mapped network", List{Names: table("mx.example.org", "::ffff:192.0.2.0/120")},
 			"192.0.2.1", "mx.example.org", "", WhyName,
 		},
 		{
@@ -220,47 +233,6 @@ func TestOnError(t *testing.T) {
 	}
 }
 
-func TestKeys(t *testing.T) {
-	tests := []struct {
-		name string
-		helo string
-		want []string
-	}{
-		{
-			"parents", "MX.a.Example.Org.",
-			[]string{"mx.a.example.org", ".a.example.org", ".example.org", ".org"},
-		},
-		{"one label", "localhost", []string{"localhost"}},
-		{"many labels", "1.2.3.4.5.6.7.8.9.10.example", []string{
-			"1.2.3.4.5.6.7.8.9.10.example", ".4.5.6.7.8.9.10.example", ".5.6.7.8.9.10.example",
-			".6.7.8.9.10.example", ".7.8.9.10.example", ".8.9.10.example", ".9.10.example",
-			".10.example", ".example",
-		}},
-		{"empty", "", nil},
-		{"dot", ".", nil},
-		{"empty label", "a..example.org", nil},
-		{"leading dot", ".example.org", nil},
-		{"two final dots", "example.org..", nil},
-		{"literal", "[192.0.2.1]", nil},
-		{"NUL", "a\x00.example.org", nil},
-		{"broken UTF-8", "\xff.example.org", nil},
-		{"quote", "'or'1.example.org", nil},
-		{"too long", string(make([]byte, maxName+1)), nil},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			names := table()
-			l := List{Names: names}
-			if listed, _, _ := l.Name(t.Context(), test.helo, true); listed {
-				t.Error("listed")
-			}
-			if !slices.Equal(names.keys, test.want) {
-				t.Errorf("looked up %q, want %q", names.keys, test.want)
-			}
-		})
-	}
-}
-
 // TestMissAllocates counts what the usual client costs: no tables, no hit.
 func TestMissAllocates(t *testing.T) {
 	recipients, err := ParseRecipients([]string{"postmaster", "help@example.org", "@example.net"})
@@ -283,5 +255,86 @@ func TestMissAllocates(t *testing.T) {
 	})
 	if got != 0 {
 		t.Errorf("%v allocations, want 0", got)
+	}
+}
+
+// keyTable holds nothing and checks the keys it is asked for.
+type keyTable struct {
+	t     *testing.T
+	count int
+}
+
+func (k *keyTable) Lookup(_ context.Context, key string) (string, bool, error) {
+	k.count++
+	odd := strings.ContainsAny(key, "\x00 \r\n'\"%") || key != strings.ToLower(key)
+	if odd || len(key) > 253 {
+		k.t.Errorf("looked up %q", key)
+	}
+	return "", false, nil
+}
+
+// FuzzConn proves that a HELO name without a listed address exempts nobody,
+// whatever it holds, and that it costs a bounded number of clean look-ups.
+func FuzzConn(f *testing.F) {
+	for _, helo := range []string{
+		"mx.example.org", "[192.0.2.1]", "a..b", "\xff\x00", strings.Repeat("a.", 127),
+	} {
+		f.Add(helo, []byte{192, 0, 2, 1})
+	}
+	f.Fuzz(func(t *testing.T, helo string, address []byte) {
+		ip, _ := netip.AddrFromSlice(address)
+		names := &keyTable{t: t}
+		l := List{Authenticated: true, Names: names, Networks: networks(t, "192.0.2.0/24")}
+		why, ok := l.Conn(t.Context(), ip, helo, "")
+		inside := netip.MustParsePrefix("192.0.2.0/24").Contains(heloname.Unmap(ip))
+		if ok != inside || ok != (why == WhyNetwork) {
+			t.Errorf("Conn(%v, %q) = %q, %v", ip, helo, why, ok)
+		}
+		if names.count > maxParents+1 {
+			t.Errorf("%q causes %d look-ups", helo, names.count)
+		}
+	})
+}
+
+// BenchmarkConn is the cost for the usual client, whom nothing exempts.
+func BenchmarkConn(b *testing.B) {
+	for _, size := range networkSizes {
+		args := make([]string, size)
+		for i := range args {
+			args[i] = fmt.Sprintf("10.%d.%d.%d", i>>16, i>>8&0xff, i&0xff)
+		}
+		set, err := ParseNetworks(args, nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		l := &List{Authenticated: true, Networks: set}
+		ip := netip.MustParseAddr("192.0.2.1")
+		b.Run(fmt.Sprintf("size=%d", size), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, ok := l.Conn(b.Context(), ip, "mx.example.org", ""); ok {
+					b.Fatal("a stranger is exempt")
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkName looks up names in a table in memory.
+func BenchmarkName(b *testing.B) {
+	for _, size := range networkSizes {
+		names := make(mapTable, size)
+		for i := range size {
+			names[fmt.Sprintf("mx%d.example.org", i)] = "192.0.2.1"
+		}
+		l := &List{Names: names}
+		b.Run(fmt.Sprintf("size=%d", size), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if listed, _, _ := l.Name(b.Context(), "mx.example.com", false); listed {
+					b.Fatal("a stranger is listed")
+				}
+			}
+		})
 	}
 }

@@ -8,9 +8,11 @@ import (
 	"strings"
 
 	"github.com/gaissmai/bart"
+
+	"maddy.example/checkhelo/module/heloname"
 )
 
-// accepted is what every error about a network tells the operator.
+// accepted ends every error about a network.
 const accepted = `accepted: an address (192.0.2.1, 2001:db8::1), ` +
 	`a network (192.0.2.0/24, 2001:db8::/32), or "file" and a path`
 
@@ -18,16 +20,13 @@ var errNoPath = errors.New(`"file" without a path; ` + accepted)
 
 // Networks is a set of IPv4 and IPv6 networks. A nil set is empty. It is safe
 // for concurrent use once made.
-type Networks struct {
-	table bart.Lite
-	v4    *index // nil for a small set
-}
+type Networks struct{ table bart.Lite }
 
 // ParseNetworks makes a set from addresses, networks in CIDR form, and pairs
 // of "file" and a path. A file holds one address or network a line; "#" starts
-// a comment, empty lines do not count, lines may end in CR LF. readFile reads
-// a path, os.ReadFile when nil. An error names the entry and what is accepted,
-// in a file also path and line.
+// a comment, empty lines are skipped, lines may end in CR LF. readFile returns
+// the contents of a path; nil means os.ReadFile. An error names the entry and
+// the accepted forms, in a file also path and line.
 func ParseNetworks(
 	args []string, readFile func(path string) ([]byte, error),
 ) (*Networks, error) {
@@ -56,26 +55,16 @@ func ParseNetworks(
 	if file {
 		return nil, fmt.Errorf("exempt: %w", errNoPath)
 	}
-	if n.table.Size4() >= indexFrom {
-		n.v4 = newIndex(n.table.All4())
-	}
 	return n, nil
 }
 
-// Contains reports whether ip lies in one of the networks; an IPv4-mapped
-// address counts as its IPv4 address, a zone does not count.
+// Contains reports whether ip, as heloname.Unmap returns it, lies in one of the
+// networks.
 func (n *Networks) Contains(ip netip.Addr) bool {
-	if n == nil {
-		return false
-	}
-	ip = plain(ip)
-	if n.v4 != nil && ip.Is4() {
-		return n.v4.contains(ip)
-	}
-	return n.table.Contains(ip)
+	return n != nil && n.table.Contains(heloname.Unmap(ip))
 }
 
-// Len is the number of different networks, single addresses included.
+// Len returns the number of different networks, single addresses included.
 func (n *Networks) Len() int {
 	if n == nil {
 		return 0
@@ -113,28 +102,12 @@ func (n *Networks) addFile(path string, readFile func(string) ([]byte, error)) e
 	return nil
 }
 
-// parseNetwork reads an address or a network; IPv4-mapped ones become IPv4.
+// parseNetwork is heloname.ParsePrefix with an error that names the accepted
+// forms.
 func parseNetwork(s string) (netip.Prefix, error) {
-	if !strings.Contains(s, "/") {
-		addr, err := netip.ParseAddr(s)
-		if err != nil || addr.Zone() != "" {
-			return netip.Prefix{}, fmt.Errorf("%q is not an address; %s", s, accepted)
-		}
-		addr = addr.Unmap()
-		return netip.PrefixFrom(addr, addr.BitLen()), nil
-	}
-	prefix, err := netip.ParsePrefix(s)
+	prefix, err := heloname.ParsePrefix(s)
 	if err != nil {
-		return netip.Prefix{}, fmt.Errorf("%q is not a network; %s", s, accepted)
-	}
-	if masked := prefix.Masked(); masked != prefix {
-		return netip.Prefix{}, fmt.Errorf(
-			"%q: the address has bits beyond /%d; write %s for the network or %s for the address",
-			s, prefix.Bits(), masked, prefix.Addr())
-	}
-	if addr := prefix.Addr(); addr.Is4In6() {
-		const mapped = 96 // ::ffff:0:0/96, RFC 4291, 2.5.5.2
-		prefix = netip.PrefixFrom(addr.Unmap(), prefix.Bits()-mapped)
+		return prefix, fmt.Errorf("%w; %s", err, accepted)
 	}
 	return prefix, nil
 }

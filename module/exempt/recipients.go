@@ -5,25 +5,25 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"golang.org/x/net/idna"
+	"maddy.example/checkhelo/module/heloname"
 )
 
-// acceptedRcpt is what every error about a recipient tells the operator.
+// acceptedRcpt ends every error about a recipient.
 const acceptedRcpt = `accepted: a local part for any domain (postmaster), ` +
 	`an address (help@example.org), or a domain (@example.org)`
 
-// Recipients is a set of recipients that take mail from everybody. A nil set
-// is empty. It is safe for concurrent use once made.
+// Recipients is a set of recipients that accept mail from every client. A nil
+// set is empty. It is safe for concurrent use once made.
 type Recipients struct {
 	locals    map[string]struct{} // postmaster
 	addresses map[string]struct{} // help@example.org
 	domains   map[string]struct{} // example.org
 }
 
-// ParseRecipients makes a set from local parts that count in any domain and
+// ParseRecipients makes a set from local parts that match in any domain and
 // without one (RFC 5321, section 4.5.1, has a bare postmaster), full
-// addresses, and domains with a leading "@". Letter case does not count
-// anywhere. An error names the entry and what is accepted.
+// addresses, and domains with a leading "@". Letter case is ignored. An error
+// names the entry and the accepted forms.
 func ParseRecipients(args []string) (*Recipients, error) {
 	r := &Recipients{
 		locals:    make(map[string]struct{}),
@@ -46,7 +46,7 @@ func (r *Recipients) add(arg string) (problem string) {
 		return "is empty"
 	case strings.ContainsAny(arg, " \t\r\n<>,;"), !utf8.ValidString(arg):
 		return "has a character that no entry may have"
-	case hasDomain && !isHostName(domain):
+	case hasDomain && domain == "":
 		return "has no valid domain"
 	case strings.Contains(local, "@"), local == "" && arg[0] != '@':
 		return "has no valid local part"
@@ -85,15 +85,16 @@ func (r *Recipients) Contains(rcpt string) bool {
 	return ok
 }
 
-// splitAddress cuts an address at its last "@" and brings both parts into the
-// form in which they are compared: lower case, without quotes, the domain as
-// A-labels without a final dot.
+// splitAddress cuts an address at its last "@" and normalises both parts: the
+// local part in lower case without quotes, the domain as heloname.Domain
+// returns it, "" if it is no domain name.
 func splitAddress(s string) (local, domain string, hasDomain bool) {
 	local, domain = s, ""
 	if at := strings.LastIndexByte(s, '@'); at >= 0 {
 		local, domain, hasDomain = s[:at], s[at+1:], true
 	}
-	return strings.ToLower(unquote(local)), asciiDomain(domain), hasDomain
+	domain, _ = heloname.Domain(domain)
+	return strings.ToLower(unquote(local)), domain, hasDomain
 }
 
 // unquote takes the quotes and backslashes off a Quoted-string, which means
@@ -114,17 +115,4 @@ func unquote(local string) string {
 		b.WriteByte(local[i])
 	}
 	return b.String()
-}
-
-func asciiDomain(domain string) string {
-	domain = strings.TrimSuffix(domain, ".")
-	for i := range len(domain) {
-		if domain[i] >= 0x80 { // Maddy hands over U-labels
-			if ascii, err := idna.Lookup.ToASCII(domain); err == nil {
-				return ascii
-			}
-			break
-		}
-	}
-	return strings.ToLower(domain)
 }

@@ -67,6 +67,8 @@ func TestRecipientErrors(t *testing.T) {
 		{"post master", "has a character"},
 		{"<postmaster@example.org>", "has a character"},
 		{"a@example.org,b@example.org", "has a character"},
+		{"@-x.example", "has no valid domain"},
+		{"@192.0.2.1", "has no valid domain"},
 		{"@", "has no valid domain"},
 		{"postmaster@", "has no valid domain"},
 		{"@.example.org", "has no valid domain"},
@@ -89,4 +91,40 @@ func TestRecipientErrors(t *testing.T) {
 			}
 		}
 	}
+}
+
+// FuzzRecipient proves that nothing is taken for postmaster that does not say
+// so, and that an accepted entry matches itself in any case of ASCII letters.
+func FuzzRecipient(f *testing.F) {
+	for _, rcpt := range []string{
+		"postmaster", "Abuse@example.org", `"a b"@example.org`, "@example.net", "a@b@c",
+	} {
+		f.Add(rcpt)
+	}
+	base, err := ParseRecipients([]string{"postmaster"})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, rcpt string) {
+		plainRcpt := strings.ToLower(strings.ReplaceAll(rcpt, `\`, ""))
+		if base.Contains(rcpt) && !strings.Contains(plainRcpt, "postmaster") {
+			t.Errorf("%q is exempt", rcpt)
+		}
+		own, err := ParseRecipients([]string{rcpt})
+		if err != nil {
+			return
+		}
+		if !own.Contains(rcpt) {
+			t.Errorf("the entry %q does not match itself", rcpt)
+		}
+		upper := []byte(rcpt)
+		for i, c := range upper {
+			if c >= 'a' && c <= 'z' {
+				upper[i] = c - 'a' + 'A'
+			}
+		}
+		if !own.Contains(string(upper)) {
+			t.Errorf("the entry %q does not match %q", rcpt, upper)
+		}
+	})
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+
+	"golang.org/x/net/idna"
 )
 
 // embedded are the IPv6 networks whose last 32 bits are the address of an
@@ -51,4 +53,25 @@ func ParsePrefix(s string) (netip.Prefix, error) {
 		}
 	}
 	return p, nil
+}
+
+// Domain returns a domain name of an operator's text in the form of Name.ASCII.
+// It takes capitals, U-labels (RFC 5890, 2.3.2.1) and one final dot, and
+// returns an error for everything that is not a host name.
+func Domain(s string) (string, error) {
+	ascii := s
+	if strings.IndexFunc(s, func(r rune) bool { return r >= 0x80 }) >= 0 {
+		var err error
+		if ascii, err = idna.Lookup.ToASCII(strings.TrimSuffix(s, ".")); err != nil {
+			return "", fmt.Errorf("%q is not a domain name: %w", s, err)
+		}
+	}
+	switch n := Parse(ascii); {
+	case n.ASCII != "":
+		return n.ASCII, nil
+	case n.Addr.IsValid():
+		return "", fmt.Errorf("%q is an address, not a domain name", s)
+	default:
+		return "", fmt.Errorf("%q is not a domain name: %s", s, n.Problem)
+	}
 }

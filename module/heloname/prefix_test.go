@@ -60,7 +60,7 @@ func TestParsePrefix(t *testing.T) {
 		"mail.example.org":     "not an address",
 		"192.0.2":              "not an address",
 		"192.0.2.01":           "not an address",
-		" 192.0.2.1":           "not an address",
+		"192.0.2.1 x":          "not an address",
 		"fe80::1%eth0":         "not an address",
 		"fe80::%eth0/64":       "not a network",
 		"192.0.2.0/":           "not a network",
@@ -76,6 +76,35 @@ func TestParsePrefix(t *testing.T) {
 	} {
 		if got, err := ParsePrefix(in); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("ParsePrefix(%q) = %s, %v, want error %s", in, got, err, want)
+		}
+	}
+}
+
+func TestDomain(t *testing.T) {
+	for in, want := range map[string]string{
+		"Mail.Example.ORG.":     "mail.example.org",
+		"b\u00fccher.example":   "xn--bcher-kva.example",
+		"B\u00dcCHER.example.":  "xn--bcher-kva.example",
+		"xn--bcher-kva.example": "xn--bcher-kva.example",
+		"localhost":             "localhost",
+		"_dmarc.example":        "_dmarc.example",
+	} {
+		if got, err := Domain(in); err != nil || got != want {
+			t.Errorf("Domain(%q) = %q, %v, want %q", in, got, err, want)
+		}
+	}
+	for in, want := range map[string]string{
+		"":                     "it is empty",
+		".":                    "starts with a dot",
+		".example.org":         "starts with a dot",
+		"*.example.org":        "other than letters",
+		"192.0.2.1":            "is an address",
+		"[192.0.2.1]":          "is an address",
+		"a.\xff":               "is not a domain name",
+		"b\u00fc cher.example": "is not a domain name",
+	} {
+		if got, err := Domain(in); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Domain(%q) = %q, %v, want error %s", in, got, err, want)
 		}
 	}
 }
