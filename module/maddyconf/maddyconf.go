@@ -310,10 +310,26 @@ func (r *reader) configure(b block) (err error) {
 	return r.own.Lifetime.StartAll()
 }
 
-// addListeners adds to self_addresses the addresses of the endpoints that use
-// the block: the one that contains it, those that refer to its name, or else
-// all that take mail.
+// addListeners adds the addresses of listeners to self_addresses.
 func (r *reader) addListeners(b *block) {
+	own := config.Node{Name: "self_addresses", File: b.File, Line: b.Line, Args: r.listeners(b)}
+	b.Children = slices.Clone(b.Children)
+	for i := range b.Children {
+		if set := &b.Children[i]; set.Name == own.Name {
+			if len(set.Args) > 0 { // else Configure has an error for it
+				set.Args = slices.Concat(set.Args, own.Args)
+			}
+			return
+		}
+	}
+	if len(own.Args) > 0 {
+		b.Children = append(b.Children, own)
+	}
+}
+
+// listeners returns the addresses of the endpoints that use the block: the one
+// that contains it, those that refer to its name, or else all that take mail.
+func (r *reader) listeners(b *block) (addrs []string) {
 	var asking []config.Node
 	if b.endpoint != nil && takesMail(b.endpoint) {
 		asking = []config.Node{*b.endpoint}
@@ -327,7 +343,6 @@ func (r *reader) addListeners(b *block) {
 		other := func(n config.Node) bool { return !takesMail(&n) }
 		asking = slices.DeleteFunc(slices.Clone(r.top), other)
 	}
-	own := config.Node{Name: "self_addresses", File: b.File, Line: b.Line}
 	for _, node := range asking {
 		for _, arg := range node.Args {
 			at, err := config.ParseEndpoint(arg)
@@ -336,22 +351,11 @@ func (r *reader) addListeners(b *block) {
 			}
 			addr, err := netip.ParseAddr(at.Host)
 			if err == nil && !addr.IsUnspecified() {
-				own.Args = append(own.Args, addr.Unmap().WithZone("").String())
+				addrs = append(addrs, addr.Unmap().WithZone("").String())
 			}
 		}
 	}
-	b.Children = slices.Clone(b.Children)
-	for i := range b.Children {
-		if set := &b.Children[i]; set.Name == own.Name {
-			if len(set.Args) > 0 { // else Configure has an error for it
-				set.Args = slices.Concat(set.Args, own.Args)
-			}
-			return
-		}
-	}
-	if len(own.Args) > 0 {
-		b.Children = append(b.Children, own)
-	}
+	return addrs
 }
 
 func takesMail(n *config.Node) bool { return n.Name == "smtp" || n.Name == "submission" }

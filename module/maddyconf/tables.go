@@ -272,7 +272,8 @@ func (r *reader) readOnly(node *config.Node, kind string) error {
 			{Name: "lookup", Args: []string{query}}, {Name: "named_args", Args: []string{named}},
 		}
 	}
-	node.Children = slices.DeleteFunc(node.Children, func(n config.Node) bool { return n.Name == "init" })
+	writes := func(n config.Node) bool { return n.Name == "init" }
+	node.Children = slices.DeleteFunc(node.Children, writes)
 	if !sqlite {
 		return nil
 	}

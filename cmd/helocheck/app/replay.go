@@ -139,7 +139,8 @@ func (r *replaying) addAgainst(c *cli.Context) error {
 	}
 	check, err := maddyconf.FromPolicy(name)
 	if err != nil {
-		conf, err := loadConfig(c, name, c.String("check"))
+		var conf *maddyconf.Config
+		conf, err = loadConfig(c, name, c.String("check"))
 		var absent usage
 		if errors.As(err, &absent) && c.IsSet("check") { // it names a block of --config
 			conf, err = loadConfig(c, name, "")
