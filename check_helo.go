@@ -460,6 +460,9 @@ func (f *Facts) asked() (known Need) {
 			known |= 1 << i
 		}
 	}
+	if f.Forward.State == Found || f.Forward.State == Failed {
+		known |= NeedMX // rules read MX only of a name without an address
+	}
 	return known
 }
 

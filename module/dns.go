@@ -133,7 +133,7 @@ func (c *Check) need(f *checkhelo.Facts) checkhelo.Need {
 		need |= checkhelo.NeedProof
 	}
 	if c.denyHosts != nil {
-		need |= checkhelo.NeedForward | checkhelo.NeedMX
+		need |= checkhelo.NeedForward
 	}
 	return need
 }
@@ -185,15 +185,17 @@ func (s *session) reuseRDNS() {
 	}
 }
 
-// askDenyHosts looks the MX hosts and addresses of the HELO name up in deny_hosts.
-func (c *Check) askDenyHosts(ctx context.Context, f *checkhelo.Facts) {
-	if c.denyHosts == nil || f.Denied.State == checkhelo.Found {
+// askDenyHosts looks the MX hosts, their addresses and those of the HELO name up in deny_hosts.
+func (c *Check) askDenyHosts(ctx context.Context, p *dnsfacts.Pending, f *checkhelo.Facts) {
+	if c.denyHosts == nil || f.Denied.State == checkhelo.Found || c.gatherer.Exchange == nil {
 		return
 	}
+	addrs, _ := c.gatherer.HostAddrs(ctx, p, f)
+	addrs = slices.Concat(f.Forward.Value, addrs)
 	for _, host := range f.MX.Value {
 		c.askDenied(ctx, c.denyHosts, host, &f.Denied)
 	}
-	for _, addr := range f.Forward.Value[:min(len(f.Forward.Value), maxDeniedAddrs)] {
+	for _, addr := range addrs[:min(len(addrs), maxDeniedAddrs)] {
 		c.askDenied(ctx, c.denyHosts, addr.String(), &f.Denied)
 	}
 }

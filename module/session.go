@@ -101,7 +101,7 @@ func (c *Check) judge(ctx context.Context, s *session, rcpt string) (o outcome) 
 	c.askDenyNames(ctx, f)
 	c.gather(ctx, s)
 	if !s.hostsAsked {
-		c.askDenyHosts(ctx, f)
+		c.askDenyHosts(ctx, s.pending, f)
 		s.hostsAsked = true
 	}
 	o.Verdict = c.policy.Evaluate(f)

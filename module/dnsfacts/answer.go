@@ -23,34 +23,30 @@ const (
 	maxTXTOctet = 256 // of a TXT record that is no SPF record
 )
 
-// alias follows the CNAME records of an answer.
-type alias struct {
+// chain follows the CNAME records of an answer.
+type chain struct {
 	name string // where the chain has got to, lower-case, with final dot
 	hops int
 	ttl  uint32 // smallest TTL seen, in seconds
 }
 
-func newAlias(name string) alias {
-	return alias{name: dns.Fqdn(name), ttl: ^uint32(0)}
-}
-
 // follow goes along the CNAME records in rrs. It fails on a loop and on
 // more than maxAliases.
-func (a *alias) follow(rrs []dns.RR, qtype uint16) bool {
+func (c *chain) follow(rrs []dns.RR, qtype uint16) bool {
 	for {
 		i := slices.IndexFunc(rrs, func(rr dns.RR) bool {
 			h := rr.Header()
-			return h.Rrtype == dns.TypeCNAME && h.Class == dns.ClassINET && sameName(h.Name, a.name)
+			return h.Rrtype == dns.TypeCNAME && h.Class == dns.ClassINET && sameName(h.Name, c.name)
 		})
 		if i < 0 || qtype == dns.TypeCNAME {
 			return true
 		}
 		cname, ok := rrs[i].(*dns.CNAME)
-		if a.hops++; !ok || a.hops > maxAliases || sameName(cname.Target, a.name) {
+		if c.hops++; !ok || c.hops > maxAliases || sameName(cname.Target, c.name) {
 			return false
 		}
-		a.name = strings.ToLower(cname.Target)
-		a.ttl = min(a.ttl, seconds(cname.Hdr.Ttl))
+		c.name = strings.ToLower(cname.Target)
+		c.ttl = min(c.ttl, seconds(cname.Hdr.Ttl))
 	}
 }
 
@@ -65,40 +61,39 @@ func seconds(ttl uint32) uint32 {
 	return ttl
 }
 
-// read turns an answer into a record and the time to keep it. more is the
-// name that an incomplete CNAME chain ends at and that has to be asked for.
-func (a *alias) read(m *dns.Msg, qtype uint16) (rec record, ttl time.Duration, more bool) {
+// read turns an answer into a record and the time to keep it. more means that
+// the chain is not complete and its end, in name, has to be asked for.
+func (c *chain) read(m *dns.Msg, qtype uint16) (rec *record, ttl time.Duration, more bool) {
+	bad := func(kind, text string) (*record, time.Duration, bool) {
+		return &record{err: failure(kind, key{}, errors.New(text))}, failTTL, false
+	}
 	switch {
 	case m == nil:
-		return failure(KindMalformed, "no answer"), failTTL, false
+		return bad(KindMalformed, "no answer")
 	case m.Truncated:
-		return failure(KindMalformed, "truncated"), failTTL, false
+		return bad(KindMalformed, "truncated")
 	case m.Rcode != dns.RcodeSuccess && m.Rcode != dns.RcodeNameError:
-		return failure(rcodeKind(m.Rcode), dns.RcodeToString[m.Rcode]), failTTL, false
-	case !a.follow(m.Answer, qtype):
-		return failure(KindCNAME, "loop or too long a chain"), failTTL, false
+		return bad(rcodeKind(m.Rcode), dns.RcodeToString[m.Rcode])
+	case !c.follow(m.Answer, qtype):
+		return bad(KindCNAME, "loop or too long a chain")
 	}
-	rec = record{secure: m.AuthenticatedData}
-	if a.collect(&rec, m.Answer, qtype) {
-		return rec, time.Duration(a.ttl) * time.Second, false
+	rec = &record{secure: m.AuthenticatedData}
+	if c.collect(rec, m.Answer, qtype) {
+		return rec, time.Duration(c.ttl) * time.Second, false
 	}
 	if m.Rcode == dns.RcodeNameError {
 		rec.denied = KindNXDomain
-		return rec, a.deniedFor(m), false
+		return rec, c.deniedFor(m), false
 	}
 	soa, referral := authority(m)
 	switch {
-	case len(m.Answer) > 0 && a.hops > 0 && !soa:
-		return record{}, 0, true
+	case len(m.Answer) > 0 && c.hops > 0 && !soa:
+		return nil, 0, true
 	case referral && !soa: // RFC 2308, section 2.2
-		return failure(KindReferral, "the server does not recurse"), failTTL, false
+		return bad(KindReferral, "the server does not recurse")
 	}
 	rec.denied = KindNoData
-	return rec, a.deniedFor(m), false
-}
-
-func failure(kind, text string) record {
-	return record{err: &Error{Kind: kind, Err: errors.New(text)}}
+	return rec, c.deniedFor(m), false
 }
 
 func authority(m *dns.Msg) (soa, ns bool) {
@@ -114,10 +109,10 @@ func authority(m *dns.Msg) (soa, ns bool) {
 }
 
 // deniedFor returns how long a denial holds, RFC 2308, section 5.
-func (a *alias) deniedFor(m *dns.Msg) time.Duration {
+func (c *chain) deniedFor(m *dns.Msg) time.Duration {
 	for _, rr := range m.Ns {
 		if soa, ok := rr.(*dns.SOA); ok {
-			ttl := min(a.ttl, seconds(soa.Hdr.Ttl), seconds(soa.Minttl))
+			ttl := min(c.ttl, seconds(soa.Hdr.Ttl), seconds(soa.Minttl))
 			return time.Duration(ttl) * time.Second
 		}
 	}
@@ -126,16 +121,16 @@ func (a *alias) deniedFor(m *dns.Msg) time.Duration {
 
 // collect takes the records of the wanted type at the end of the chain and
 // reports whether there was any.
-func (a *alias) collect(rec *record, rrs []dns.RR, qtype uint16) bool {
+func (c *chain) collect(rec *record, rrs []dns.RR, qtype uint16) bool {
 	var mx []*dns.MX
 	found := false
 	for _, rr := range rrs {
 		h := rr.Header()
-		if h.Rrtype != qtype || h.Class != dns.ClassINET || !sameName(h.Name, a.name) {
+		if h.Rrtype != qtype || h.Class != dns.ClassINET || !sameName(h.Name, c.name) {
 			continue
 		}
 		found = true
-		a.ttl = min(a.ttl, seconds(h.Ttl))
+		c.ttl = min(c.ttl, seconds(h.Ttl))
 		if host, ok := rr.(*dns.MX); ok {
 			mx = append(mx, host)
 			continue
@@ -188,7 +183,7 @@ func (r *record) addText(s string) {
 }
 
 // hostName returns a name from the DNS as Facts have it, "" when it is none
-// that a host can have. A null MX (RFC 7505) is such a one.
+// that a host can have. The root, as in a null MX (RFC 7505), is none.
 func hostName(s string) string {
 	if len(s) > 1 && s[len(s)-1] == '.' {
 		s = s[:len(s)-1]

@@ -34,7 +34,7 @@ func BenchmarkFillWarm(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		f := factsOf("mail.example.org", goodClient)
-		g.Fill(context.Background(), &f, all)
+		fillAll(g, &f)
 	}
 }
 

@@ -1,9 +1,6 @@
 package dnsfacts
 
 import (
-	"bytes"
-	"encoding/binary"
-	"hash/maphash"
 	"net/netip"
 	"strings"
 	"sync"
@@ -19,7 +16,7 @@ const (
 	failTTL = 10 * time.Second // failures, and denials without an SOA (RFC 2308, section 5)
 )
 
-// DefaultCacheEntries is the cache size for a busy server, 4.5 MiB with all
+// DefaultCacheEntries is the cache size for a busy server, some 12 MiB with all
 // bookkeeping.
 const DefaultCacheEntries = 1 << 15
 
@@ -47,19 +44,15 @@ func (k key) question() string {
 	return strings.TrimSuffix(name, ".")
 }
 
-// record is one answer in compact form. What its slices hold is shared and
-// never changed.
+// record is one answer. What its slices hold is shared and never changed.
 type record struct {
 	addrs   []netip.Addr  // A, AAAA
 	texts   []string      // PTR, MX hosts, TXT, the SPF result
 	err     *Error        // neither found nor denied
-	expires time.Duration // by Cache.clock
 	denied  string        // KindNXDomain or KindNoData
 	secure  bool          // AD flag of a local server
-	// fleeting: not to be kept, since its questioner gave up too early.
-	fleeting bool
-	// unknown: not in the cache, and nobody may ask.
-	unknown bool
+	wanted  bool          // was in the cache when it was wanted; guarded by Cache.mu
+	expires time.Duration // by Cache.clock
 }
 
 func (r *record) failed() bool { return r.err != nil }
@@ -76,31 +69,37 @@ func (r *record) kind() string {
 	return KindFound
 }
 
+// placeOctets is what an entry may hold before it counts as several.
+const placeOctets = 256
+
+// places returns how many entries of the cache r takes.
+func (r *record) places(k key) int {
+	const perAddr, perText = 24, 16
+	n := len(k.name) + perAddr*len(r.addrs)
+	for _, text := range r.texts {
+		n += perText + len(text)
+	}
+	return 1 + n/placeOctets
+}
+
 // Cache keeps answers by their TTL, at least 5 s and at most 1 h; denials by
 // the SOA record of their zone (RFC 2308), failures for 10 s. It may be shared
 // by any number of Gatherers and needs no closing; a nil Cache keeps nothing.
 //
-// A HELO name is chosen by strangers, so names seen once must not drive out
-// those that are seen daily: once the cache has been full, a new answer only
-// gets into its fresh quarter, and into the rest when it is wanted again (the
-// idea of S3-FIFO). Answers are packed into memory without pointers. The
-// libraries that admit by use (otter, theine, ristretto) have several objects
-// an entry, and the garbage collector, which Maddy's buffers start every few
-// messages, needed 3 ms longer for a full cache; the libraries without pointers
-// (freecache, bigcache) admit everything, and take megabytes or a copy a read.
+// Strangers choose the names, so a full cache drops at random: of a few entries
+// first the expired ones, then one that nobody wanted again.
 type Cache struct {
 	clock func() time.Duration // does not jump when somebody sets the time
-	seed  maphash.Seed         // strangers choose the keys
+	size  int                  // places
 
 	mu           sync.Mutex // guards all below
-	fresh, known ring
-	wanted       seen
-	packed       []byte // for the key asked for, or the entry put
+	entries      map[key]*record
+	used         int // places
 	hits, misses uint64
 }
 
-// NewCache returns a cache of that many entries of 96 octets; a longer one takes
-// the place of several. A number below 1 means DefaultCacheEntries.
+// NewCache returns a cache of that many entries. An answer of more than 256 octets
+// counts as several. A number below 1 means DefaultCacheEntries.
 func NewCache(entries int) *Cache {
 	if entries < 1 {
 		entries = DefaultCacheEntries
@@ -108,9 +107,7 @@ func NewCache(entries int) *Cache {
 	begun := time.Now()
 	return &Cache{
 		clock: func() time.Duration { return time.Since(begun) },
-		seed:  maphash.MakeSeed(),
-		fresh: newRing(entries / 4), known: newRing(entries - entries/4),
-		wanted: make(seen, 4*entries),
+		size:  entries, entries: make(map[key]*record),
 	}
 }
 
@@ -124,14 +121,14 @@ func (c *Cache) Stats() (hits, misses uint64) {
 	return c.hits, c.misses
 }
 
-// Len returns the number of entries, expired ones included.
+// Len returns the number of answers, expired ones included.
 func (c *Cache) Len() int {
 	if c == nil {
 		return 0
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.fresh.index) + len(c.known.index)
+	return len(c.entries)
 }
 
 // Usage returns how many of the entries that the cache may hold are taken,
@@ -142,52 +139,24 @@ func (c *Cache) Usage() (entries, size int) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.fresh.used + c.known.used, c.fresh.places + c.known.places
+	return c.used, c.size
 }
 
-// nameOctets is the length of the longest name, RFC 1035, section 2.3.4. No DNS
-// is asked about a longer one, so nothing is kept of it either.
-const nameOctets = 255
-
-// An entry is the expiry, the length of the packed key, the key and the record.
-const entryFixed = 8 + 2
-
-// get sets r to the answer to k and reports whether it has one. It is called deep
-// down in new goroutines, and so goes easy on the stack.
-func (c *Cache) get(k key, r *record) (known bool) {
-	if c == nil || len(k.name) > nameOctets {
-		return false
+// get returns the answer to k, nil for none.
+func (c *Cache) get(k key) *record {
+	if c == nil {
+		return nil
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.packed = packKey(c.packed[:0], k)
-	known = c.find(maphash.Bytes(c.seed, c.packed), c.packed, k.qtype, r)
-	if known {
-		c.hits++
-	} else {
+	r := c.entries[k]
+	if r == nil || r.expires <= c.clock() {
 		c.misses++
+		return nil
 	}
-	return known
-}
-
-// find looks for what is under hash, is that of key and has not expired.
-func (c *Cache) find(hash uint64, key []byte, qtype uint16, r *record) (known bool) {
-	data := c.known.get(hash)
-	if data == nil {
-		data = c.fresh.get(hash)
-	}
-	if data == nil {
-		return false
-	}
-	expires := time.Duration(binary.LittleEndian.Uint64(data)) //nolint:gosec // as it was put
-	rest := unpacker(data[entryFixed:])
-	length := int(binary.LittleEndian.Uint16(data[8:]))
-	if expires <= c.clock() || !bytes.Equal(rest.take(length), key) {
-		return false
-	}
-	rest.record(r, qtype)
-	r.expires = expires
-	return true
+	r.wanted = true
+	c.hits++
+	return r
 }
 
 // put keeps r for ttl within the bounds, and notes in it until when.
@@ -196,24 +165,47 @@ func (c *Cache) put(k key, r *record, ttl time.Duration) {
 		return
 	}
 	r.expires = c.clock() + min(max(ttl, minTTL), maxTTL)
-	if len(k.name) > nameOctets {
+	places := r.places(k)
+	if places > c.size {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	b := binary.LittleEndian.AppendUint64(c.packed[:0], uint64(r.expires)) //nolint:gosec // > 0
-	b = packKey(append(b, 0, 0), k)
-	key := b[entryFixed:]
-	binary.LittleEndian.PutUint16(b[8:], uint16(len(key))) //nolint:gosec // a name's length
-	hash := maphash.Bytes(c.seed, key)
-	c.packed = packRecord(b, r)
+	c.drop(k)
+	for c.sweep(places); c.used+places > c.size; {
+		c.sweep(places)
+	}
+	c.entries[k] = r
+	c.used += places
+}
 
-	again := c.wanted.before(hash)
-	if again || !c.known.full || c.known.get(hash) != nil {
-		c.fresh.drop(hash)
-		c.known.put(hash, c.packed)
-	} else {
-		c.fresh.put(hash, c.packed)
+// sweep looks at a few entries, which a map gives in random order. It drops the
+// expired ones, and one more where places are not free.
+func (c *Cache) sweep(places int) {
+	const few = 8
+	now, left := c.clock(), few
+	var victim key
+	spared, chosen := true, false
+	for k, r := range c.entries {
+		switch {
+		case r.expires <= now:
+			c.drop(k)
+		case !chosen, spared && !r.wanted:
+			victim, chosen, spared = k, true, r.wanted
+		}
+		if left--; left == 0 {
+			break
+		}
+	}
+	if chosen && c.used+places > c.size {
+		c.drop(victim)
+	}
+}
+
+func (c *Cache) drop(k key) {
+	if r := c.entries[k]; r != nil {
+		delete(c.entries, k)
+		c.used -= r.places(k)
 	}
 }
 

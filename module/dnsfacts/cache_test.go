@@ -73,50 +73,67 @@ func TestCacheTTL(t *testing.T) {
 	}
 }
 
+func hostKey(i int) key { return key{name: fmt.Sprintf("host%d.example.org", i), qtype: dns.TypeA} }
+
 func TestCacheBounds(t *testing.T) {
-	const entries = 100
-	c := NewCache(entries)
-	for i := range 20 * entries {
-		c.put(key{name: fmt.Sprintf("host%d.example.org", i), qtype: dns.TypeA}, new(record), time.Hour)
+	const size = 100
+	c := NewCache(size)
+	for i := range 20 * size {
+		c.put(hostKey(i), new(record), time.Hour)
+		if c.Len() > size {
+			t.Fatalf("%d entries of %d", c.Len(), size)
+		}
 	}
-	if n := c.Len(); n > entries || n < entries/2 {
-		t.Errorf("%d small entries, want %d", n, entries)
+	if used, all := c.Usage(); used != size || all != size || c.Len() != size {
+		t.Errorf("%d of %d places in use by %d entries", used, all, c.Len())
 	}
-	if used, size := c.Usage(); used != c.Len() || size != entries {
-		t.Errorf("%d of %d entries in use, want %d of %d", used, size, c.Len(), entries)
+	long := strings.Repeat("x", 20*placeOctets)
+	for i := range 40 {
+		c.put(hostKey(-i), &record{texts: []string{long}}, time.Hour)
+		if used, _ := c.Usage(); used > size {
+			t.Fatalf("%d places of %d", used, size)
+		}
 	}
-	big := &record{texts: []string{strings.Repeat("x", 20*slotOctets)}}
-	for i := range 40 { // each twice, which gets it into the larger part too
-		c.put(key{name: fmt.Sprintf("big%d.example.org", i/2), qtype: dns.TypeA}, big, time.Hour)
+	if n := c.Len(); n > size/20+20 {
+		t.Errorf("%d entries after long ones", n)
 	}
-	if used, size := c.Usage(); used > size || c.Len() > entries/20+2*20 {
-		t.Errorf("%d entries in %d of %d places after long ones", c.Len(), used, size)
-	}
-	if n := len(c.fresh.block) + len(c.known.block); n > entries*slotOctets {
-		t.Errorf("%d octets, want %d at most", n, entries*slotOctets)
-	}
-	huge := &record{texts: []string{strings.Repeat("x", 100*slotOctets)}}
-	if c.put(key{name: "huge"}, huge, time.Hour); c.get(key{name: "huge"}, new(record)) {
+	huge := &record{texts: []string{strings.Repeat("x", size*placeOctets)}}
+	if c.put(key{name: "huge"}, huge, time.Hour); c.get(key{name: "huge"}) != nil {
 		t.Error("an answer longer than the cache is in the cache")
+	}
+	c.put(hostKey(0), new(record), time.Hour)
+	before, _ := c.Usage()
+	c.put(hostKey(0), new(record), time.Hour)
+	if after, _ := c.Usage(); after != before {
+		t.Errorf("the same answer again: %d places, before %d", after, before)
 	}
 }
 
-// A long answer takes the place of several; a cache that is not there has none.
-func TestCacheUsage(t *testing.T) {
-	c := NewCache(100)
-	long := &record{texts: []string{strings.Repeat("x", 3*slotOctets)}}
-	c.put(key{name: "a.example.org", qtype: dns.TypeA}, new(record), time.Hour)
-	c.put(key{name: "b.example.org", qtype: dns.TypeTXT}, long, time.Hour)
-	if used, size := c.Usage(); used != 1+4 || size != 100 {
-		t.Errorf("%d of %d entries in use", used, size)
+// Entries that have expired make room before others, and leave a cache that is not full.
+func TestCacheDropsExpired(t *testing.T) {
+	const size = 1000
+	now := time.Hour
+	c := NewCache(size)
+	c.clock = func() time.Duration { return now }
+	for i := range size / 2 {
+		c.put(hostKey(i), new(record), time.Minute)
 	}
-	if used, size := (*Cache)(nil).Usage(); used != 0 || size != 0 {
-		t.Errorf("no cache: %d of %d", used, size)
+	now += time.Hour
+	for i := range size / 2 {
+		c.put(hostKey(size+i), new(record), time.Hour)
+	}
+	for i := range size / 2 {
+		if c.get(hostKey(size+i)) == nil {
+			t.Fatal("an answer is gone, though the cache had room")
+		}
+	}
+	if n := c.Len(); n > size/2+size/20 {
+		t.Errorf("%d entries, %d of them expired", n, n-size/2)
 	}
 }
 
 // Most of the names seen daily stay while a flood of names seen once goes by;
-// with a plain LRU none would.
+// with a least-recently-used list none would.
 func TestCacheFlood(t *testing.T) {
 	const daily, flood, each = 50, 20_000, 2_000
 	c := NewCache(1000)
@@ -128,7 +145,7 @@ func TestCacheFlood(t *testing.T) {
 		}
 		for j := range daily {
 			k := key{name: fmt.Sprintf("daily%d.example.org", j), qtype: dns.TypeA}
-			if c.get(k, new(record)) {
+			if c.get(k) != nil {
 				hits++
 			} else {
 				c.put(k, new(record), time.Hour)

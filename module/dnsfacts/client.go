@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -25,9 +26,20 @@ const (
 	resend = 500 * time.Millisecond
 )
 
+// Sockets to resolvers on this host are used again. To others each question has a
+// port of its own, which an attacker elsewhere has to guess (RFC 5452).
+const (
+	socketUses = 256 // questions
+	socketLife = 30 * time.Second
+	socketIdle = 8 // kept for the next question
+)
+
+// plainFor is how long a server that rejects EDNS is asked without it.
+const plainFor = time.Hour
+
 // Client asks recursive DNS servers. It may be used by many goroutines.
 type Client struct {
-	servers []server
+	servers []*server
 	// prefer is the server that answered last, so that a dead one costs its
 	// time-out once and not with every question.
 	prefer atomic.Uint32
@@ -35,14 +47,25 @@ type Client struct {
 
 type server struct {
 	addr  string
-	local bool // on this host, so that nobody can have set the AD flag on the way
+	local bool         // on this host, so that nobody can have set the AD flag on the way
+	plain atomic.Int64 // asked without EDNS until then; nanoseconds since 1970
+
+	mu   sync.Mutex
+	idle []*socket
+}
+
+// socket is a UDP socket with a random port. It serves one question at a time.
+type socket struct {
+	net.Conn
+	born time.Time
+	uses int
 }
 
 // NewClient returns a client of servers, each "host:port", asked in this order.
 func NewClient(servers []string) *Client {
-	c := &Client{servers: make([]server, 0, len(servers))}
+	c := &Client{}
 	for _, s := range servers {
-		c.servers = append(c.servers, server{addr: s, local: loopback(s)})
+		c.servers = append(c.servers, &server{addr: s, local: loopback(s)})
 	}
 	return c
 }
@@ -58,7 +81,7 @@ func loopback(hostport string) bool {
 
 // Exchange asks the one question of m and returns a whole answer with RCODE
 // NOERROR or NXDOMAIN; all else is an *Error after every server had its turn.
-// Each attempt has its own ID and port (RFC 5452) and an even share of the
+// Each attempt has its own random ID (RFC 5452) and an even share of the
 // time that ctx leaves, which is DefaultTimeout when it has no deadline. The AD
 // flag stays for servers on a loopback address only (RFC 6840, section 5.8).
 // m is not changed.
@@ -66,13 +89,11 @@ func (c *Client) Exchange(ctx context.Context, m *dns.Msg) (*dns.Msg, error) {
 	if len(m.Question) != 1 {
 		return nil, &Error{Kind: KindMalformed, Err: errors.New("not one question")}
 	}
-	q := m.Question[0]
-	if _, ok := ctx.Deadline(); !ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, DefaultTimeout)
-		defer cancel()
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		deadline = time.Now().Add(DefaultTimeout)
 	}
-	failure := &Error{Kind: KindNetwork, Err: errors.New("no DNS server is set")}
+	var last error = &Error{Kind: KindNetwork, Err: errors.New("no DNS server is set")}
 	answered := make([]bool, len(c.servers))
 	first := int(c.prefer.Load())
 	total := rounds * len(c.servers)
@@ -81,97 +102,158 @@ func (c *Client) Exchange(ctx context.Context, m *dns.Msg) (*dns.Msg, error) {
 		if answered[i] {
 			continue
 		}
-		resp, err := c.attempt(ctx, m, i, total-try)
+		share := time.Until(deadline) / time.Duration(total-try)
+		if try < total-1 {
+			share = min(share, resend)
+		}
+		resp, err := c.servers[i].ask(ctx, m, time.Now().Add(share))
 		if err == nil {
 			c.prefer.Store(uint32(i)) //nolint:gosec // an index of a short list
 			return resp, nil
 		}
-		failure = wrap(err, q.Name, q.Qtype)
-		answered[i] = failure.Kind != KindTimeout
+		last = err
+		answered[i] = wrap(err, "", 0).Kind != KindTimeout
 		if ctx.Err() != nil {
 			break
 		}
 	}
-	failure.Name, failure.Type = q.Name, q.Qtype
-	return nil, failure
+	return nil, wrap(last, m.Question[0].Name, m.Question[0].Qtype)
 }
 
-// attempt asks one server, over TCP too when the answer over UDP is cut.
-func (c *Client) attempt(ctx context.Context, m *dns.Msg, i, left int) (*dns.Msg, error) {
-	deadline, _ := ctx.Deadline()
-	share := time.Until(deadline) / time.Duration(left)
-	if left > 1 {
-		share = min(share, resend)
-	}
-	ctx, cancel := context.WithTimeout(ctx, share)
-	defer cancel()
-	query := dns.Msg{MsgHdr: m.MsgHdr, Question: m.Question}
+// ask asks the server over UDP, over TCP too when the answer is cut, and without
+// EDNS when the server rejects it (RFC 6891, section 7.2.2).
+func (s *server) ask(ctx context.Context, m *dns.Msg, deadline time.Time) (*dns.Msg, error) {
+	query := &dns.Msg{MsgHdr: m.MsgHdr, Question: m.Question}
 	query.RecursionDesired = true
 	query.AuthenticatedData = true // asks for the flag back, RFC 6840, 5.7
-	query.SetEdns0(udpSize, false)
-
-	resp, err := c.once(ctx, &query, "udp", c.servers[i].addr)
-	if err == nil && resp.Truncated {
-		resp, err = c.once(ctx, &query, "tcp", c.servers[i].addr)
+	plain := time.Now().UnixNano() < s.plain.Load()
+	if !plain {
+		query.SetEdns0(udpSize, false)
+	}
+	resp, err := s.exchange(ctx, query, deadline)
+	if err == nil && !plain &&
+		(resp.Rcode == dns.RcodeFormatError || resp.Rcode == dns.RcodeNotImplemented) {
+		query.Extra = nil
+		was := resp.Rcode
+		resp, err = s.exchange(ctx, query, deadline)
+		if err == nil && resp.Rcode != was {
+			s.plain.Store(time.Now().Add(plainFor).UnixNano())
+		}
 	}
 	if err != nil {
 		return nil, err
-	}
-	if resp.Truncated {
-		return nil, &Error{Kind: KindMalformed, Err: errors.New("truncated over TCP")}
 	}
 	if resp.Rcode != dns.RcodeSuccess && resp.Rcode != dns.RcodeNameError {
 		return nil, &Error{Kind: rcodeKind(resp.Rcode), Err: errors.New(dns.RcodeToString[resp.Rcode])}
 	}
-	resp.AuthenticatedData = resp.AuthenticatedData && c.servers[i].local
+	resp.AuthenticatedData = resp.AuthenticatedData && s.local
 	return resp, nil
 }
 
-// once sends the query from a socket of its own and reads until the right
-// answer or the end of the time.
-func (c *Client) once(ctx context.Context, m *dns.Msg, network, addr string) (*dns.Msg, error) {
-	m.Id = dns.Id()
-	var d net.Dialer
-	nc, err := d.DialContext(ctx, network, addr)
+func (s *server) exchange(ctx context.Context, q *dns.Msg, deadline time.Time) (*dns.Msg, error) {
+	sock, err := s.socket(ctx, deadline)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = nc.Close() }()
-	deadline, _ := ctx.Deadline()
-	_ = nc.SetDeadline(deadline)
-	stop := context.AfterFunc(ctx, func() { _ = nc.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
-
-	co := &dns.Conn{Conn: nc, UDPSize: readSize}
-	if err = co.WriteMsg(m); err != nil {
+	resp, again, err := once(ctx, sock, q, deadline)
+	if again && s.local {
+		s.keep(sock)
+	} else {
+		_ = sock.Close()
+	}
+	if err != nil || !resp.Truncated {
+		return resp, err
+	}
+	d := net.Dialer{Deadline: deadline}
+	conn, err := d.DialContext(ctx, "tcp", s.addr)
+	if err != nil {
 		return nil, err
 	}
-	buf := make([]byte, readSize)
+	defer func() { _ = conn.Close() }()
+	resp, _, err = once(ctx, &dns.Conn{Conn: conn}, q, deadline)
+	if err == nil && resp.Truncated {
+		return nil, &Error{Kind: KindMalformed, Err: errors.New("truncated over TCP")}
+	}
+	return resp, err
+}
+
+// socket returns a socket that was kept, or a new one.
+func (s *server) socket(ctx context.Context, deadline time.Time) (*socket, error) {
+	s.mu.Lock()
+	for len(s.idle) > 0 {
+		kept := s.idle[len(s.idle)-1]
+		s.idle = s.idle[:len(s.idle)-1]
+		if time.Since(kept.born) < socketLife {
+			s.mu.Unlock()
+			return kept, nil
+		}
+		_ = kept.Close()
+	}
+	s.mu.Unlock()
+	d := net.Dialer{Deadline: deadline}
+	conn, err := d.DialContext(ctx, "udp", s.addr)
+	if err != nil {
+		return nil, err
+	}
+	return &socket{Conn: conn, born: time.Now()}, nil
+}
+
+func (s *server) keep(sock *socket) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if sock.uses++; sock.uses >= socketUses || len(s.idle) >= socketIdle {
+		_ = sock.Close()
+		return
+	}
+	s.idle = append(s.idle, sock)
+}
+
+var buffers = sync.Pool{New: func() any { return new([readSize]byte) }}
+
+// once sends the query and reads until the right answer or the deadline. again
+// reports whether the connection may be used for another question.
+func once(
+	ctx context.Context, conn net.Conn, q *dns.Msg, deadline time.Time,
+) (resp *dns.Msg, again bool, err error) {
+	buf := buffers.Get().(*[readSize]byte) //nolint:forcetypeassert // of New
+	defer buffers.Put(buf)
+	q.Id = dns.Id()
+	packet, err := q.PackBuffer(buf[:])
+	if err != nil {
+		return nil, false, &Error{Kind: KindMalformed, Err: err}
+	}
+	if err = conn.SetDeadline(deadline); err != nil {
+		return nil, false, err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	defer func() { again = stop() && again }()
+	if _, err = conn.Write(packet); err != nil {
+		return nil, false, err
+	}
 	for {
-		packet, err := readPacket(co, buf, network)
+		var answer []byte
+		if tcp, ok := conn.(*dns.Conn); ok {
+			answer, err = tcp.ReadMsgHeader(nil)
+		} else {
+			var n int
+			n, err = conn.Read(buf[:])
+			answer = buf[:n]
+		}
 		if err != nil {
 			if ctx.Err() != nil {
-				return nil, ctx.Err()
+				err = ctx.Err()
 			}
-			return nil, err
+			return nil, false, err
 		}
-		resp, err := accept(packet, m)
+		resp, err = accept(answer, q)
 		if err != nil || resp != nil {
-			return resp, err
+			return resp, err == nil, err
 		}
 	}
 }
 
-func readPacket(co *dns.Conn, buf []byte, network string) ([]byte, error) {
-	if network == "tcp" {
-		return co.ReadMsgHeader(nil)
-	}
-	n, err := co.Conn.Read(buf)
-	return buf[:n], err
-}
-
-// accept reads a packet. Neither answer nor error: it is none to our question,
-// but may be a forgery meant to make us give up (RFC 5452, section 9.1).
+// accept reads a packet. It returns nil, nil for one that does not answer our
+// question: it may be forged, and the caller keeps reading (RFC 5452, section 9.1).
 func accept(packet []byte, query *dns.Msg) (*dns.Msg, error) {
 	if len(packet) < 2 || binary.BigEndian.Uint16(packet) != query.Id {
 		return nil, nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -113,7 +114,9 @@ func TestClientLossAndForgery(t *testing.T) {
 	}
 }
 
-// Every query has its own ID and its own port (RFC 5452), EDNS0, RD and AD.
+// Every query has its own ID (RFC 5452), EDNS0, RD and AD. To a server elsewhere each
+// has its own port too. Ports to a server on this host change after 256 questions and
+// after 30 seconds.
 func TestClientQuery(t *testing.T) {
 	s := dnstest.Serve(t, testZone)
 	ids, ports := make(map[uint16]bool), make(map[string]bool)
@@ -130,19 +133,94 @@ func TestClientQuery(t *testing.T) {
 	})
 	c := NewClient([]string{s.Addr})
 	m := question("mail.example.org.", dns.TypeA)
-	const n = 40
-	for range n {
-		if _, err := c.Exchange(t.Context(), m); err != nil {
-			t.Fatal(err)
+	ask := func(n int) (ips, prts int) {
+		t.Helper()
+		mu.Lock()
+		clear(ids)
+		clear(ports)
+		mu.Unlock()
+		for range n {
+			if _, err := c.Exchange(t.Context(), m); err != nil {
+				t.Fatal(err)
+			}
 		}
+		mu.Lock()
+		defer mu.Unlock()
+		return len(ids), len(ports)
 	}
-	mu.Lock()
-	defer mu.Unlock()
-	if len(ids) < n-2 || len(ports) < n/2 {
-		t.Errorf("%d IDs and %d ports in %d queries", len(ids), len(ports), n)
+	const n = 2*socketUses + 1
+	if ids, ports := ask(n); ids < n*9/10 || ports != 3 {
+		t.Errorf("here: %d IDs and %d ports in %d queries", ids, ports, n)
+	}
+	c.servers[0].idle[0].born = time.Now().Add(-socketLife)
+	if _, ports := ask(2); ports != 1 || time.Since(c.servers[0].idle[0].born) > socketLife/2 {
+		t.Error("an old socket is used")
+	}
+	c.servers[0].local = false
+	c.servers[0].idle = nil
+	const few = 40
+	if ids, ports := ask(few); ids < few-2 || ports < few/2 {
+		t.Errorf("elsewhere: %d IDs and %d ports in %d queries", ids, ports, few)
 	}
 	if m.Id != 0 || len(m.Extra) != 0 {
 		t.Errorf("the caller's message was changed: %v", m)
+	}
+}
+
+// A socket on which a question got no answer is closed: the late answer has no reader.
+func TestClientDropsSocketsWithoutAnswer(t *testing.T) {
+	s := dnstest.Serve(t, testZone)
+	s.SetFail("DROP")
+	c := NewClient([]string{s.Addr})
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := c.Exchange(ctx, question("mail.example.org.", dns.TypeA)); err == nil {
+		t.Fatal("an answer from a silent server")
+	}
+	if n := len(c.servers[0].idle); n != 0 {
+		t.Errorf("%d sockets are kept", n)
+	}
+}
+
+// A server that rejects EDNS is asked without it, at once and for an hour (RFC 6891,
+// section 7.2.2). A server that gives the same answer to both is not.
+func TestClientWithoutEDNS(t *testing.T) {
+	for _, mode := range []string{"FORMERR", "NOTIMP"} {
+		s := dnstest.Serve(t, testZone)
+		var with, without atomic.Int32
+		var always atomic.Bool
+		s.SetHook(func(w dns.ResponseWriter, q *dns.Msg) bool {
+			if q.IsEdns0() == nil {
+				without.Add(1)
+				return always.Load() && w.WriteMsg(s.Answer(q, mode, "udp")) == nil
+			}
+			with.Add(1)
+			return w.WriteMsg(s.Answer(q, mode, "udp")) == nil
+		})
+		c := NewClient([]string{s.Addr})
+		for range 3 {
+			resp, err := c.Exchange(t.Context(), question("mail.example.org.", dns.TypeA))
+			if err != nil || len(resp.Answer) != 1 {
+				t.Fatalf("%s: %v, %v", mode, resp, err)
+			}
+		}
+		if with.Load() != 1 || without.Load() != 3 {
+			t.Errorf("%s: %d questions with EDNS, %d without", mode, with.Load(), without.Load())
+		}
+		left := time.Until(time.Unix(0, c.servers[0].plain.Load()))
+		if left < plainFor-time.Minute || left > plainFor {
+			t.Errorf("%s: remembered for %v", mode, left)
+		}
+		c.servers[0].plain.Store(time.Now().UnixNano())
+		if _, err := c.Exchange(t.Context(), question("mail.example.org.", dns.TypeA)); err != nil || with.Load() != 2 {
+			t.Errorf("%s: %v after an hour, %d questions with EDNS", mode, err, with.Load())
+		}
+		always.Store(true)
+		c = NewClient([]string{s.Addr})
+		_, err := c.Exchange(t.Context(), question("mail.example.org.", dns.TypeA))
+		if err == nil || c.servers[0].plain.Load() != 0 {
+			t.Errorf("%s: %v from a server that rejects everything", mode, err)
+		}
 	}
 }
 

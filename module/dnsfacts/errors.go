@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"time"
 
 	"github.com/miekg/dns"
 
@@ -28,6 +29,7 @@ const (
 	KindCanceled  = "canceled"  // nobody waits for the answer any more
 	KindListError = "listerror" // a DNS list says that it does not answer us
 	KindPanic     = "panic"     // a fault in a program; recovered
+	KindBudget    = "budget"    // not asked: one greeting may ask no more
 )
 
 // Error is why a look-up failed.
@@ -36,6 +38,8 @@ type Error struct {
 	Name string // what was asked
 	Type uint16 // RR type
 	Err  error  // may be nil
+
+	at time.Time // when it failed
 }
 
 // Error returns one printable line.
@@ -51,13 +55,23 @@ func (e *Error) Error() string {
 // Unwrap returns the cause, which may be nil.
 func (e *Error) Unwrap() error { return e.Err }
 
-// wrap makes err an *Error about a question; an *Error keeps its kind.
+// wrap makes err an *Error about a question; an *Error keeps its kind and time.
 func wrap(err error, name string, qtype uint16) *Error {
+	e := &Error{Name: name, Type: qtype, at: time.Now()}
 	var known *Error
-	if errors.As(err, &known) {
-		return &Error{Kind: known.Kind, Name: name, Type: qtype, Err: known.Err}
+	if !errors.As(err, &known) {
+		e.Kind, e.Err = kindOf(err), err
+		return e
 	}
-	return &Error{Kind: kindOf(err), Name: name, Type: qtype, Err: err}
+	e.Kind, e.Err = known.Kind, known.Err
+	if !known.at.IsZero() {
+		e.at = known.at
+	}
+	return e
+}
+
+func failure(kind string, k key, err error) *Error {
+	return &Error{Kind: kind, Name: k.question(), Type: k.qtype, Err: err, at: time.Now()}
 }
 
 func kindOf(err error) string {
@@ -82,6 +96,4 @@ func rcodeKind(rcode int) string {
 	return KindRcode
 }
 
-func panicked(v any, k key) *Error {
-	return &Error{Kind: KindPanic, Name: k.question(), Type: k.qtype, Err: fmt.Errorf("%v", v)}
-}
+func panicked(v any, k key) *Error { return failure(KindPanic, k, fmt.Errorf("%v", v)) }

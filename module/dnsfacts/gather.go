@@ -1,18 +1,26 @@
-// Package dnsfacts asks the DNS (RFC 1035) for the facts that the rules of
-// package checkhelo judge by: addresses and MX hosts of the HELO name, the
-// client's PTR names and their forward confirmation (RFC 8601, section 3 calls
-// it iprev), the existence of the TLD, the SPF result of the HELO identity
-// (RFC 7208, section 2.3) and block lists (RFC 5782).
+// Package dnsfacts looks up the facts that the rules of package checkhelo read:
+// addresses and MX hosts of the HELO name, the client's PTR names and their
+// forward confirmation (RFC 8601, section 3 calls it iprev), the existence of
+// the TLD, the SPF result of the HELO identity (RFC 7208, section 2.3) and DNS
+// lists (RFC 5782). Questions go out over RFC 1035 and RFC 6891.
 //
-// A look-up that fails is Failed and never anything that speaks against the
-// client: only an answer that says so makes a fact NotFound.
+//	g := &dnsfacts.Gatherer{
+//		Exchange: dnsfacts.NewClient([]string{"127.0.0.1:53"}).Exchange,
+//		Cache:    dnsfacts.NewCache(0),
+//	}
+//	f := checkhelo.Facts{Helo: heloname.Parse("mail.example.org"), Client: client}
+//	p := g.Start(&f, need, remote) // at EHLO
+//	p.Wait(ctx, &f, need)          // at RCPT TO
+//
+// A look-up that fails makes its fact Failed. Only an answer of the DNS makes a
+// fact NotFound.
 package dnsfacts
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/miekg/dns"
@@ -23,39 +31,14 @@ import (
 // DefaultTimeout bounds the look-ups of one client where nothing else is set.
 const DefaultTimeout = 5 * time.Second
 
-// DefaultMaxInFlight is the number of clients looked up ahead of the verdict
-// where nothing else is set. Each takes some ten sockets, and a hundred when its
-// SPF record refers to as much as RFC 7208 allows.
-const DefaultMaxInFlight = 128
+// Shares of one client network where nothing else is set.
+const (
+	DefaultShareJobs      = 2  // greetings looked up ahead of their verdict
+	DefaultShareQuestions = 64 // questions in flight
+)
 
-// DefaultMaxQuestions is the number of questions under way where nothing else
-// is set. Each takes a socket: without a bound, clients that all get to RCPT TO
-// while the DNS is slow could use up the descriptors of the server.
-const DefaultMaxQuestions = 4096
-
-// turns has one place for each question under way.
-type turns struct {
-	once   sync.Once
-	places chan struct{}
-}
-
-// take waits for a place; the caller gives it back by free.
-func (t *turns) take(ctx context.Context, limit int) error {
-	t.once.Do(func() {
-		if limit <= 0 {
-			limit = DefaultMaxQuestions
-		}
-		t.places = make(chan struct{}, limit)
-	})
-	select {
-	case t.places <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-func (t *turns) free() { <-t.places }
+// GreetingQuestions is the most that one greeting may ask, SPF included.
+const GreetingQuestions = 60
 
 // Gatherer looks facts up. Its fields must not change once it is in use; it
 // may then be used by many goroutines. It must not be copied.
@@ -63,29 +46,39 @@ type Gatherer struct {
 	// Exchange asks one question, as Client.Exchange does.
 	Exchange func(context.Context, *dns.Msg) (*dns.Msg, error)
 	// Timeout bounds all look-ups of one client together; 0 is DefaultTimeout.
+	// Time in which a question waits for the share of its network comes on top,
+	// up to twelve times Timeout.
 	Timeout time.Duration
 	// Cache may be nil, which keeps nothing.
 	Cache *Cache
-	// Blocklists are asked for the HELO name.
+	// Blocklists are asked for the HELO name and its organisational domain.
 	Blocklists []Blocklist
 	// Allowlists are zones AllowListed asks for the client's address.
 	Allowlists []string
-	// MaxInFlight bounds the background jobs of Start; 0 is DefaultMaxInFlight.
-	MaxInFlight int
-	// MaxQuestions bounds the questions under way, whoever they are for; 0 is
-	// DefaultMaxQuestions. More wait their turn, within their Timeout.
+	// ShareJobs bounds the jobs of Start that one client network has at a time:
+	// an IPv4 address or an IPv6 /64; an IPv6 /48 has four times as many. 0 is
+	// DefaultShareJobs.
+	ShareJobs int
+	// ShareQuestions bounds the questions in flight of one client network in the
+	// same way; 0 is DefaultShareQuestions. More wait in the network's own queue.
+	ShareQuestions int
+	// MaxQuestions bounds the questions in flight of all networks together. 0 is
+	// the smaller of 1024 and a quarter of the descriptors the process may open.
 	MaxQuestions int
 	// Observe, if set, learns of every question that was asked in the DNS: its
 	// RR type ("A"), one of the Kind constants and the time until the answer.
 	// It is called by many goroutines.
 	Observe func(qtype, result string, d time.Duration)
+	// OnDead, if set, is called at most once a minute while no question is
+	// answered, with the number of questions that failed since the last call.
+	OnDead func(failed int)
 
-	flights flights
-	jobs    atomic.Int32
-	turns   turns
+	shares shares
 
-	greetingsMu sync.Mutex
-	greetings   map[netip.AddrPort]*Pending // jobs under way
+	mu          sync.Mutex // guards all below
+	row, failed int        // questions without an answer: in a row, since reported
+	reported    time.Time
+	out         map[string]bool // DNS lists that are not asked
 }
 
 func (g *Gatherer) timeout() time.Duration {
@@ -95,116 +88,66 @@ func (g *Gatherer) timeout() time.Duration {
 	return g.Timeout
 }
 
-// Fill looks up what need names and f does not have yet, all at once, and
-// returns when all is known, after Timeout, or when ctx ends, whichever is
-// first. What could not be learnt in time is Failed. What makes no sense to
-// ask, such as a block list for an address, stays NotAsked. The slices it sets
-// are shared with the cache and must not be written to.
+// Fill looks up what need names and f does not have yet, and returns when all is
+// known, after Timeout, or when ctx ends, whichever is first. What could not be
+// learnt in time is Failed. A fact that failed ten seconds ago or more is asked
+// again. The slices that Fill sets are shared with the cache and must not be
+// written to.
+//
+// What makes no sense to ask, such as a block list for an address, stays NotAsked, and
+// so does MX once Forward shows that the name has an address or did not answer.
 func (g *Gatherer) Fill(ctx context.Context, f *checkhelo.Facts, need checkhelo.Need) {
-	g.fill(ctx, f, need, g.timeout())
+	g.pending(f.Client).fill(ctx, f, need)
 }
 
-func (g *Gatherer) fill(
-	ctx context.Context, f *checkhelo.Facts, need checkhelo.Need, timeout time.Duration,
-) {
-	need = g.warm(f, need)
-	if need == 0 {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	j := job{asker: asker{g: g, ctx: ctx, mu: new(sync.Mutex)}, facts: f}
-	j.run(need)
-}
-
-// fact is one thing to learn. learn sets it in f and reports true, or false
-// when the asker has the cache only and that does not suffice.
-type fact struct {
+// learners has the function that learns each fact. A function sets the fact in f
+// and returns true, or returns false after it named its questions to p.get.
+var learners = [...]struct {
 	need  checkhelo.Need
-	learn func(a asker, f *checkhelo.Facts) bool
-}
-
-var allFacts = [...]fact{
-	{checkhelo.NeedForward, asker.forward},
-	{checkhelo.NeedMX, asker.mx},
-	{checkhelo.NeedPTR, asker.ptr},
-	{checkhelo.NeedTLD, asker.tld},
-	{checkhelo.NeedSPF, asker.spf},
-	{checkhelo.NeedLists, asker.lists},
-}
-
-// warm sets what the cache knows and returns what is left to ask.
-func (g *Gatherer) warm(f *checkhelo.Facts, need checkhelo.Need) (left checkhelo.Need) {
-	left = missing(f, need)
-	defer func() {
-		if v := recover(); v != nil {
-			markFailed(f, left, panicked(v, key{}))
-			left = 0
-		}
-	}()
-	for _, one := range allFacts {
-		if left&one.need != 0 && one.learn(asker{g: g}, f) {
-			left &^= one.need
-		}
-	}
-	return left
-}
-
-// job learns several facts at once.
-type job struct {
-	asker
-	facts *checkhelo.Facts // its answers are guarded by asker.mu
-	wg    sync.WaitGroup
-}
-
-func (j *job) run(need checkhelo.Need) {
-	for _, one := range allFacts {
-		if need&one.need == 0 {
-			continue
-		}
-		j.wg.Add(1)
-		go func() {
-			defer j.wg.Done()
-			defer func() {
-				if v := recover(); v != nil {
-					j.giveUp(one.need, panicked(v, key{}))
-				}
-			}()
-			one.learn(j.asker, j.facts)
-		}()
-	}
-	j.wg.Wait()
-}
-
-func (j *job) giveUp(need checkhelo.Need, err *Error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	markFailed(j.facts, missing(j.facts, need), err)
+	learn func(p *Pending, f *checkhelo.Facts) bool
+}{
+	{checkhelo.NeedForward, (*Pending).forward},
+	{checkhelo.NeedMX, (*Pending).mx},
+	{checkhelo.NeedPTR, (*Pending).ptr},
+	{checkhelo.NeedTLD, (*Pending).tld},
+	{checkhelo.NeedSPF, (*Pending).spf},
+	{checkhelo.NeedLists, (*Pending).lists},
 }
 
 // missing returns what of need f has not and can have.
 func missing(f *checkhelo.Facts, need checkhelo.Need) (left checkhelo.Need) {
-	ptr := f.PTR.State
-	if ptr == checkhelo.Found {
-		ptr = f.Confirmed.State
-	}
-	add := func(n checkhelo.Need, s checkhelo.State, possible bool) {
-		if s == checkhelo.NotAsked && possible {
+	add := func(n checkhelo.Need, possible, lacks bool) {
+		if possible && lacks {
 			left |= n
 		}
 	}
 	named, client := f.Helo.ASCII != "", f.Client.IsValid()
-	add(checkhelo.NeedForward, f.Forward.State, named)
-	add(checkhelo.NeedMX, f.MX.State, named)
-	add(checkhelo.NeedPTR, ptr, client)
-	add(checkhelo.NeedTLD, f.TLD.State, named)
-	add(checkhelo.NeedSPF, f.SPF.State, client)
-	add(checkhelo.NeedLists, f.Listed.State, listable(f.Helo))
+	ptr := lacks(&f.PTR) || f.PTR.State == checkhelo.Found && lacks(&f.Confirmed)
+	addressed := !lacks(&f.Forward) && f.Forward.State != checkhelo.NotFound
+	add(checkhelo.NeedForward, named, lacks(&f.Forward))
+	add(checkhelo.NeedMX, named && !addressed, lacks(&f.MX))
+	add(checkhelo.NeedPTR, client, ptr)
+	add(checkhelo.NeedTLD, named, lacks(&f.TLD))
+	add(checkhelo.NeedSPF, client, lacks(&f.SPF))
+	add(checkhelo.NeedLists, listable(f.Helo), lacks(&f.Listed))
 	return left & need
 }
 
+// lacks reports whether a fact was not asked for, or failed failTTL ago.
+func lacks[T any](a *checkhelo.Answer[T]) bool {
+	switch a.State {
+	case checkhelo.NotAsked:
+		return true
+	case checkhelo.Failed:
+		var failure *Error
+		return errors.As(a.Err, &failure) && time.Since(failure.at) >= failTTL
+	default:
+		return false
+	}
+}
+
 // markFailed makes the facts of need Failed.
-func markFailed(f *checkhelo.Facts, need checkhelo.Need, err error) {
+func markFailed(f *checkhelo.Facts, need checkhelo.Need, err *Error) {
 	if need&checkhelo.NeedForward != 0 {
 		f.Forward = lost[[]netip.Addr](err)
 	}
@@ -212,7 +155,7 @@ func markFailed(f *checkhelo.Facts, need checkhelo.Need, err error) {
 		f.MX = lost[[]string](err)
 	}
 	if need&checkhelo.NeedPTR != 0 {
-		if f.PTR.State == checkhelo.NotAsked {
+		if f.PTR.State != checkhelo.Found {
 			f.PTR = lost[[]string](err)
 		}
 		f.Confirmed = lost[[]string](err)
@@ -228,7 +171,33 @@ func markFailed(f *checkhelo.Facts, need checkhelo.Need, err error) {
 	}
 }
 
-func lost[T any](err error) checkhelo.Answer[T] {
+// adopt copies into f the answers of from that need names and f lacks.
+func adopt(f, from *checkhelo.Facts, need checkhelo.Need) {
+	need = missing(f, need)
+	if need&checkhelo.NeedForward != 0 {
+		f.Forward = from.Forward
+	}
+	if need&checkhelo.NeedMX != 0 {
+		f.MX = from.MX
+	}
+	if need&checkhelo.NeedPTR != 0 {
+		if f.PTR.State != checkhelo.Found {
+			f.PTR = from.PTR
+		}
+		f.Confirmed = from.Confirmed
+	}
+	if need&checkhelo.NeedTLD != 0 {
+		f.TLD = from.TLD
+	}
+	if need&checkhelo.NeedSPF != 0 {
+		f.SPF = from.SPF
+	}
+	if need&checkhelo.NeedLists != 0 {
+		f.Listed = from.Listed
+	}
+}
+
+func lost[T any](err *Error) checkhelo.Answer[T] {
 	return checkhelo.Answer[T]{State: checkhelo.Failed, Err: err}
 }
 
@@ -238,4 +207,95 @@ func known[T any](v T) checkhelo.Answer[T] {
 
 func none[T any]() checkhelo.Answer[T] {
 	return checkhelo.Answer[T]{State: checkhelo.NotFound}
+}
+
+// fetch asks the DNS for k, keeps the answer, and returns it.
+func (g *Gatherer) fetch(ctx context.Context, k key) (r *record) {
+	defer func() {
+		if v := recover(); v != nil {
+			r = &record{err: panicked(v, k)}
+		}
+	}()
+	begun := time.Now()
+	r, ttl := g.resolve(ctx, k)
+	took := time.Since(begun)
+	fleeting := false
+	if r.failed() {
+		// A question that is given up early shows nothing about the name. One
+		// that had half of the time without an answer counts as timed out.
+		if fleeting = r.err.Kind == KindCanceled; fleeting && took >= g.timeout()/2 {
+			r.err.Kind, fleeting = KindTimeout, false
+		}
+	}
+	if g.Observe != nil {
+		g.Observe(dns.TypeToString[k.qtype], r.kind(), took)
+	}
+	if !fleeting {
+		g.note(r.failed())
+		g.Cache.put(k, r, ttl)
+	}
+	return r
+}
+
+// resolve asks for k, and once more where the first answer ends at an alias.
+func (g *Gatherer) resolve(ctx context.Context, k key) (*record, time.Duration) {
+	name := k.question()
+	if _, ok := dns.IsDomainName(name); !ok || name == "" {
+		// The DNS cannot hold such a name; one case is a long name below a list's zone.
+		return &record{denied: KindNXDomain}, maxTTL
+	}
+	var r *record
+	at := chain{name: dns.Fqdn(name), ttl: ^uint32(0)}
+	for range 2 {
+		m := &dns.Msg{Question: []dns.Question{{Name: at.name, Qtype: k.qtype, Qclass: dns.ClassINET}}}
+		m.RecursionDesired = true
+		resp, err := g.Exchange(ctx, m)
+		if err != nil {
+			r = &record{err: wrap(err, name, k.qtype)}
+			return r, failTTL
+		}
+		var ttl time.Duration
+		var more bool
+		if r, ttl, more = at.read(resp, k.qtype); !more {
+			if r.failed() {
+				r.err = wrap(r.err, name, k.qtype)
+			}
+			return r, ttl
+		}
+	}
+	endless := &Error{Kind: KindCNAME, Err: errors.New("the chain has no end")}
+	return &record{err: wrap(endless, name, k.qtype)}, failTTL
+}
+
+// silentAfter is the number of failures in a row that mean a dead resolver, where
+// a dead zone has answers to other questions in between: what a well-kept client asks.
+const silentAfter = 3
+
+// note counts a question that failed or was answered.
+func (g *Gatherer) note(failed bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !failed {
+		g.row = 0
+		return
+	}
+	g.row++
+	g.failed++
+	if g.OnDead != nil && g.row >= silentAfter && time.Since(g.reported) >= time.Minute {
+		g.OnDead(g.failed)
+		g.failed, g.reported = 0, time.Now()
+	}
+}
+
+// maxQuestions returns the bound of the questions in flight.
+func (g *Gatherer) maxQuestions() int {
+	const most, least = 1024, 16
+	switch files := descriptors(); {
+	case g.MaxQuestions > 0:
+		return g.MaxQuestions
+	case files == 0:
+		return most
+	default:
+		return max(least, min(most, files/4))
+	}
 }

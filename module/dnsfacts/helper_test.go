@@ -63,8 +63,14 @@ func factsOf(helo, client string) checkhelo.Facts {
 func fill(tb testing.TB, g *Gatherer, helo, client string) checkhelo.Facts {
 	tb.Helper()
 	f := factsOf(helo, client)
-	g.Fill(context.Background(), &f, all)
+	fillAll(g, &f)
 	return f
+}
+
+// fillAll asks for MX first: it is not asked about a name that has an address.
+func fillAll(g *Gatherer, f *checkhelo.Facts) {
+	g.Fill(context.Background(), f, checkhelo.NeedMX)
+	g.Fill(context.Background(), f, all)
 }
 
 // stateList has the state of every fact under its name.

@@ -1,7 +1,6 @@
 package dnsfacts
 
 import (
-	"context"
 	"fmt"
 	"runtime"
 	"sync"
@@ -68,7 +67,7 @@ func TestMemoryOfLargeAnswers(t *testing.T) {
 			go func() {
 				defer wg.Done()
 				f := factsOf(fmt.Sprintf("mail%d.example.org", i), goodClient)
-				g.Fill(context.Background(), &f, all)
+				fillAll(g, &f)
 			}()
 		}
 		wg.Wait()

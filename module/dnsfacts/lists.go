@@ -1,11 +1,13 @@
 package dnsfacts
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/miekg/dns"
 
@@ -21,14 +23,46 @@ type Blocklist struct {
 	Zone   string           // lower-case, without a final dot
 	Action checkhelo.Action // of a hit; Off: what the rule says
 	Score  int              // points, when Action is Score
+	// Responses, if any, tells the answers of the list apart. An answer that is
+	// in none of them is no hit; of several the strongest counts.
+	Responses []Response
+}
+
+// Response is what one kind of answer of a Blocklist means.
+type Response struct {
+	Codes  []netip.Prefix   // answers, such as 127.0.1.2/32
+	Action checkhelo.Action // Off: what the list says
+	Score  int              // points, when Action is Score
 }
 
 var (
-	listAnswers = netip.MustParsePrefix("127.0.0.0/8")      // RFC 5782, section 2.1
-	listErrors  = netip.MustParsePrefix("127.255.255.0/24") // customary: blocked, no such list, ...
-	// dnswlBlocked is what dnswl.org answers to who asks too much.
+	listAnswers = netip.MustParsePrefix("127.0.0.0/8") // RFC 5782, section 2.1
+	// listErrors and listBlocked say that the list does not answer us. Lists use
+	// the first by custom, and RFC 5782, section 5 forbids an entry 127.0.0.1.
+	listErrors  = netip.MustParsePrefix("127.255.255.0/24")
+	listBlocked = netip.MustParseAddr("127.0.0.1")
+	// dnswlBlocked is what dnswl.org answers to clients that ask too much.
 	dnswlBlocked = netip.MustParseAddr("127.0.0.255")
 )
+
+// shownZone returns a zone with *** in the place of the customer's key: a first
+// label of 20 letters and digits or more in a zone of three labels or more.
+func shownZone(zone string) string {
+	const shortest = 20
+	label, rest, _ := strings.Cut(zone, ".")
+	other := func(c rune) bool { return (c < 'a' || c > 'z') && (c < '0' || c > '9') }
+	if len(label) < shortest || strings.ContainsFunc(label, other) || !strings.Contains(rest, ".") {
+		return zone
+	}
+	return "***." + rest
+}
+
+// hiding returns err without the key of zone.
+func hiding(err *Error, zone string) *Error {
+	e := *err
+	e.Name = strings.Replace(e.Name, zone, shownZone(zone), 1)
+	return &e
+}
 
 // listable reports whether a domain list can know a name.
 func listable(n heloname.Name) bool {
@@ -37,85 +71,95 @@ func listable(n heloname.Name) bool {
 
 // lists learns which block lists hold the HELO name. A list that fails
 // takes nothing away from the hits of others, and is no hit itself.
-func (a asker) lists(f *checkhelo.Facts) bool {
-	zones := a.g.Blocklists
-	answer := none[[]checkhelo.Listing]()
-	records := a.askLists(f.Helo.ASCII)
-	if slices.ContainsFunc(records, unknown) {
+func (p *Pending) lists(f *checkhelo.Facts) bool {
+	answer, settled := none[[]checkhelo.Listing](), true
+	var hits []checkhelo.Listing
+	var reasons []*record
+	names := [...]string{f.Helo.ASCII, heloname.OrgDomain(f.Helo.ASCII)}
+	for i := range p.g.Blocklists {
+		z := &p.g.Blocklists[i]
+		if p.g.leftOut(z.Zone) {
+			continue
+		}
+		for at, name := range names {
+			if at > 0 && (name == "" || name == names[0]) {
+				break
+			}
+			r := p.get(key{name: name + "." + z.Zone, qtype: dns.TypeA})
+			if r == nil {
+				settled = false
+				continue
+			}
+			hit, err := z.hit(r)
+			if err != nil {
+				answer = lost[[]checkhelo.Listing](hiding(err, z.Zone))
+			}
+			if !hit.Addr.IsValid() {
+				continue
+			}
+			hits = append(hits, hit)
+			reasons = append(reasons, p.get(key{name: name + "." + z.Zone, qtype: dns.TypeTXT}))
+			break // the reason of the longer name is the better one
+		}
+	}
+	if !settled {
 		return false
 	}
-	var hits []checkhelo.Listing
-	for i := range records {
-		addr, err := listed(&records[i])
-		switch {
-		case err != nil:
-			answer = lost[[]checkhelo.Listing](err)
-		case addr.IsValid():
-			z := zones[i]
-			hits = append(hits, checkhelo.Listing{
-				Zone: z.Zone, Addr: addr, Action: z.Action, Score: z.Score,
-			})
+	for i, r := range reasons {
+		if r == nil {
+			settled = false // the verdict needs no reason and does not wait for it
+		} else if len(r.texts) > 0 {
+			hits[i].Reason = heloname.Line(r.texts[0], reasonOctets)
 		}
 	}
 	if len(hits) > 0 {
-		a.reasons(f.Helo.ASCII, hits)
 		answer = known(hits)
 	}
-	publish(a, &f.Listed, answer)
-	return true
+	f.Listed = answer
+	return settled
 }
 
-// askLists returns one record for each list, unknown where the cache lacks it.
-func (a asker) askLists(name string) []record {
-	records := make([]record, len(a.g.Blocklists))
-	if a.cold() {
-		a.each(len(records), func(i int) { records[i] = a.safely(a.g.listKey(name, i)) })
-		return records
+// hit reads the answer of a list.
+func (z *Blocklist) hit(r *record) (hit checkhelo.Listing, err *Error) {
+	addrs, err := listed(r)
+	take := func(addr netip.Addr, action checkhelo.Action, score int) {
+		if action == checkhelo.Off {
+			action, score = z.Action, z.Score
+		}
+		l := checkhelo.Listing{Zone: shownZone(z.Zone), Addr: addr, Action: action, Score: score}
+		stronger := cmp.Or(cmp.Compare(l.Action, hit.Action), cmp.Compare(l.Score, hit.Score)) > 0
+		if !hit.Addr.IsValid() || stronger {
+			hit = l
+		}
 	}
-	for i := range records {
-		records[i].unknown = !a.ask(a.g.listKey(name, i), &records[i])
+	for _, addr := range addrs {
+		if len(z.Responses) == 0 {
+			take(addr, z.Action, z.Score)
+		}
+		for _, resp := range z.Responses {
+			if slices.ContainsFunc(resp.Codes, func(c netip.Prefix) bool { return c.Contains(addr) }) {
+				take(addr, resp.Action, resp.Score)
+			}
+		}
 	}
-	return records
+	return hit, err
 }
 
-func (g *Gatherer) listKey(name string, i int) key {
-	return key{name: name + "." + g.Blocklists[i].Zone, qtype: dns.TypeA}
-}
-
-func unknown(r record) bool { return r.unknown }
-
-// listed reads a list's answer; what lies outside of 127.0.0.0/8 comes from
-// somebody who is no list (a wildcard, a captive portal) and does not count.
-func listed(r *record) (netip.Addr, error) {
+// listed returns the addresses that mean a listing. What lies outside of
+// 127.0.0.0/8 comes from elsewhere (a wildcard, a captive portal) and does not count.
+func listed(r *record) (hits []netip.Addr, err *Error) {
 	if r.failed() {
-		return netip.Addr{}, r.err
+		return nil, r.err
 	}
-	var hit netip.Addr
 	for _, addr := range r.addrs {
-		if listErrors.Contains(addr) {
-			return netip.Addr{}, &Error{Kind: KindListError, Err: errors.New(addr.String())}
-		}
-		if !hit.IsValid() && listAnswers.Contains(addr) {
-			hit = addr
+		switch {
+		case listErrors.Contains(addr), addr == listBlocked:
+			return nil, failure(KindListError, key{}, errors.New(addr.String()))
+		case listAnswers.Contains(addr):
+			hits = append(hits, addr)
 		}
 	}
-	return hit, nil
-}
-
-// reasons adds the lists' texts for the log. It waits for them no longer than a
-// fifth of the time-out, because the verdict does not need them.
-func (a asker) reasons(name string, hits []checkhelo.Listing) {
-	if a.cold() {
-		ctx, cancel := context.WithTimeout(a.ctx, a.g.timeout()/5)
-		defer cancel()
-		a.ctx = ctx
-	}
-	a.each(len(hits), func(i int) {
-		r := a.safely(key{name: name + "." + hits[i].Zone, qtype: dns.TypeTXT})
-		if len(r.texts) > 0 {
-			hits[i].Reason = heloname.Line(r.texts[0], reasonOctets)
-		}
-	})
+	return hits, nil
 }
 
 // AllowListed asks Allowlists for a client's address (RFC 5782, section
@@ -127,29 +171,117 @@ func (g *Gatherer) AllowListed(
 	if len(g.Allowlists) == 0 || !client.IsValid() {
 		return "", checkhelo.NotFound
 	}
-	reversed := key{addr: client}.question()
-	reversed = strings.TrimSuffix(strings.TrimSuffix(reversed, ".in-addr.arpa"), ".ip6.arpa")
-	ctx, cancel := context.WithTimeout(ctx, g.timeout())
-	defer cancel()
-	records := make([]record, len(g.Allowlists))
-	ask := func(a asker) {
-		a.each(len(records), func(i int) {
-			records[i] = a.safely(key{name: reversed + "." + g.Allowlists[i], qtype: dns.TypeA})
-		})
+	p, reversed := g.pending(client), reversedAddr(client)
+	err := p.until(ctx, func() (done, enough bool) {
+		done, zone, state = true, "", checkhelo.NotFound
+		for _, z := range g.Allowlists {
+			if g.leftOut(z) {
+				continue
+			}
+			r := p.get(key{name: reversed + "." + z, qtype: dns.TypeA})
+			if r == nil {
+				done = false
+				continue
+			}
+			switch hits, err := listed(r); {
+			case state == checkhelo.Found:
+			case err != nil || slices.Contains(hits, dnswlBlocked):
+				state = checkhelo.Failed
+			case len(hits) > 0:
+				zone, state = shownZone(z), checkhelo.Found
+			}
+		}
+		return done, false
+	})
+	if err != nil && state != checkhelo.Found {
+		return "", checkhelo.Failed
 	}
-	if ask(asker{g: g}); slices.ContainsFunc(records, unknown) {
-		ask(asker{g: g, ctx: ctx})
+	return zone, state
+}
+
+// reversedAddr returns an address as lists of addresses have it, without a zone.
+func reversedAddr(addr netip.Addr) string {
+	name := key{addr: addr}.question()
+	return strings.TrimSuffix(strings.TrimSuffix(name, ".in-addr.arpa"), ".ip6.arpa")
+}
+
+// leftOut reports whether a zone failed its last test.
+func (g *Gatherer) leftOut(zone string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.out[zone]
+}
+
+// Times between two tests of the DNS lists, the second after a test without an answer.
+const (
+	testEvery = 24 * time.Hour
+	testAgain = 10 * time.Minute
+)
+
+// Run tests the DNS lists at once and then daily, until ctx ends. report is called
+// as TestLists calls it.
+func (g *Gatherer) Run(ctx context.Context, report func(zone, problem string)) {
+	if len(g.Blocklists)+len(g.Allowlists) == 0 {
+		return
 	}
-	state = checkhelo.NotFound
-	for i := range records {
-		r := &records[i]
-		addr, err := listed(r)
-		switch {
-		case err != nil || slices.Contains(r.addrs, dnswlBlocked):
-			state = checkhelo.Failed
-		case addr.IsValid():
-			return g.Allowlists[i], checkhelo.Found
+	for {
+		wait := testEvery
+		if !g.TestLists(ctx, report) {
+			wait = testAgain
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
 		}
 	}
-	return "", state
+}
+
+// TestLists tests every DNS list by its entries for tests, RFC 5782, section 5:
+// `invalid` and `test` of domain lists, 127.0.0.1 and 127.0.0.2 of Allowlists. A
+// zone that lists the first is asked no more until a later test finds it well.
+// report gets each zone with a problem, and each that is asked again; the zone's key
+// is hidden. TestLists returns false when a zone did not answer, which changes nothing.
+func (g *Gatherer) TestLists(ctx context.Context, report func(zone, problem string)) bool {
+	answered := true
+	test := func(zone, never, always string) {
+		var bad, good *record
+		p := g.pending(netip.Addr{})
+		err := p.until(ctx, func() (done, enough bool) {
+			bad = p.get(key{name: never + "." + zone, qtype: dns.TypeA})
+			good = p.get(key{name: always + "." + zone, qtype: dns.TypeA})
+			return bad != nil && good != nil, false
+		})
+		if err != nil || bad.failed() || good.failed() {
+			answered = false
+			report(shownZone(zone), "its test got no answer")
+			return
+		}
+		listsAll := slices.ContainsFunc(bad.addrs, listAnswers.Contains)
+		_, wrong := listed(good)
+		g.mu.Lock()
+		was := g.out[zone]
+		if g.out == nil {
+			g.out = make(map[string]bool)
+		}
+		g.out[zone] = listsAll
+		g.mu.Unlock()
+		switch {
+		case listsAll:
+			report(shownZone(zone), "lists "+never+" and is not asked")
+		case was:
+			report(shownZone(zone), "lists "+never+" no more and is asked again")
+		case wrong != nil:
+			report(shownZone(zone), "answers "+wrong.Err.Error()+", which means that it refuses to answer")
+		case !slices.ContainsFunc(good.addrs, listAnswers.Contains):
+			report(shownZone(zone), "does not list "+always)
+		}
+	}
+	for i := range g.Blocklists {
+		test(g.Blocklists[i].Zone, "invalid", "test")
+	}
+	for _, zone := range g.Allowlists {
+		test(zone, "1.0.0.127", "2.0.0.127")
+	}
+	return answered
 }

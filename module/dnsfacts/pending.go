@@ -3,6 +3,7 @@ package dnsfacts
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -11,144 +12,127 @@ import (
 	"maddy.example/checkhelo"
 )
 
-// Pending is a Fill that began ahead of its verdict. Its methods may be called
-// by many goroutines.
+// Pending is the look-ups of one greeting. They share one budget of
+// GreetingQuestions and one Timeout. Its methods may be called by many goroutines.
 type Pending struct {
 	g      *Gatherer
-	remote netip.AddrPort // not valid: not known
-	job    job
-	cancel context.CancelFunc // nil: nothing runs
-	done   chan struct{}      // closed when the job has ended; nil: none was begun
+	remote netip.AddrPort     // not valid: not known
+	cancel context.CancelFunc // nil: nothing runs ahead
+	busy   chan struct{}      // full while a goroutine asks for this greeting
 
-	mu    sync.Mutex // guards facts and left; the job's asker has it too
+	mu    sync.Mutex // guards facts
 	facts checkhelo.Facts
-	left  time.Duration // look-up time that this client may still use
+
+	// Of the goroutine that fills busy:
+	client  netip.Addr
+	left    time.Duration // look-up time that remains
+	budget  int           // questions that remain
+	want    checkhelo.Need
+	wanted  []key           // to ask next
+	answers map[key]*record // of what was asked; nil: not arrived
+	flights []*flight       // asked and not arrived
+	arrived chan *flight
+
+	net    *network // guarded by shares.mu
+	queued int      // flights that wait for the network's share; guarded by shares.mu
+}
+
+func (g *Gatherer) pending(client netip.Addr) *Pending {
+	return &Pending{g: g, client: client, left: g.timeout(), budget: GreetingQuestions}
 }
 
 // Start sets in f what need names and the cache knows, and begins to look up
-// the rest as Fill does; it returns at once, nil when nothing is left. While
-// MaxInFlight such jobs run it only prepares a Pending that looks up when it is
-// waited for. A job ends by itself after Timeout.
+// the rest as Fill does. It returns at once, nil when nothing is left. While the
+// client's network has ShareJobs such jobs it only prepares a Pending that looks
+// up when it is waited for. A job ends by itself after Timeout.
 //
-// remote is the client's address and port. A new Start for the same remote cancels
-// the job of the one before; the zero value means that the port is not known.
+// remote is the client's address and port. A new greeting from the same remote
+// cancels the job of the one before; the same greeting again gets the job that
+// runs. The zero value means that the port is not known.
 func (g *Gatherer) Start(
 	f *checkhelo.Facts, need checkhelo.Need, remote netip.AddrPort,
 ) *Pending {
-	g.replace(remote, nil)
-	if need = g.warm(f, need); need == 0 {
+	p := g.pending(f.Client)
+	p.remote, p.want = remote, need
+	left := missing(f, need)
+	if err := guarded(func() { left = p.learn(f, left) }); err != nil {
+		markFailed(f, left, err)
+		left = 0
+	}
+	old := g.shares.greeted(remote)
+	if old != nil && left != 0 && old.of(f) {
+		return old
+	}
+	if old != nil {
+		old.cancel()
+	}
+	if left == 0 {
 		return nil
 	}
-	p := &Pending{g: g, remote: remote, facts: *f, left: g.timeout()}
-	if !g.admit() {
+	p.busy, p.facts = make(chan struct{}, 1), *f
+	if !g.ahead(p) {
+		p.wanted = nil
 		return p
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), p.left)
-	p.cancel, p.done = cancel, make(chan struct{})
-	p.job = job{asker: asker{g: g, ctx: ctx, mu: &p.mu}, facts: &p.facts}
-	g.replace(remote, p)
-	go p.run(need)
+	var ctx context.Context
+	ctx, p.cancel = context.WithCancel(context.Background())
+	p.busy <- struct{}{}
+	g.shares.greet(p)
+	go func() {
+		defer func() {
+			p.cancel()
+			g.behind(p)
+			<-p.busy
+		}()
+		p.fill(ctx, &p.facts, need)
+	}()
 	return p
 }
 
-// replace cancels the running job of remote and makes p the running one; nil: none.
-func (g *Gatherer) replace(remote netip.AddrPort, p *Pending) {
-	if !remote.IsValid() {
-		return
-	}
-	g.greetingsMu.Lock()
-	defer g.greetingsMu.Unlock()
-	if old := g.greetings[remote]; old != nil {
-		old.Cancel()
-	}
-	if p == nil {
-		delete(g.greetings, remote)
-		return
-	}
-	if g.greetings == nil {
-		g.greetings = make(map[netip.AddrPort]*Pending)
-	}
-	g.greetings[remote] = p
-}
-
-// ended removes p from the running jobs, unless another took its place.
-func (g *Gatherer) ended(p *Pending) {
-	g.greetingsMu.Lock()
-	defer g.greetingsMu.Unlock()
-	if g.greetings[p.remote] == p {
-		delete(g.greetings, p.remote)
-	}
-}
-
-func (g *Gatherer) admit() bool {
-	limit := g.MaxInFlight
-	if limit <= 0 {
-		limit = DefaultMaxInFlight
-	}
-	if int(g.jobs.Add(1)) <= limit {
-		return true
-	}
-	g.jobs.Add(-1)
-	return false
-}
-
-func (p *Pending) run(need checkhelo.Need) {
-	begun := time.Now()
-	defer func() {
-		p.cancel()
-		p.g.jobs.Add(-1)
-		p.g.ended(p)
-		p.mu.Lock()
-		p.left -= time.Since(begun)
-		p.mu.Unlock()
-		close(p.done)
-	}()
-	p.job.run(need)
+// of reports whether p is for the greeting of f.
+func (p *Pending) of(f *checkhelo.Facts) bool {
+	return f.Helo.ASCII == p.facts.Helo.ASCII && f.Helo.Kind == p.facts.Helo.Kind &&
+		f.Client == p.facts.Client
 }
 
 // Wait adds to f what was learnt and looks up what else need names. Only time
-// spent on look-ups counts against Timeout: a client that pauses between
-// EHLO and RCPT must not thereby escape judgement. When ctx ends first, what
-// is still out is Failed. f must have the greeting and the client that
-// Start was given; for others it is filled as by Fill.
+// spent on look-ups counts against Timeout: a pause of the client between EHLO
+// and RCPT TO uses up nothing. When ctx ends first, what is still out is Failed.
+// Facts for another greeting or client than Start was given are filled as by Fill.
 func (p *Pending) Wait(ctx context.Context, f *checkhelo.Facts, need checkhelo.Need) {
-	if f.Helo.ASCII != p.facts.Helo.ASCII || f.Client != p.facts.Client {
+	if !p.of(f) {
 		p.g.Fill(ctx, f, need)
 		return
 	}
-	ended := p.settle(ctx)
+	err := p.acquire(ctx)
 	p.mu.Lock()
 	adopt(f, &p.facts, need)
-	left := p.left
 	p.mu.Unlock()
-	need = missing(f, need)
-	if need == 0 {
+	if err != nil {
+		markFailed(f, missing(f, need), err)
 		return
 	}
-	if !ended {
-		markFailed(f, need, wrap(ctx.Err(), f.Helo.ASCII, dns.TypeANY))
+	defer p.release()
+	if missing(f, need) == 0 {
 		return
 	}
-	begun := time.Now()
-	p.g.fill(ctx, f, need, left)
+	p.fill(ctx, f, need)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.left -= time.Since(begun)
 	adopt(&p.facts, f, need)
 }
 
-// settle waits for the job and reports whether it has ended.
-func (p *Pending) settle(ctx context.Context) bool {
-	if p.done == nil {
-		return true
-	}
+// acquire waits until nobody asks for this greeting.
+func (p *Pending) acquire(ctx context.Context) *Error {
 	select {
-	case <-p.done:
-		return true
+	case p.busy <- struct{}{}:
+		return nil
 	case <-ctx.Done():
-		return false
+		return wrap(ctx.Err(), p.facts.Helo.ASCII, dns.TypeANY)
 	}
 }
+
+func (p *Pending) release() { <-p.busy }
 
 // Cancel ends the look-ups that nobody else waits for. What has not arrived
 // by then is Failed.
@@ -158,28 +142,184 @@ func (p *Pending) Cancel() {
 	}
 }
 
-// adopt copies into f the answers of from that need names and f lacks.
-func adopt(f, from *checkhelo.Facts, need checkhelo.Need) {
-	need = missing(f, need)
-	if need&checkhelo.NeedForward != 0 {
-		f.Forward = from.Forward
+// fill sets in f what need names and f lacks.
+func (p *Pending) fill(ctx context.Context, f *checkhelo.Facts, need checkhelo.Need) {
+	left := missing(f, need)
+	if left == 0 {
+		return
 	}
-	if need&checkhelo.NeedMX != 0 {
-		f.MX = from.MX
+	if asksAgain(f, left) {
+		p.left, p.budget = p.g.timeout(), GreetingQuestions
 	}
-	if need&checkhelo.NeedPTR != 0 {
-		if f.PTR.State == checkhelo.NotAsked {
-			f.PTR = from.PTR
+	p.want = need
+	err := p.until(ctx, func() (done, enough bool) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		left = p.learn(f, left)
+		return left == 0, missing(f, need) == 0
+	})
+	if err != nil {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		markFailed(f, missing(f, need), wrap(err, f.Helo.ASCII, dns.TypeANY))
+	}
+}
+
+// asksAgain reports whether one of the facts of left failed before.
+func asksAgain(f *checkhelo.Facts, left checkhelo.Need) bool {
+	states := [...]checkhelo.State{f.Forward.State, f.MX.State, max(f.PTR.State, f.Confirmed.State),
+		f.TLD.State, f.SPF.State, f.Listed.State}
+	for i := range learners {
+		if left&learners[i].need != 0 && states[i] == checkhelo.Failed {
+			return true
 		}
-		f.Confirmed = from.Confirmed
 	}
-	if need&checkhelo.NeedTLD != 0 {
-		f.TLD = from.TLD
+	return false
+}
+
+// learn learns what it can of left from the answers there are, and returns the rest.
+func (p *Pending) learn(f *checkhelo.Facts, left checkhelo.Need) checkhelo.Need {
+	for i := range learners {
+		if l := &learners[i]; left&l.need != 0 && l.learn(p, f) {
+			left &^= l.need
+		}
 	}
-	if need&checkhelo.NeedSPF != 0 {
-		f.SPF = from.SPF
+	return left
+}
+
+// get returns the answer to k, or notes that k is wanted and returns nil.
+func (p *Pending) get(k key) *record {
+	if r, asked := p.answers[k]; asked {
+		return r
 	}
-	if need&checkhelo.NeedLists != 0 {
-		f.Listed = from.Listed
+	if r := p.g.Cache.get(k); r != nil {
+		return r
 	}
+	if !slices.Contains(p.wanted, k) {
+		p.wanted = append(p.wanted, k)
+	}
+	return nil
+}
+
+// until asks what settled wants, until settled says done. enough means that only
+// what is good to have is out, which gets a fifth of Timeout.
+func (p *Pending) until(ctx context.Context, settled func() (done, enough bool)) *Error {
+	clear(p.answers)
+	var done, enough, hurried bool
+	step := func() { done, enough = settled() }
+	if len(p.wanted) == 0 { // else Start went this first step
+		if err := guarded(step); err != nil || done {
+			return err
+		}
+	}
+	defer p.g.leave(p)
+	begun := time.Now()
+	longest := begun.Add(shareWaits * p.g.timeout())
+	timer := time.NewTimer(p.left)
+	defer timer.Stop()
+	defer func() { p.left -= time.Since(begun) }()
+	for {
+		if p.g.begin(p) {
+			if enough && !hurried {
+				hurried = true
+				timer.Reset(p.g.timeout() / 5)
+			}
+			select {
+			case fl := <-p.arrived:
+				p.take(fl)
+			case <-timer.C:
+				switch {
+				case hurried:
+					return nil
+				case p.g.queues(p) && time.Now().Before(longest):
+					timer.Reset(p.left)
+					begun = time.Now()
+					continue
+				}
+				return wrap(context.DeadlineExceeded, "", dns.TypeANY)
+			case <-ctx.Done():
+				return wrap(ctx.Err(), "", dns.TypeANY)
+			}
+		}
+		if err := guarded(step); err != nil || done {
+			return err
+		}
+	}
+}
+
+// take notes the answer of fl and of what else has arrived.
+func (p *Pending) take(fl *flight) {
+	for {
+		p.answers[fl.key] = fl.rec
+		p.flights = slices.DeleteFunc(p.flights, func(f *flight) bool { return f.key == fl.key })
+		select {
+		case fl = <-p.arrived:
+		default:
+			return
+		}
+	}
+}
+
+// guarded turns a panic of f into an error.
+func guarded(f func()) (err *Error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = panicked(v, key{})
+		}
+	}()
+	f()
+	return nil
+}
+
+// HostAddrs looks up the MX hosts of the HELO name, which it sets in f, and returns
+// the addresses of the first eight. p is what Start returned for the greeting and
+// may be nil; the questions count against its budget. Failed means that an answer
+// is missing; the addresses that are known are returned all the same.
+func (g *Gatherer) HostAddrs(
+	ctx context.Context, p *Pending, f *checkhelo.Facts,
+) (addrs []netip.Addr, state checkhelo.State) {
+	const maxHosts = 8
+	if f.Helo.ASCII == "" {
+		return nil, checkhelo.NotFound
+	}
+	if p == nil || !p.of(f) {
+		p = g.pending(f.Client)
+	} else if err := p.acquire(ctx); err != nil {
+		return nil, checkhelo.Failed
+	} else {
+		defer p.release()
+	}
+	err := p.until(ctx, func() (done, enough bool) {
+		if lacks(&f.MX) {
+			r := p.get(key{name: f.Helo.ASCII, qtype: dns.TypeMX})
+			if r == nil {
+				return false, false
+			}
+			f.MX = textAnswer(r)
+		}
+		done, addrs, state = true, nil, checkhelo.NotFound
+		if f.MX.State == checkhelo.Failed {
+			state = checkhelo.Failed
+		}
+		for _, host := range f.MX.Value[:min(len(f.MX.Value), maxHosts)] {
+			for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA} {
+				switch r := p.get(key{name: host, qtype: qtype}); {
+				case r == nil:
+					done = false
+				case r.failed():
+					state = checkhelo.Failed
+				default:
+					addrs = append(addrs, r.addrs...)
+				}
+			}
+		}
+		return done, false
+	})
+	switch {
+	case err != nil || state == checkhelo.Failed:
+		return addrs, checkhelo.Failed
+	case len(addrs) > 0:
+		return addrs, checkhelo.Found
+	}
+	return nil, checkhelo.NotFound
 }

@@ -6,8 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"blitiri.com.ar/go/spf"
@@ -19,97 +17,132 @@ import (
 
 // spf learns the SPF result of the HELO identity (RFC 7208, section 2.3). A
 // name that can have no SPF record, such as a literal, has "none".
-func (a asker) spf(f *checkhelo.Facts) bool {
+func (p *Pending) spf(f *checkhelo.Facts) bool {
 	if f.Helo.Kind != heloname.FQDN {
-		publish(a, &f.SPF, known(string(spf.None)))
+		f.SPF = known(string(spf.None))
 		return true
 	}
 	k := key{name: f.Helo.ASCII, addr: f.Client, qtype: typeSPF}
-	var r record
-	if !a.g.Cache.get(k, &r) {
-		if !a.cold() {
-			return false
-		}
-		r = a.evaluate(k)
-	}
-	if r.failed() {
-		publish(a, &f.SPF, lost[string](r.err))
-	} else {
-		publish(a, &f.SPF, known(r.texts[0]))
+	r := p.evaluated(k)
+	switch {
+	case r == nil:
+		return false
+	case r.failed():
+		f.SPF = lost[string](r.err)
+	default:
+		f.SPF = known(r.texts[0])
 	}
 	return true
 }
 
-// evaluate runs the library over our look-ups and keeps its result for as
-// long as the answers it rests on.
-func (a asker) evaluate(k key) record {
-	ctx, cancel := context.WithCancel(a.ctx)
-	a.ctx = ctx
-	s := &spfResolver{asker: a, client: k.addr, ttl: maxTTL}
-	s.scout.budget.Store(spfLookups)
-	defer s.scout.wg.Wait() // after cancel
-	defer cancel()
-
-	result, err := spf.CheckHostWithSender(k.addr.AsSlice(), k.name, "postmaster@"+k.name,
-		spf.WithContext(ctx), spf.WithResolver(s))
-	r := record{texts: []string{string(result)}}
-	// A failed look-up counts as "this mechanism does not match" in some
-	// places, which can turn a pass into a fail. Only a pass is sure then.
-	failed := s.failure.Load()
-	if result == spf.TempError && failed == nil {
-		failed = &Error{Kind: kindOf(err), Name: k.name, Type: dns.TypeTXT, Err: err}
+// evaluated returns the result for k from the cache, or runs the library over the
+// answers there are. It returns nil while an answer is out: the library runs again
+// when that has arrived. The result is kept for as long as its answers.
+func (p *Pending) evaluated(k key) *record {
+	txt := key{name: k.name, qtype: dns.TypeTXT}
+	if _, asked := p.answers[txt]; !asked {
+		if r := p.g.Cache.get(k); r != nil {
+			return r
+		}
 	}
-	if failed != nil && result != spf.Pass {
-		r = record{err: failed, fleeting: true}
+	if p.get(txt) == nil {
+		return nil
 	}
-	if !r.fleeting {
-		a.g.Cache.put(k, &r, s.ttl)
+	s := &spfResolver{p: p, client: k.addr, ttl: maxTTL}
+	result, _ := spf.CheckHostWithSender(k.addr.AsSlice(), k.name, "postmaster@"+k.name,
+		spf.WithResolver(s))
+	switch {
+	case s.waits:
+		return nil
+	case s.failure != nil && result != spf.Pass:
+		// A failed look-up counts as "this mechanism does not match" in some
+		// places, which can turn a pass into a fail. Only a pass is sure then.
+		return &record{err: s.failure}
 	}
+	r := &record{texts: []string{string(result)}}
+	p.g.Cache.put(k, r, s.ttl)
 	return r
 }
 
-// spfResolver is the library's way to our look-ups.
+// spfResolver answers the library from what the greeting has learnt. An answer
+// that is not there looks like one that does not match, so that the library goes on
+// and names what the record asks for next: all of it is asked at once. The result
+// of such a run is thrown away. The library stops where an answer is already on
+// its way, since that one may settle the result.
 type spfResolver struct {
-	asker   asker
+	p       *Pending
 	client  netip.Addr
 	ttl     time.Duration // shortest life of an answer used
-	failure atomic.Pointer[Error]
-	scout   scout
+	failure *Error        // of the first look-up that failed
+	waits   bool          // an answer is not there
+	stops   bool          // nothing more is asked in this run
+	exists  bool          // a record has the mechanism "exists"
 }
 
-var errNotFound = &net.DNSError{Err: "no such record", IsNotFound: true}
+var (
+	errNotFound = &net.DNSError{Err: "no such record", IsNotFound: true}
+	errStop     = &net.DNSError{Err: "waiting for an answer", IsTemporary: true}
+	errSyntax   = errors.New("the record breaks the grammar")
+)
 
-// look asks for what an SPF record names, which can be any text.
+// look returns the answer about what an SPF record names, which can be any text;
+// nil, nil while it is not there.
 func (s *spfResolver) look(name string, qtype uint16) (*record, error) {
 	name = strings.ToLower(strings.TrimSuffix(name, "."))
+	for len(name) > 253 && strings.Contains(name, ".") { // RFC 7208, section 7.3
+		_, name, _ = strings.Cut(name, ".")
+	}
 	if _, ok := dns.IsDomainName(name); !ok || name == "" {
 		return nil, errNotFound
 	}
-	r := s.asker.safely(key{name: name, qtype: qtype})
-	return s.used(&r)
+	return s.answer(key{name: name, qtype: qtype})
 }
 
-// used notes what an answer means for the result's life and certainty.
-func (s *spfResolver) used(r *record) (*record, error) {
-	if r.failed() {
-		s.failure.CompareAndSwap(nil, r.err)
+func (s *spfResolver) answer(k key) (*record, error) {
+	if s.stops {
+		return nil, errStop
+	}
+	before := len(s.p.wanted)
+	r := s.p.get(k)
+	switch {
+	case r == nil:
+		s.waits = true
+		if s.stops = len(s.p.wanted) == before; s.stops {
+			return nil, errStop
+		}
+		return nil, nil
+	case r.failed():
+		if s.failure == nil {
+			s.failure = r.err
+		}
 		return nil, &net.DNSError{Err: r.err.Kind, IsTemporary: true}
 	}
-	s.ttl = min(s.ttl, s.asker.g.Cache.left(r))
+	s.ttl = min(s.ttl, s.p.g.Cache.left(r))
 	if !r.found() {
 		return nil, errNotFound
 	}
 	return r, nil
 }
 
-// LookupTXT implements spf.DNSResolver.
+// LookupTXT implements spf.DNSResolver. A record with a syntax error anywhere is an
+// error that the library reports as permerror (RFC 7208, section 4.6).
 func (s *spfResolver) LookupTXT(_ context.Context, name string) ([]string, error) {
 	r, err := s.look(name, dns.TypeTXT)
 	if err != nil {
 		return nil, err
 	}
+	if r == nil {
+		return []string{"v=spf1 ?all"}, nil
+	}
 	for _, txt := range r.texts {
-		s.scout.ahead(s, txt, name)
+		if !isSPF(txt) {
+			continue
+		}
+		exists, ok := spfRecord(txt)
+		if !ok {
+			return nil, errSyntax
+		}
+		s.exists = s.exists || exists
 	}
 	return r.texts, nil
 }
@@ -120,6 +153,9 @@ func (s *spfResolver) LookupMX(_ context.Context, name string) ([]*net.MX, error
 	if err != nil {
 		return nil, err
 	}
+	if r == nil {
+		return []*net.MX{{}}, nil
+	}
 	hosts := make([]*net.MX, len(r.texts))
 	for i, host := range r.texts {
 		hosts[i] = &net.MX{Host: host}
@@ -129,85 +165,55 @@ func (s *spfResolver) LookupMX(_ context.Context, name string) ([]*net.MX, error
 
 // LookupIPAddr implements spf.DNSResolver. RFC 7208, section 5 asks for
 // the client's address family only, but for "exists" always for A; as the
-// library does not say which it is, an IPv6 client costs both.
+// library does not say which it is, an IPv6 client costs both once a record has
+// an "exists".
 func (s *spfResolver) LookupIPAddr(_ context.Context, host string) ([]net.IPAddr, error) {
-	r, err := s.look(host, dns.TypeA)
-	if s.client.Is6() {
-		r6, err6 := s.look(host, dns.TypeAAAA)
-		if err6 == nil {
-			return append(ipAddrs(r), ipAddrs(r6)...), nil
-		}
-		if errors.Is(err, errNotFound) {
-			err = err6
-		}
+	own, _ := family(s.client)
+	list, err := s.addrs(host, own)
+	if own == dns.TypeA || !s.exists {
+		return list, err
 	}
-	return ipAddrs(r), err
+	more, errA := s.addrs(host, dns.TypeA)
+	if err == nil || errors.Is(errA, errNotFound) {
+		return append(list, more...), err
+	}
+	return more, errA
 }
 
-func ipAddrs(r *record) []net.IPAddr {
+func (s *spfResolver) addrs(host string, qtype uint16) ([]net.IPAddr, error) {
+	r, err := s.look(host, qtype)
+	if err != nil {
+		return nil, err
+	}
 	if r == nil {
-		return nil
+		return []net.IPAddr{{IP: net.IPv6unspecified}}, nil
 	}
 	list := make([]net.IPAddr, len(r.addrs))
 	for i, addr := range r.addrs {
 		list[i].IP = addr.AsSlice()
 	}
-	return list
+	return list, nil
 }
 
 // LookupAddr implements spf.DNSResolver. It returns confirmed names only,
 // RFC 7208, section 5.5; the library itself does not compare the addresses.
 func (s *spfResolver) LookupAddr(_ context.Context, _ string) ([]string, error) {
-	r := s.asker.safely(key{addr: s.client, qtype: dns.TypePTR})
-	_, err := s.used(&r)
-	if err != nil {
+	r, err := s.answer(key{addr: s.client, qtype: dns.TypePTR})
+	if err != nil || r == nil {
 		return nil, err
 	}
-	good, _ := s.asker.confirm(ptrNames(&r, ""), s.client)
-	if failed, ok := good.Err.(*Error); ok {
-		s.failure.CompareAndSwap(nil, failed)
+	good, ok := s.p.confirm(ptrNames(r, "").Value, s.client, func(string) bool { return false })
+	if !ok {
+		s.waits, s.stops = true, true
+		return nil, errStop
+	}
+	var failed *Error
+	if errors.As(good.Err, &failed) && s.failure == nil {
+		s.failure = failed
 	}
 	names := make([]string, len(good.Value))
 	for i, name := range good.Value {
 		names[i] = name + "."
 	}
 	return names, nil
-}
-
-// spfLookups bounds the mechanisms that cause look-ups, RFC 7208, 4.6.4.
-const spfLookups = 10
-
-// scout asks ahead for what an SPF record refers to. The library goes
-// through the mechanisms one after the other, each waiting for the DNS; so
-// the answers are on their way when it gets there.
-type scout struct {
-	wg     sync.WaitGroup
-	budget atomic.Int32
-}
-
-// ahead begins the look-ups of one record of domain, up to the mechanism
-// that ends the evaluation.
-func (c *scout) ahead(s *spfResolver, txt, domain string) {
-	terms := strings.Fields(strings.ToLower(txt))
-	if len(terms) == 0 || terms[0] != "v=spf1" {
-		return
-	}
-	for _, term := range terms[1:] {
-		term = strings.TrimLeft(term, "+-~?")
-		if term == "all" || matchesIP(term, s.client) {
-			return
-		}
-		qtype, name := target(term, domain)
-		if qtype == 0 || strings.ContainsAny(name, "%/") {
-			continue
-		}
-		if c.budget.Add(-1) < 0 {
-			return
-		}
-		c.wg.Add(1)
-		go func() {
-			defer c.wg.Done()
-			s.scoutFor(qtype, name)
-		}()
-	}
 }

@@ -9,7 +9,6 @@ import (
 
 	"maddy.example/checkhelo"
 	"maddy.example/checkhelo/module"
-	"maddy.example/checkhelo/module/maddyconf"
 )
 
 // exitQuarantined is the exit status of explain when a message would go to the
@@ -58,15 +57,14 @@ func runExplain(c *cli.Context) error {
 		}
 		query.Client = query.Client.Unmap().WithZone("")
 	}
-	conf, source, err := loadCheck(c)
+	check, source, err := loadCheck(c)
 	if err != nil {
 		return err
 	}
-	check := conf.Check
 	if err = useDNS(check, c.String("dns")); err != nil {
 		return err
 	}
-	e := explained{check.Explain(c.Context, query), query, source, check.Policy(), conf.NotEvaluated}
+	e := explained{check.Explain(c.Context, query), query, source, check.Policy()}
 	if format == "json" {
 		err = e.writeJSON(c.App.Writer)
 	} else {
@@ -81,10 +79,9 @@ func runExplain(c *cli.Context) error {
 // explained is an explanation and what it answers.
 type explained struct {
 	module.Explanation
-	query   module.Query
-	source  string // policy or configuration file
-	policy  *checkhelo.Policy
-	skipped []maddyconf.Table
+	query  module.Query
+	source string // policy or configuration file
+	policy *checkhelo.Policy
 }
 
 // deciding returns the outcome that the summary is about.

@@ -14,7 +14,6 @@ import (
 	"maddy.example/checkhelo"
 	"maddy.example/checkhelo/cmd/helocheck/report"
 	"maddy.example/checkhelo/module"
-	"maddy.example/checkhelo/module/maddyconf"
 	"maddy.example/checkhelo/module/replay"
 )
 
@@ -106,17 +105,15 @@ func newReplaying(c *cli.Context) (*replaying, error) {
 			return nil, usage("--" + name + ": " + err.Error())
 		}
 	}
-	conf, source, err := loadCheck(c)
+	check, source, err := loadCheck(c)
 	if err != nil {
 		return nil, err
 	}
-	check := conf.Check
 	if r.judge, err = newJudge(check, c.String("dns")); err != nil {
 		return nil, err
 	}
 	r.live = r.judge.live
 	r.tally = report.NewTally(endDryRun(check, source), check.Policy().Rules())
-	r.tally.NotEvaluated = append(r.tally.NotEvaluated, conf.NotEvaluated...)
 	return r, r.addAgainst(c)
 }
 
@@ -137,19 +134,16 @@ func (r *replaying) addAgainst(c *cli.Context) error {
 	if name == "" {
 		return nil
 	}
-	check, err := maddyconf.FromPolicy(name)
+	check, err := module.FromPolicy(name)
 	if err != nil {
-		var conf *maddyconf.Config
-		conf, err = loadConfig(c, name, c.String("check"))
+		check, err = loadConfig(c, name, c.String("check"))
 		var absent usage
 		if errors.As(err, &absent) && c.IsSet("check") { // it names a block of --config
-			conf, err = loadConfig(c, name, "")
+			check, err = loadConfig(c, name, "")
 		}
 		if err != nil {
 			return err
 		}
-		check = conf.Check
-		r.tally.NotEvaluated = append(r.tally.NotEvaluated, conf.NotEvaluated...)
 	}
 	if r.judge.other, err = newJudge(check, c.String("dns")); err != nil {
 		return err

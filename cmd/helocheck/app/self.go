@@ -16,6 +16,7 @@ import (
 )
 
 const (
+	selfConfig   = "/etc/maddy/maddy.conf" // where Maddy itself looks
 	selfEvery    = time.Hour
 	selfMinEvery = time.Second
 	selfCache    = 4096 // entries
@@ -34,7 +35,8 @@ func selfCommand() *cli.Command {
 			"and 3 when the DNS did not answer everything and the rest is well.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{
-				Name: "config", Usage: "read this maddy.conf `FILE` instead of the server's",
+				Name: "config", Value: selfConfig, EnvVars: []string{"MADDY_CONFIG"},
+				Usage: "read this maddy.conf `FILE`",
 			},
 			&cli.StringSliceFlag{Name: "ip", Usage: "mail leaves from the address `A`; may be repeated"},
 			&cli.StringSliceFlag{
@@ -93,9 +95,8 @@ func newSelfRun(c *cli.Context) (*selfRun, error) {
 	if every := c.Duration("every"); every < selfMinEvery {
 		return nil, usage(fmt.Sprintf("self: --every is %s; accepted: %s or more", every, selfMinEvery))
 	}
-	config, how := serverConfig(c)
 	run := &selfRun{
-		config: config, required: how != "default", helo: c.StringSlice("helo"),
+		config: c.String("config"), required: c.IsSet("config"), helo: c.StringSlice("helo"),
 		machine: net.InterfaceAddrs,
 	}
 	for _, text := range c.StringSlice("ip") {

@@ -96,6 +96,7 @@ func (j *selfJudge) judge(ctx context.Context, pair selfPair) selfResult {
 	if v.onInternet() {
 		need |= checkhelo.NeedForward | checkhelo.NeedMX | checkhelo.NeedTLD | checkhelo.NeedSPF
 	}
+	j.gatherer.Fill(ctx, &v.facts, need&checkhelo.NeedMX) // is not asked once there is an address
 	j.gatherer.Fill(ctx, &v.facts, need)
 	for _, host := range v.facts.MX.Value[:min(len(v.facts.MX.Value), maxMXHosts)] {
 		f := checkhelo.Facts{Helo: heloname.Parse(host), Client: pair.addr}

@@ -153,9 +153,7 @@ func (s *Server) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
 	if hook != nil && hook(w, q) {
 		return
 	}
-	s.mu.RLock()
-	trouble := s.zone.troubled(strings.ToLower(q.Question[0].Name))
-	s.mu.RUnlock()
+	trouble := s.troubled(q.Question[0].Name)
 	mode, _ := s.fail.Load().(string)
 	if mode == "" {
 		mode = trouble.mode
@@ -164,6 +162,21 @@ func (s *Server) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
 		return
 	}
 	_ = w.WriteMsg(s.Answer(q, mode, w.RemoteAddr().Network()))
+}
+
+func (s *Server) troubled(name string) fault {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.zone.troubled(strings.ToLower(name))
+}
+
+// Mode returns how the zone says to answer questions about a name: SERVFAIL,
+// REFUSED, DROP or "".
+func (s *Server) Mode(name string) string {
+	if mode := s.troubled(name).mode; mode != "DELAY" {
+		return mode
+	}
+	return ""
 }
 
 // pause waits and reports whether the server still runs.
