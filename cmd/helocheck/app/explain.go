@@ -9,6 +9,7 @@ import (
 
 	"maddy.example/checkhelo"
 	"maddy.example/checkhelo/module"
+	"maddy.example/checkhelo/module/maddyconf"
 )
 
 // exitQuarantined is the exit status of explain when a message would go to the
@@ -57,14 +58,15 @@ func runExplain(c *cli.Context) error {
 		}
 		query.Client = query.Client.Unmap().WithZone("")
 	}
-	check, source, err := loadCheck(c)
+	conf, source, err := loadCheck(c)
 	if err != nil {
 		return err
 	}
+	check := conf.Check
 	if err = useDNS(check, c.String("dns")); err != nil {
 		return err
 	}
-	e := explained{check.Explain(c.Context, query), query, source, check.Policy()}
+	e := explained{check.Explain(c.Context, query), query, source, check.Policy(), conf.NotEvaluated}
 	if format == "json" {
 		err = e.writeJSON(c.App.Writer)
 	} else {
@@ -79,9 +81,10 @@ func runExplain(c *cli.Context) error {
 // explained is an explanation and what it answers.
 type explained struct {
 	module.Explanation
-	query  module.Query
-	source string // policy or configuration file
-	policy *checkhelo.Policy
+	query   module.Query
+	source  string // policy or configuration file
+	policy  *checkhelo.Policy
+	skipped []maddyconf.Table
 }
 
 // deciding returns the outcome that the summary is about.

@@ -8,6 +8,7 @@ import (
 	"maddy.example/checkhelo"
 	"maddy.example/checkhelo/module"
 	"maddy.example/checkhelo/module/heloname"
+	"maddy.example/checkhelo/module/maddyconf"
 )
 
 type replyJSON struct {
@@ -47,6 +48,8 @@ type explainJSON struct {
 	Reply      *replyJSON     `json:"reply"` // null: accepted
 	Recipients []rcptJSON     `json:"recipients"`
 	Facts      map[string]any `json:"facts"`
+	// NotEvaluated lists the tables that the judgement does without.
+	NotEvaluated []maddyconf.Table `json:"not_evaluated"`
 }
 
 type answerJSON struct {
@@ -70,6 +73,7 @@ func (e *explained) writeJSON(w io.Writer) error {
 		Helo: heloJSON{e.query.Helo, nameOf(&e.Facts), e.Facts.Helo.Kind.String()}, Policy: e.source,
 		Action: e.summary(), Score: top.Score, Exempt: top.Exempt, Hits: []hitJSON{},
 		Reply: jsonReply(top.Reply), Recipients: []rcptJSON{}, Facts: e.jsonFacts(),
+		NotEvaluated: append([]maddyconf.Table{}, e.skipped...),
 	}
 	if e.query.Client.IsValid() {
 		out.IP = e.query.Client.String()

@@ -114,8 +114,12 @@ func newFitting(c *cli.Context) (f *fitting, format string, err error) {
 	if f.options.MaxLost, err = f.maxLost(c.StringSlice("max-lost")); err != nil {
 		return nil, "", err
 	}
-	f.check, f.source, err = loadCheck(c)
-	return f, format, err
+	conf, source, err := loadCheck(c)
+	if err != nil {
+		return nil, "", err
+	}
+	f.check, f.source = conf.Check, source
+	return f, format, nil
 }
 
 // maxLost reads the limits of the files.

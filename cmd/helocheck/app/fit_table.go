@@ -14,7 +14,7 @@ import (
 
 	"maddy.example/checkhelo"
 	"maddy.example/checkhelo/cmd/helocheck/report"
-	"maddy.example/checkhelo/module"
+	"maddy.example/checkhelo/module/maddyconf"
 	"maddy.example/checkhelo/module/replay"
 )
 
@@ -121,7 +121,7 @@ func percent(n, of int64) string {
 
 // count sums up file i under a policy without settings.
 func (f *fitting) count(ctx context.Context, policy string, i int) (map[string]counted, error) {
-	check, err := module.FromPolicy(policy)
+	check, err := maddyconf.FromPolicy(policy)
 	if err != nil {
 		return nil, err
 	}

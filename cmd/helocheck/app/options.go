@@ -14,6 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"maddy.example/checkhelo/module"
+	"maddy.example/checkhelo/module/maddyconf"
 )
 
 // policyFlags say what judges.
@@ -29,8 +30,9 @@ func policyFlags() []cli.Flag {
 	}
 }
 
-// loadCheck makes the check that the flags name, and prints what it lacks.
-func loadCheck(c *cli.Context) (check *module.Check, source string, err error) {
+// loadCheck makes the check that the flags name, and prints the warnings about
+// it. Source is the policy or the file.
+func loadCheck(c *cli.Context) (conf *maddyconf.Config, source string, err error) {
 	preset, path := c.String("policy"), c.String("config")
 	switch {
 	case preset != "" && path != "":
@@ -38,8 +40,8 @@ func loadCheck(c *cli.Context) (check *module.Check, source string, err error) {
 	case path == "" && c.IsSet("check"):
 		return nil, "", usage("--check needs --config")
 	case path != "":
-		check, err = loadConfig(c, path, c.String("check"))
-		return check, path, err
+		conf, err = loadConfig(c, path, c.String("check"))
+		return conf, path, err
 	}
 	if preset == "" {
 		preset = "rfc"
@@ -47,19 +49,46 @@ func loadCheck(c *cli.Context) (check *module.Check, source string, err error) {
 	if !slices.Contains([]string{"lenient", "rfc", "strict"}, preset) {
 		return nil, "", usage(fmt.Sprintf("no policy %q; accepted: lenient, rfc, strict", preset))
 	}
-	check, err = module.FromPolicy(preset)
-	return check, preset, err
+	check, err := maddyconf.FromPolicy(preset)
+	return &maddyconf.Config{Check: check}, preset, err
 }
 
-func loadConfig(c *cli.Context, path, name string) (*module.Check, error) {
-	check, notes, err := module.Load(path, name)
-	for _, note := range notes {
-		fmt.Fprintf(c.App.ErrWriter, "%s: %s\n", path, note)
-	}
-	if errors.Is(err, module.ErrNoCheck) || errors.Is(err, os.ErrNotExist) {
+func loadConfig(c *cli.Context, path, name string) (*maddyconf.Config, error) {
+	conf, err := maddyconf.Load(path, name)
+	if errors.Is(err, maddyconf.ErrNoCheck) || errors.Is(err, os.ErrNotExist) {
 		return nil, usage(err.Error())
 	}
-	return check, err
+	if err != nil {
+		return nil, err
+	}
+	for _, text := range conf.Warnings {
+		fmt.Fprintf(c.App.ErrWriter, "%s: %s\n", path, text)
+	}
+	for _, table := range conf.NotEvaluated {
+		fmt.Fprintf(c.App.ErrWriter, "%s: %s\n", path, table)
+	}
+	return conf, nil
+}
+
+// serverConfig returns the path of the server's maddy.conf and how it was found:
+// as maddyconf.Find does, with --config of the command or of the program around
+// it ("maddy --config FILE helo ..."). A custom Maddy may have another default.
+func serverConfig(c *cli.Context) (path, how string) {
+	var explicit, fallback string
+	for _, in := range c.Lineage() {
+		switch value := in.String("config"); {
+		case value == "" || explicit != "":
+		case in.IsSet("config") && value != os.Getenv("MADDY_CONFIG"):
+			explicit = value
+		default:
+			fallback = value
+		}
+	}
+	path, how = maddyconf.Find(explicit)
+	if how == "default" && fallback != "" {
+		path = fallback
+	}
+	return path, how
 }
 
 // useDNS carries out --dns for those values that every command knows.

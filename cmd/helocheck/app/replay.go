@@ -14,6 +14,7 @@ import (
 	"maddy.example/checkhelo"
 	"maddy.example/checkhelo/cmd/helocheck/report"
 	"maddy.example/checkhelo/module"
+	"maddy.example/checkhelo/module/maddyconf"
 	"maddy.example/checkhelo/module/replay"
 )
 
@@ -105,15 +106,17 @@ func newReplaying(c *cli.Context) (*replaying, error) {
 			return nil, usage("--" + name + ": " + err.Error())
 		}
 	}
-	check, source, err := loadCheck(c)
+	conf, source, err := loadCheck(c)
 	if err != nil {
 		return nil, err
 	}
+	check := conf.Check
 	if r.judge, err = newJudge(check, c.String("dns")); err != nil {
 		return nil, err
 	}
 	r.live = r.judge.live
 	r.tally = report.NewTally(endDryRun(check, source), check.Policy().Rules())
+	r.tally.NotEvaluated = append(r.tally.NotEvaluated, conf.NotEvaluated...)
 	return r, r.addAgainst(c)
 }
 
@@ -134,16 +137,19 @@ func (r *replaying) addAgainst(c *cli.Context) error {
 	if name == "" {
 		return nil
 	}
-	check, err := module.FromPolicy(name)
+	check, err := maddyconf.FromPolicy(name)
 	if err != nil {
-		check, err = loadConfig(c, name, c.String("check"))
+		var conf *maddyconf.Config
+		conf, err = loadConfig(c, name, c.String("check"))
 		var absent usage
 		if errors.As(err, &absent) && c.IsSet("check") { // it names a block of --config
-			check, err = loadConfig(c, name, "")
+			conf, err = loadConfig(c, name, "")
 		}
 		if err != nil {
 			return err
 		}
+		check = conf.Check
+		r.tally.NotEvaluated = append(r.tally.NotEvaluated, conf.NotEvaluated...)
 	}
 	if r.judge.other, err = newJudge(check, c.String("dns")); err != nil {
 		return err

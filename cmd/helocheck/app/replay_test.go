@@ -19,15 +19,15 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"maddy.example/checkhelo"
-	"maddy.example/checkhelo/module"
 	"maddy.example/checkhelo/module/dnsfacts/dnstest"
 	"maddy.example/checkhelo/module/heloname"
+	"maddy.example/checkhelo/module/maddyconf"
 	"maddy.example/checkhelo/module/replay"
 )
 
 func testJudge(tb testing.TB, policy, dns string) *judge {
 	tb.Helper()
-	check, err := module.FromPolicy(policy)
+	check, err := maddyconf.FromPolicy(policy)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -31,13 +31,13 @@ func runRules(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	check, source, err := loadCheck(c)
+	conf, source, err := loadCheck(c)
 	if err != nil {
 		return err
 	}
 	table := rulesJSON{Policy: source}
-	for _, r := range check.Policy().Rules() {
-		help := check.Policy().HelpURL + "#" + r.Name
+	for _, r := range conf.Check.Policy().Rules() {
+		help := conf.Check.Policy().HelpURL + "#" + r.Name
 		text := strings.NewReplacer("{rule}", r.Name, "{url}", help).Replace(r.Message)
 		table.Rules = append(table.Rules, ruleJSON{
 			r.Name, r.Action.String(), r.Score,

@@ -16,7 +16,6 @@ import (
 )
 
 const (
-	selfConfig   = "/etc/maddy/maddy.conf" // where Maddy itself looks
 	selfEvery    = time.Hour
 	selfMinEvery = time.Second
 	selfCache    = 4096 // entries
@@ -35,8 +34,7 @@ func selfCommand() *cli.Command {
 			"and 3 when the DNS did not answer everything and the rest is well.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{
-				Name: "config", Value: selfConfig, EnvVars: []string{"MADDY_CONFIG"},
-				Usage: "read this maddy.conf `FILE`",
+				Name: "config", Usage: "read this maddy.conf `FILE` instead of the server's",
 			},
 			&cli.StringSliceFlag{Name: "ip", Usage: "mail leaves from the address `A`; may be repeated"},
 			&cli.StringSliceFlag{
@@ -95,8 +93,9 @@ func newSelfRun(c *cli.Context) (*selfRun, error) {
 	if every := c.Duration("every"); every < selfMinEvery {
 		return nil, usage(fmt.Sprintf("self: --every is %s; accepted: %s or more", every, selfMinEvery))
 	}
+	config, how := serverConfig(c)
 	run := &selfRun{
-		config: c.String("config"), required: c.IsSet("config"), helo: c.StringSlice("helo"),
+		config: config, required: how != "default", helo: c.StringSlice("helo"),
 		machine: net.InterfaceAddrs,
 	}
 	for _, text := range c.StringSlice("ip") {

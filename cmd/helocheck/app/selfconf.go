@@ -8,7 +8,7 @@ import (
 
 	parser "github.com/foxcpp/maddy/framework/cfgparser"
 
-	"maddy.example/checkhelo/module"
+	"maddy.example/checkhelo/module/maddyconf"
 )
 
 // selfName is a name that this server gives itself.
@@ -33,7 +33,7 @@ type selfConf struct {
 // readSelfConf returns the global hostname and those of the smtp and submission
 // endpoints and of the target.remote and target.smtp blocks.
 func readSelfConf(path string) ([]selfName, error) {
-	top, err := module.ReadConf(path)
+	top, err := maddyconf.Read(path)
 	if err != nil {
 		return nil, fmt.Errorf("self: %w", err)
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"maddy.example/checkhelo"
+	"maddy.example/checkhelo/module/maddyconf"
 )
 
 type jsonCount struct {
@@ -35,7 +36,8 @@ func (c *count) json() jsonCount {
 // WriteJSON writes the counts as {"classes":{CLASS:{"messages","names",
 // "actions":{ACTION:{"messages","names"}},"rules":{RULE:{"messages","names",
 // "action","examples"}}}}}. An action counts each message once, a rule counts
-// whatever it hit. Rules that are off are left out.
+// whatever it hit. Rules that are off are left out. Beside "classes" stands
+// "not_evaluated":[{"directive","table","reason"}].
 func (t *Tally) WriteJSON(w io.Writer) error {
 	classes := make(map[string]jsonClass)
 	for _, name := range t.order {
@@ -57,7 +59,9 @@ func (t *Tally) WriteJSON(w io.Writer) error {
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
 	enc.SetEscapeHTML(false)
-	return enc.Encode(map[string]any{"classes": classes})
+	return enc.Encode(map[string]any{
+		"classes": classes, "not_evaluated": append([]maddyconf.Table{}, t.NotEvaluated...),
+	})
 }
 
 func (r *ruleCount) examples() []string {

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/net/html"
 
 	"maddy.example/checkhelo"
+	"maddy.example/checkhelo/module/maddyconf"
 )
 
 // testRules is a table of three rules; the indexes below are theirs.
@@ -67,14 +68,23 @@ func sample() *Tally {
 
 func TestJSON(t *testing.T) {
 	var out bytes.Buffer
-	if err := sample().WriteJSON(&out); err != nil {
+	tally := sample()
+	skipped := maddyconf.Table{Directive: "exempt_names", Table: "sql_query", Reason: "absent"}
+	tally.NotEvaluated = append(tally.NotEvaluated, skipped)
+	if err := tally.WriteJSON(&out); err != nil {
 		t.Fatal(err)
 	}
-	var got struct{ Classes map[string]jsonClass }
+	var got struct {
+		Classes      map[string]jsonClass
+		NotEvaluated []maddyconf.Table `json:"not_evaluated"`
+	}
 	dec := json.NewDecoder(&out)
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&got); err != nil {
 		t.Fatal(err)
+	}
+	if !slices.Equal(got.NotEvaluated, []maddyconf.Table{skipped}) {
+		t.Errorf("not evaluated: %v", got.NotEvaluated)
 	}
 	ham, spam := got.Classes["ham"], got.Classes["spam"]
 	if ham.jsonCount != (jsonCount{1235, 2}) || spam.jsonCount != (jsonCount{6, 3}) ||

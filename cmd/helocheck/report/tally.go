@@ -10,6 +10,7 @@ import (
 
 	"maddy.example/checkhelo"
 	"maddy.example/checkhelo/module/heloname"
+	"maddy.example/checkhelo/module/maddyconf"
 )
 
 // Bounds of what is kept. Names above them are estimated.
@@ -67,7 +68,10 @@ func actionIndex(a checkhelo.Action) int {
 
 // Tally counts. It is not safe for use by many goroutines.
 type Tally struct {
-	Policy  string // what judged, for the reader
+	Policy string // what judged, for the reader
+	// NotEvaluated lists the tables that the judgement did without.
+	NotEvaluated []maddyconf.Table
+
 	rules   []checkhelo.Rule
 	classes map[string]*class
 	order   []string // class names as they came

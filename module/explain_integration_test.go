@@ -11,6 +11,7 @@ import (
 	"maddy.example/checkhelo"
 	"maddy.example/checkhelo/module"
 	"maddy.example/checkhelo/module/heloname"
+	"maddy.example/checkhelo/module/maddyconf"
 	"maddy.example/checkhelo/module/replay"
 )
 
@@ -49,11 +50,11 @@ func loadConf(t *testing.T, s *server, conf string) *module.Check {
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	check, notes, err := module.Load(path, "")
-	if err != nil || len(notes) != 0 {
-		t.Fatal(notes, err)
+	loaded, err := maddyconf.Load(path, "")
+	if err != nil || len(loaded.Warnings)+len(loaded.NotEvaluated) != 0 {
+		t.Fatal(loaded, err)
 	}
-	return check
+	return loaded.Check
 }
 
 // refusedByLog judges what the log of s tells.
