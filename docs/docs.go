@@ -3,12 +3,13 @@
 //
 // A page is rules/<rule>.md: the title "# <rule>", a summary paragraph, and the
 // four sections that Page has. A line "{{fix NAME}}" stands for fix/NAME.md
-// without its title.
+// without its title. Comments say what a step was held against; they are left out.
 package docs
 
 import (
 	"embed"
 	"fmt"
+	"regexp"
 	"strings"
 )
 
@@ -59,6 +60,23 @@ func Rule(name string) (Page, error) {
 	return p, err
 }
 
+// Guides are the names of the pages about a fix that belong to no single rule.
+var Guides = []string{"relay", "malware", "wait"}
+
+// Guide returns one of Guides: its title, and its text in Markdown.
+func Guide(name string) (title, text string, err error) {
+	data, err := files.ReadFile("fix/" + name + ".md")
+	if err != nil {
+		return "", "", fmt.Errorf("docs: no guide %q: %w", name, err)
+	}
+	title, text, _ = strings.Cut(strings.TrimPrefix(string(data), "# "), "\n")
+	return title, withoutComments(text), nil
+}
+
+var comment = regexp.MustCompile(`(?s)<!--.*?-->\n`)
+
+func withoutComments(text string) string { return comment.ReplaceAllString(text, "") }
+
 // read returns a file without its title, which must be the file's name.
 func read(dir, name string) (string, error) {
 	path := dir + "/" + name + ".md"
@@ -66,7 +84,7 @@ func read(dir, name string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("docs: no page %q: %w", name, err)
 	}
-	text, found := strings.CutPrefix(string(data), "# "+name+"\n")
+	text, found := strings.CutPrefix(withoutComments(string(data)), "# "+name+"\n")
 	if !found {
 		return "", fmt.Errorf("docs: %s does not begin with its title", path)
 	}

@@ -86,6 +86,42 @@ func TestRuleErrors(t *testing.T) {
 	}
 }
 
+func TestGuides(t *testing.T) {
+	for _, name := range Guides {
+		title, text, err := Guide(name)
+		if err != nil || len(title) < 10 || !strings.Contains(text, "## ") || strings.Contains(text, "<!--") {
+			t.Errorf("%s: %q, %.60q, %v", name, title, text, err)
+		}
+	}
+	if title, text, err := Guide("nosuch"); err == nil {
+		t.Errorf("no guide: %q, %q", title, text)
+	}
+}
+
+// A step for a system says which manual it was held against, or that it was none.
+func TestStepsNameTheirManual(t *testing.T) {
+	systems := regexp.MustCompile(`^(Postfix|Exim|Sendmail|OpenSMTPD|IIS|hMail|Zimbra|cPanel|Plesk|` +
+		`Microsoft Exchange|WordPress|Container|Program)`)
+	for _, path := range []string{"fix/helo.md", "fix/relay.md"} {
+		data, err := files.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		checked := 0
+		for _, part := range regexp.MustCompile(`\n##+ `).Split(string(data), -1)[1:] {
+			if !systems.MatchString(part) || !strings.Contains(part, "```") {
+				continue
+			}
+			if checked++; !regexp.MustCompile(`(?i)<!--[^>]*\bheld against\b`).MatchString(part) {
+				t.Errorf("%s: %.20q does not say what it was held against", path, part)
+			}
+		}
+		if checked < 5 {
+			t.Errorf("%s: %d sections found", path, checked)
+		}
+	}
+}
+
 // facts is what a page says of its rule's actions and reply.
 func facts(rule string) string {
 	set := byPreset(rule)

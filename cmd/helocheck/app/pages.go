@@ -7,6 +7,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"maddy.example/checkhelo"
 	"maddy.example/checkhelo/cmd/helocheck/pages"
 )
 
@@ -16,8 +17,10 @@ func pagesCommand() *cli.Command {
 		Usage: "make the web pages behind help_url, for senders who were refused",
 		Description: "Writes a static site: a page for each rule, an index that finds the rule in a\n" +
 			"reply, and how to reach you. Serve the directory anywhere and set help_url to its address;\n" +
-			"HELP_URL#not_fqdn leads to that rule. The site uses no file but its own.",
-		Flags: []cli.Flag{
+			"HELP_URL#not_fqdn leads to that rule. The site uses no file but its own. With --config it\n" +
+			"leaves out the rules that cannot refuse mail, also once max_action is removed, and shows\n" +
+			"your own replies.",
+		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the site to `DIR`"},
 			&cli.StringFlag{Name: "name", Usage: "the `NAME` of your mail service"},
 			&cli.StringFlag{
@@ -25,9 +28,11 @@ func pagesCommand() *cli.Command {
 			},
 			&cli.StringFlag{Name: "logo", Usage: "PNG, JPEG or SVG `FILE`"},
 			&cli.StringFlag{
-				Name: "lang", Value: "en", Usage: "`LANGUAGE`: " + strings.Join(pages.Languages(), ", "),
+				Name: "lang", Value: "en,de",
+				Usage: "languages of the site with commas, the main one first, `L`: " +
+					strings.Join(pages.Languages(), ", "),
 			},
-		},
+		}, policyFlags()...),
 		Action: runPages,
 	}
 }
@@ -42,9 +47,22 @@ func runPages(c *cli.Context) error {
 			return usage("pages: --" + flag + " is missing")
 		}
 	}
-	if lang := c.String("lang"); !slices.Contains(pages.Languages(), lang) {
-		return usage(fmt.Sprintf("pages: --lang is %q; accepted: %s", lang,
-			strings.Join(pages.Languages(), ", ")))
+	langs := strings.Split(c.String("lang"), ",")
+	for _, lang := range langs {
+		if !slices.Contains(pages.Languages(), lang) {
+			return usage(fmt.Sprintf("pages: --lang has %q; accepted, with commas: %s", lang,
+				strings.Join(pages.Languages(), ", ")))
+		}
+	}
+	var rules []checkhelo.Rule // all of them
+	if c.IsSet("config") || c.IsSet("policy") {
+		conf, _, err := loadCheck(c)
+		if err != nil {
+			return err
+		}
+		if rules = pages.Refusing(conf.Check.Policy()); len(rules) == 0 {
+			return cli.Exit("pages: no rule of this policy refuses mail", exitFailure)
+		}
 	}
 	user, _, _ := strings.Cut(c.String("contact"), "@")
 	if user = strings.ToLower(user); user != "postmaster" && user != "abuse" {
@@ -53,6 +71,6 @@ func runPages(c *cli.Context) error {
 	}
 	return pages.Write(c.String("output"), pages.Options{
 		Name: c.String("name"), Contact: c.String("contact"),
-		Logo: c.String("logo"), Lang: c.String("lang"),
+		Logo: c.String("logo"), Langs: langs, Rules: rules,
 	})
 }

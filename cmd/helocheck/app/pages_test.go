@@ -11,6 +11,17 @@ import (
 func TestPagesCommand(t *testing.T) {
 	dir := t.TempDir()
 	site := filepath.Join(dir, "a", "site")
+	conf, mild := filepath.Join(dir, "maddy.conf"), filepath.Join(dir, "mild.conf")
+	for path, block := range map[string]string{
+		conf: "fail_action ignore\nhelp_url https://mail.example.org/helo/\n" +
+			"not_fqdn_action reject 554 5.7.0 \"A long name is wanted here\"\nmalformed_action ignore",
+		mild: "policy lenient\nmalformed_action score 1\nself_address_action off\ndeny_name_action off",
+	} {
+		text := "hostname mx.example.org\ncheck.helo_fqdn local_checks {\n" + block + "\n}\n"
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	tests := []struct {
 		name   string
 		args   []string
@@ -30,7 +41,15 @@ func TestPagesCommand(t *testing.T) {
 		{"bad contact", []string{"-o", site, "--name", "x", "--contact", "a"}, exitFailure,
 			"found contact"},
 		{"language", []string{"-o", site, "--name", "x", "--contact", "postmaster@example.org",
-			"--lang", "tlh"}, exitUsage, "accepted: de, en"},
+			"--lang", "tlh"}, exitUsage, "accepted, with commas: de, en"},
+		{"both", []string{"-o", filepath.Join(dir, "both"), "--name", "x", "--contact",
+			"postmaster@example.org", "--lang", "de,en"}, 0, ""},
+		{"configuration", []string{"-o", filepath.Join(dir, "own"), "--name", "x", "--contact",
+			"postmaster@example.org", "--config", conf}, 0, ""},
+		{"nothing refused", []string{"-o", filepath.Join(dir, "none"), "--name", "x", "--contact",
+			"postmaster@example.org", "--config", mild}, exitFailure, "no rule of this policy"},
+		{"no configuration", []string{"-o", site, "--name", "x", "--contact",
+			"postmaster@example.org", "--config", dir + "/none"}, exitUsage, "no such file"},
 		{"argument", []string{"-o", site, "more"}, exitUsage, `no argument "more"`},
 		{"no logo", []string{"-o", site, "--name", "x", "--contact", "postmaster@example.org",
 			"--logo", dir + "/none"}, exitFailure, "no such file"},
@@ -50,5 +69,17 @@ func TestPagesCommand(t *testing.T) {
 	data, err := os.ReadFile(filepath.Join(site, "not_fqdn.html"))
 	if err != nil || !bytes.Contains(data, []byte("Example Mail")) {
 		t.Errorf("no page: %v", err)
+	}
+	data, err = os.ReadFile(filepath.Join(dir, "own", "not_fqdn.html"))
+	if err != nil || !bytes.Contains(data, []byte("554 5.7.0 A long name is wanted here</code>")) {
+		t.Errorf("own words: %s, %v", data, err)
+	}
+	for file, want := range map[string]bool{
+		"own/bare_ip.html": true, "own/malformed.html": false, "own/no_ptr.html": false,
+		"both/index.html": true, "both/index.en.html": true, "both/index.de.html": false,
+	} {
+		if _, err := os.Stat(filepath.Join(dir, file)); (err == nil) != want {
+			t.Errorf("%s: %v", file, err)
+		}
 	}
 }

@@ -3,6 +3,7 @@ package pages
 import (
 	"bytes"
 	"html/template"
+	"path"
 	"regexp"
 	"strings"
 
@@ -28,7 +29,7 @@ const rfcEditor = "https://www.rfc-editor.org/rfc/rfc"
 
 // toHTML renders a text. Each RFC becomes a link, links between the sources of
 // the pages lead to the pages, and links to elsewhere are marked.
-func toHTML(source string) (html template.HTML, headings []heading, err error) {
+func (s *site) toHTML(source string) (html template.HTML, headings []heading, err error) {
 	src := []byte(rfc.ReplaceAllString(source, "[RFC\u00a0$1]("+rfcEditor+"$1)"))
 	doc := markdown.Parser().Parse(text.NewReader(src))
 	err = ast.Walk(doc, func(n ast.Node, entering bool) (ast.WalkStatus, error) {
@@ -37,7 +38,7 @@ func toHTML(source string) (html template.HTML, headings []heading, err error) {
 		}
 		switch n := n.(type) {
 		case *ast.Link:
-			adapt(n)
+			s.adapt(n)
 		case *ast.Heading:
 			if id, ok := n.AttributeString("id"); ok {
 				id, _ := id.([]byte)
@@ -56,13 +57,17 @@ func toHTML(source string) (html template.HTML, headings []heading, err error) {
 	return template.HTML(b.String()), headings, nil //nolint:gosec // our own texts, no raw HTML
 }
 
-func adapt(link *ast.Link) {
+func (s *site) adapt(link *ast.Link) {
 	target := string(link.Destination)
 	switch {
 	case strings.Contains(target, "://"):
 		link.SetAttributeString("rel", "external noopener noreferrer")
 	case strings.HasSuffix(target, ".md"):
-		link.Destination = []byte(strings.TrimSuffix(target, ".md") + ".html")
+		name := strings.TrimSuffix(path.Base(target), ".md")
+		if !s.has(name) {
+			name = "index"
+		}
+		link.Destination = []byte(s.Page(name))
 	}
 }
 
@@ -78,8 +83,8 @@ func plainText(n ast.Node, src []byte) string {
 }
 
 // inline renders one sentence without paragraph and full stop.
-func inline(sentence string) (template.HTML, error) {
-	html, _, err := toHTML(strings.TrimSuffix(sentence, "."))
+func (s *site) inline(sentence string) (template.HTML, error) {
+	html, _, err := s.toHTML(strings.TrimSuffix(sentence, "."))
 	cut := strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(string(html)), "<p>"), "</p>")
 	return template.HTML(cut), err //nolint:gosec // as above
 }

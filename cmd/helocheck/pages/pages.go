@@ -10,14 +10,17 @@ import (
 	"errors"
 	"fmt"
 	"html/template"
+	"io/fs"
 	"net/mail"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"unicode"
 
 	"maddy.example/checkhelo"
+	"maddy.example/checkhelo/docs"
 )
 
 //go:embed assets texts en de
@@ -28,7 +31,39 @@ type Options struct {
 	Name    string // of the mail service, one line
 	Contact string // bare mail address of somebody who helps
 	Logo    string // path of a PNG, JPEG or SVG file; "" for none
-	Lang    string // one of Languages
+	// Langs are some of Languages. The first one is that of index.html; a page in language xx of
+	// the others ends in .xx.html.
+	Langs []string
+	// Rules have their pages, with the reply that each Message says; nil: all of the default policy.
+	Rules []checkhelo.Rule
+}
+
+// Refusing returns the rules of policies that can answer a sender: those that reject by
+// themselves or by points, whatever Policy.Ceiling says. The text is that of the first policy
+// under which a rule can do so.
+func Refusing(policies ...*checkhelo.Policy) []checkhelo.Rule {
+	var list []checkhelo.Rule
+	for i := range checkhelo.Rules() {
+		for _, p := range policies {
+			if r := p.Rules()[i]; refuses(p, &r) {
+				list = append(list, r)
+				break
+			}
+		}
+	}
+	return list
+}
+
+// refuses reports whether r rejects under p, alone or with the points of other rules. Points of
+// a rule that may not reject do not count (RFC 5321, 4.1.4).
+func refuses(p *checkhelo.Policy, r *checkhelo.Rule) bool {
+	if r.Action == checkhelo.Reject {
+		return true
+	}
+	if r.Needs&checkhelo.NeedLists != 0 && r.Action != checkhelo.Off {
+		return true // a list may have an action of its own
+	}
+	return r.Action == checkhelo.Score && r.Score > 0 && !r.NoReject && p.RejectScore > 0
 }
 
 // maxName is the longest Options.Name, in octets.
@@ -40,29 +75,43 @@ type site struct {
 	Mailto        string // Contact as a URL has it
 	Logo          string // file name; "" for none
 	T             *texts
+	Others        []*texts // the other languages of the site
 	logo          []byte
 	templates     *template.Template
+	suffix        string // of the names of pages: "", or "." and the language
+	table         []checkhelo.Rule
 }
+
+// Page returns the file of a page.
+func (s *site) Page(name string) string { return name + s.suffix + ".html" }
+
+// has reports whether the site has a page of that name.
+func (s *site) has(name string) bool {
+	is := func(r checkhelo.Rule) bool { return r.Name == name }
+	return slices.ContainsFunc(s.table, is) || slices.Contains(plainPages, name) || name == "index"
+}
+
+// plainPages belong to no rule.
+var plainPages = slices.Concat([]string{"relay-denied", "reach-us"}, docs.Guides)
 
 // view is what one page shows.
 type view struct {
 	Site  *site
 	T     *texts
-	File  string
+	Name  string // of the page: its file is Site.Page(Name)
 	Title string // plain text
 	Menu  []menuEntry
 }
 
-type menuEntry struct{ File, Title string }
+// Switch returns the same page in another language of the site.
+func (v view) Switch(t *texts) string { return v.Name + t.suffix + ".html" }
+
+type menuEntry struct{ Name, Title string }
 
 // Write makes the site in a directory, which is created if need be. Files of
 // an earlier site are overwritten, others are left alone.
 func Write(dir string, o Options) error {
-	s, err := newSite(o)
-	if err != nil {
-		return fmt.Errorf("pages: %w", err)
-	}
-	out, err := s.render()
+	out, err := render(o)
 	if err != nil {
 		return fmt.Errorf("pages: %w", err)
 	}
@@ -78,6 +127,28 @@ func Write(dir string, o Options) error {
 	return nil
 }
 
+// render returns all files of the site.
+func render(o Options) (map[string][]byte, error) {
+	s, err := newSite(o)
+	if err != nil {
+		return nil, err
+	}
+	out, err := s.common()
+	if err != nil {
+		return nil, err
+	}
+	all := append([]*texts{s.T}, s.Others...)
+	for i, t := range all {
+		lang := *s
+		lang.T, lang.suffix = t, t.suffix
+		lang.Others = slices.Concat(all[:i], all[i+1:])
+		if err := lang.render(out); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
 func newSite(o Options) (*site, error) {
 	name := strings.TrimSpace(o.Name)
 	if name == "" || len(name) > maxName || strings.ContainsFunc(name, unprintable) {
@@ -88,14 +159,17 @@ func newSite(o Options) (*site, error) {
 		return nil, fmt.Errorf("found contact %q; accepted: an address such as postmaster@example.org",
 			o.Contact)
 	}
-	t, err := loadTexts(o.Lang)
+	all, err := loadAll(o.Langs)
 	if err != nil {
 		return nil, err
 	}
 	at := strings.LastIndexByte(o.Contact, '@')
 	s := &site{
-		Name: name, Contact: o.Contact, T: t,
+		Name: name, Contact: o.Contact, T: all[0], Others: all[1:], table: o.Rules,
 		Mailto: url.PathEscape(o.Contact[:at]) + "@" + url.PathEscape(o.Contact[at+1:]),
+	}
+	if s.table == nil {
+		s.table = checkhelo.Rules()
 	}
 	if o.Logo != "" {
 		if s.Logo, s.logo, err = readLogo(o.Logo); err != nil {
@@ -108,8 +182,8 @@ func newSite(o Options) (*site, error) {
 
 func unprintable(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }
 
-// render returns all files of the site.
-func (s *site) render() (map[string][]byte, error) {
+// common returns the files that all languages share.
+func (s *site) common() (map[string][]byte, error) {
 	out := make(map[string][]byte)
 	for _, name := range []string{"style.css", "search.js", "icon.svg"} {
 		data, err := files.ReadFile("assets/" + name)
@@ -121,39 +195,44 @@ func (s *site) render() (map[string][]byte, error) {
 	if s.Logo != "" {
 		out[s.Logo] = s.logo
 	}
+	return out, nil
+}
+
+// render adds the pages of one language to out.
+func (s *site) render(out map[string][]byte) error {
 	rules, err := s.rules()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, r := range rules {
 		page := struct {
 			view
 			*rulePage
-		}{s.view(r.Rule+".html", plain(r.summary)), r}
-		if out[page.File], err = s.execute("rule.html", page); err != nil {
-			return nil, err
+		}{s.view(r.Rule, plain(r.summary)), r}
+		if out[s.Page(r.Rule)], err = s.execute("rule.html", page); err != nil {
+			return err
 		}
 	}
 	index := struct {
 		view
 		Groups []group
-	}{s.view("index.html", s.T.IndexTitle), s.groups(rules)}
-	if out[index.File], err = s.execute("index.html", index); err != nil {
-		return nil, err
+	}{s.view("index", s.T.IndexTitle), s.groups(rules)}
+	if out[s.Page("index")], err = s.execute("index.html", index); err != nil {
+		return err
 	}
-	for _, name := range []string{"relay-denied", "reach-us"} {
-		if out[name+".html"], err = s.plainPage(name); err != nil {
-			return nil, err
+	for _, name := range plainPages {
+		if out[s.Page(name)], err = s.plainPage(name); err != nil {
+			return err
 		}
 	}
-	return out, nil
+	return nil
 }
 
-func (s *site) view(file, title string) view {
-	return view{Site: s, T: s.T, File: file, Title: title, Menu: []menuEntry{
-		{"index.html", s.T.MenuIndex},
-		{"relay-denied.html", s.T.MenuRelay},
-		{"reach-us.html", s.T.MenuReach},
+func (s *site) view(name, title string) view {
+	return view{Site: s, T: s.T, Name: name, Title: title, Menu: []menuEntry{
+		{"index", s.T.MenuIndex},
+		{"relay-denied", s.T.MenuRelay},
+		{"reach-us", s.T.MenuReach},
 	}}
 }
 
@@ -165,20 +244,16 @@ func (s *site) execute(name string, data any) ([]byte, error) {
 
 // plainPage makes a page that belongs to no rule.
 func (s *site) plainPage(name string) ([]byte, error) {
-	data, err := files.ReadFile(s.T.Lang + "/" + name + ".md")
-	if err != nil { // no translation yet
-		data, err = files.ReadFile("en/" + name + ".md")
-	}
+	title, text, lang, err := s.plainText(name)
 	if err != nil {
 		return nil, err
 	}
-	title, text, found := strings.Cut(strings.TrimPrefix(string(data), "# "), "\n")
-	if !found {
-		return nil, errors.New(name + ": no title")
-	}
-	body, _, err := toHTML(text)
+	body, parts, err := s.toHTML(text)
 	if err != nil {
 		return nil, err
+	}
+	if lang == s.T.Lang {
+		lang = ""
 	}
 	// The name and the address go in where no Markdown is read any more.
 	body = template.HTML(strings.NewReplacer( //nolint:gosec // both are escaped
@@ -188,17 +263,42 @@ func (s *site) plainPage(name string) ([]byte, error) {
 	).Replace(string(body)))
 	return s.execute("plain.html", struct {
 		view
-		Body template.HTML
-	}{s.view(name+".html", title), body})
+		Lang  string // set where the text is not in the site's language
+		Body  template.HTML
+		Parts []heading // of a guide
+	}{s.view(name, title), lang, body, systems(name, parts)})
+}
+
+// systems returns the headings of the guide that has a part for each system.
+func systems(name string, parts []heading) []heading {
+	if name != "relay" {
+		return nil
+	}
+	return parts
+}
+
+// plainText returns a page in the site's language, else in English.
+func (s *site) plainText(name string) (title, text, lang string, err error) {
+	lang = s.T.Lang
+	data, err := files.ReadFile(lang + "/" + name + ".md")
+	if errors.Is(err, fs.ErrNotExist) {
+		lang = english
+		if slices.Contains(docs.Guides, name) {
+			title, text, err = docs.Guide(name)
+			return title, text, lang, err
+		}
+		data, err = files.ReadFile("en/" + name + ".md")
+	}
+	title, text, _ = strings.Cut(strings.TrimPrefix(string(data), "# "), "\n")
+	return title, text, lang, err
 }
 
 // rules returns the pages of all rules, in the order of the table.
 func (s *site) rules() ([]*rulePage, error) {
-	table := checkhelo.Rules()
-	say := fragments(table)
-	list := make([]*rulePage, 0, len(table))
-	for i := range table {
-		page, err := s.rule(&table[i])
+	say := fragments(s.table)
+	list := make([]*rulePage, 0, len(s.table))
+	for i := range s.table {
+		page, err := s.rule(&s.table[i])
 		if err != nil {
 			return nil, err
 		}

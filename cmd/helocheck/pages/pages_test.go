@@ -45,22 +45,25 @@ func sites(t *testing.T) map[string]map[string][]byte {
 	all := make(map[string]map[string][]byte)
 	for _, lang := range Languages() {
 		o := hostile
-		o.Lang = lang
-		s, err := newSite(o)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if all[lang], err = s.render(); err != nil {
-			t.Fatal(err)
-		}
+		o.Langs = []string{lang}
+		all[lang] = rendered(t, o)
 	}
 	return all
+}
+
+func rendered(t *testing.T, o Options) map[string][]byte {
+	t.Helper()
+	out, err := render(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
 }
 
 func TestGolden(t *testing.T) {
 	for _, lang := range Languages() {
 		dir := t.TempDir()
-		write(t, dir, Options{Name: "Example Mail", Contact: "postmaster@example.org", Lang: lang})
+		write(t, dir, Options{Name: "Example Mail", Contact: "postmaster@example.org", Langs: []string{lang}})
 		got, err := os.ReadFile(filepath.Join(dir, "no_address.html"))
 		if err != nil {
 			t.Fatal(err)
@@ -180,7 +183,13 @@ func attr(n *html.Node, key string) string {
 }
 
 func TestPages(t *testing.T) {
-	for lang, files := range sites(t) {
+	all := sites(t)
+	o := hostile
+	o.Langs = Languages()
+	all["all"] = rendered(t, o)
+	o.Rules = checkhelo.Rules()[:3] // links to pages that are left out lead to the index
+	all["few"] = rendered(t, o)
+	for lang, files := range all {
 		parsed := make(map[string]page)
 		for name, data := range files {
 			if strings.HasSuffix(name, ".html") {
@@ -267,7 +276,7 @@ func TestTranslationsKeepUp(t *testing.T) {
 	code := regexp.MustCompile("(?s)```.*?```")
 	number := regexp.MustCompile(`RFC\s\d+`)
 	count := func(text string) string {
-		return fmt.Sprint(strings.Count("\n"+text, "\n### "), code.FindAllString(text, -1))
+		return fmt.Sprint(strings.Count("\n"+text, "\n##"), code.FindAllString(text, -1))
 	}
 	sorted := func(list []string) string {
 		for i := range list {
@@ -298,10 +307,123 @@ func TestTranslationsKeepUp(t *testing.T) {
 				t.Errorf("%s, %s: %s, want %s", lang, r.Name, a, b)
 			}
 		}
+		for _, name := range docs.Guides {
+			_, want, err := docs.Guide(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			data, err := files.ReadFile(lang + "/" + name + ".md")
+			if err != nil {
+				t.Error(err)
+			}
+			if a, b := count(string(data)), count(want); a != b {
+				t.Errorf("%s, %s: servers or commands\n%s\nwant\n%s", lang, name, a, b)
+			}
+		}
 		entries, err := fs.Glob(files, lang+"/rules/*.md")
 		if err != nil || len(entries) != len(checkhelo.Rules()) {
 			t.Errorf("%s: %d pages, %d rules (%v)", lang, len(entries), len(checkhelo.Rules()), err)
 		}
+	}
+}
+
+// A site in two languages leads from each page to the same page in the other.
+func TestSwitch(t *testing.T) {
+	out := rendered(t, Options{Name: "Mail", Contact: "postmaster@example.org",
+		Langs: []string{"de", "en"}})
+	for _, name := range []string{"index", "no_ptr", "relay", "reach-us"} {
+		for file, want := range map[string][]string{
+			name + ".html": {`<html lang="de">`,
+				`<a class="lang" href="` + name + `.en.html" hreflang="en" lang="en">English</a>`},
+			name + ".en.html": {`<html lang="en">`, `href="index.en.html"`,
+				`<a class="lang" href="` + name + `.html" hreflang="de" lang="de">Deutsch</a>`},
+		} {
+			for _, part := range want {
+				if !strings.Contains(string(out[file]), part) {
+					t.Errorf("%s lacks %s", file, part)
+				}
+			}
+		}
+	}
+	if strings.Contains(string(sites(t)["de"]["index.html"]), "hreflang") {
+		t.Error("a site in one language has a switch")
+	}
+}
+
+func TestRefusing(t *testing.T) {
+	names := func(policies ...*checkhelo.Policy) (list []string) {
+		for _, r := range Refusing(policies...) {
+			list = append(list, r.Name)
+		}
+		return list
+	}
+	rfc := checkhelo.NewPolicy(checkhelo.RFC)
+	rfc.Ceiling = checkhelo.Ignore // a dry run leaves nothing out
+	byPoints := checkhelo.NewPolicy(checkhelo.RFC)
+	byPoints.RejectScore = 8
+	own := checkhelo.NewPolicy(checkhelo.Lenient)
+	own.Override = map[string]checkhelo.Rule{
+		"no_ptr":           {Action: checkhelo.Reject},
+		"malformed":        {Action: checkhelo.Off},
+		"address_mismatch": {Action: checkhelo.Score, Score: 9},
+	}
+	own.RejectScore = 1
+	tests := []struct {
+		name     string
+		policies []*checkhelo.Policy
+		in, out  []string
+	}{
+		{"rfc", []*checkhelo.Policy{rfc}, []string{"malformed", "bare_ip", "not_fqdn"},
+			[]string{"no_ptr", "trailing_dot", "spf_fail"}},
+		{"points", []*checkhelo.Policy{byPoints}, []string{"bare_ip", "no_ptr", "no_address"},
+			[]string{"trailing_dot", "spf_fail"}},
+		{"own", []*checkhelo.Policy{own}, []string{"no_ptr"}, []string{"malformed", "address_mismatch"}},
+		{"any of two", []*checkhelo.Policy{rfc, own}, []string{"malformed", "no_ptr"}, nil},
+		{"strict", []*checkhelo.Policy{checkhelo.NewPolicy(checkhelo.Strict)},
+			[]string{"reserved_tld", "trailing_dot"}, []string{"ptr_mismatch"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			got := names(test.policies...)
+			for _, name := range test.in {
+				if !slices.Contains(got, name) {
+					t.Errorf("%s is missing: %q", name, got)
+				}
+			}
+			for _, name := range test.out {
+				if slices.Contains(got, name) {
+					t.Errorf("%s is there", name)
+				}
+			}
+		})
+	}
+}
+
+// The pages show an operator's own words, and the search knows them.
+func TestOwnWords(t *testing.T) {
+	p := checkhelo.NewPolicy(checkhelo.RFC)
+	p.HelpURL = "https://mail.example.org/helo/"
+	p.Override = map[string]checkhelo.Rule{"not_fqdn": {
+		Action: checkhelo.Reject, Code: 554, Detail: [2]int{7, 0},
+		Message: `Office hosts need a long name, "{helo}" is short. See {url}`,
+	}}
+	out := rendered(t, Options{Name: "Mail", Contact: "postmaster@example.org",
+		Langs: []string{"en"}, Rules: Refusing(p)})
+	index := string(out["index.html"])
+	for part, where := range map[string]string{
+		`data-code="554 5.7.0"`:           index,
+		"office hosts need a long name":   index,
+		`data-code="501 5.5.2"`:           index,
+		"554 5.7.0 Office hosts need a":   string(out["not_fqdn.html"]),
+		"such as mail.example.org</code>": string(out["bare_ip.html"]),
+		`is short</code>`:                 string(out["not_fqdn.html"]),
+	} {
+		if !strings.Contains(where, part) {
+			t.Errorf("%q is missing", part)
+		}
+	}
+	if out["no_ptr.html"] != nil || strings.Contains(index, "no_ptr") {
+		t.Error("a rule that refuses nobody has a page")
 	}
 }
 
@@ -315,7 +437,7 @@ func TestTexts(t *testing.T) {
 		}
 		v := reflect.ValueOf(*loaded)
 		for i := range v.NumField() {
-			if v.Field(i).String() == "" {
+			if v.Type().Field(i).IsExported() && v.Field(i).String() == "" {
 				t.Errorf("%s: %s is empty", lang, v.Type().Field(i).Name)
 			}
 		}
@@ -330,19 +452,20 @@ func TestTexts(t *testing.T) {
 }
 
 func TestMissingTranslation(t *testing.T) {
-	s, err := newSite(Options{Name: "Mail", Contact: "postmaster@example.org", Lang: english})
+	s, err := newSite(Options{Name: "Mail", Contact: "postmaster@example.org", Langs: []string{english}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	other := *s.T
 	other.Lang = "xx" // texts without pages
 	s.T = &other
-	out, err := s.render()
-	if err != nil {
+	out := make(map[string][]byte)
+	if err := s.render(out); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(string(out["no_ptr.html"]), `<html lang="xx">`) ||
-		!strings.Contains(string(out["no_ptr.html"]), `<article lang="en">`) {
+		!strings.Contains(string(out["no_ptr.html"]), `<article lang="en">`) ||
+		!strings.Contains(string(out["relay.html"]), `<article lang="en">`) {
 		t.Error("a page in another language does not say so")
 	}
 }
@@ -358,7 +481,7 @@ func TestOptions(t *testing.T) {
 	}
 	const png, jpeg = "\x89PNG\r\n\x1a\n...", "\xff\xd8\xff\xe0..."
 	const svg = `<?xml version="1.0"?><!-- x --><svg xmlns="http://www.w3.org/2000/svg"><g/></svg>`
-	good := Options{Name: "Mail", Contact: "postmaster@example.org", Lang: "en"}
+	good := Options{Name: "Mail", Contact: "postmaster@example.org", Langs: []string{"en"}}
 	tests := []struct {
 		name   string
 		change func(*Options)
@@ -371,8 +494,10 @@ func TestOptions(t *testing.T) {
 		{"direction", func(o *Options) { o.Name = "a\u202eb" }, "error: found name"},
 		{"no address", func(o *Options) { o.Contact = "postmaster" }, "error: found contact"},
 		{"name and address", func(o *Options) { o.Contact = "A <a@example.org>" }, "error: found contact"},
-		{"language", func(o *Options) { o.Lang = "tlh" }, "error: accepted: de, en"},
-		{"path as language", func(o *Options) { o.Lang = "../texts/en" }, "error: found language"},
+		{"language", func(o *Options) { o.Langs = []string{"tlh"} }, "error: accepted: de, en"},
+		{"path as language", func(o *Options) { o.Langs = []string{"../texts/en"} }, "error: found language"},
+		{"no language", func(o *Options) { o.Langs = nil }, "error: found no language"},
+		{"twice", func(o *Options) { o.Langs = []string{"de", "de"} }, `error: language "de" twice`},
 		{"PNG", func(o *Options) { o.Logo = logo("a", png) }, "logo.png"},
 		{"JPEG with a wrong name", func(o *Options) { o.Logo = logo("b.png", jpeg) }, "logo.jpg"},
 		{"SVG", func(o *Options) { o.Logo = logo("c", svg) }, "logo.svg"},
@@ -414,7 +539,7 @@ func TestWriteFails(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	err := Write(file, Options{Name: "Mail", Contact: "postmaster@example.org", Lang: "en"})
+	err := Write(file, Options{Name: "Mail", Contact: "postmaster@example.org", Langs: []string{"en"}})
 	if err == nil {
 		t.Error("a file was taken for a directory")
 	}
@@ -486,12 +611,15 @@ func TestMarkdown(t *testing.T) {
 		{"RFC", "See RFC 5321, section 2.", `<p>See <a href="https://www.rfc-editor.org/rfc/rfc5321"` +
 			` rel="external noopener noreferrer">RFC` + "\u00a0" + `5321</a>, section 2.</p>`},
 		{"link to a page", "[x](no_ptr.md)", `<p><a href="no_ptr.html">x</a></p>`},
+		{"link to a guide", "[x](../fix/relay.md)", `<p><a href="relay.html">x</a></p>`},
+		{"link to no page", "[x](nosuch.md)", `<p><a href="index.html">x</a></p>`},
 		{"raw HTML", "a <b>c</b>", "<p>a <!-- raw HTML omitted -->c<!-- raw HTML omitted --></p>"},
 		{"script link", "[x](javascript:alert(1))", `<p><a href="">x</a></p>`},
 	}
+	s := &site{table: checkhelo.Rules()}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			got, _, err := toHTML(test.source)
+			got, _, err := s.toHTML(test.source)
 			if err != nil || strings.TrimSpace(string(got)) != test.want {
 				t.Errorf("got %s (%v), want %s", got, err, test.want)
 			}

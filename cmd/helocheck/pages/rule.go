@@ -16,6 +16,7 @@ type rulePage struct {
 	Rule      string
 	Lang      string        // set where the text is not in the site's language
 	Heading   template.HTML // the summary, without its full stop
+	Code      string        // SMTP code and enhanced code
 	Reply     string        // what the server says
 	Say       string        // parts of the reply, as the search knows them
 	Said, Why template.HTML
@@ -59,7 +60,9 @@ func (s *site) rule(r *checkhelo.Rule) (*rulePage, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &rulePage{Rule: r.Name, Reply: reply(r), summary: text.Summary, needs: r.Needs}
+	p := &rulePage{
+		Rule: r.Name, Code: code(r), Reply: reply(r), summary: text.Summary, needs: r.Needs,
+	}
 	if lang != s.T.Lang {
 		p.Lang = lang
 	}
@@ -67,7 +70,7 @@ func (s *site) rule(r *checkhelo.Rule) (*rulePage, error) {
 	if at := strings.Index("\n"+text.Fix, "\n### "); at >= 0 {
 		intro, body = text.Fix[:at], text.Fix[at:]
 	}
-	title, err := inline(text.Summary)
+	title, err := s.inline(text.Summary)
 	if err != nil {
 		return nil, err
 	}
@@ -76,11 +79,11 @@ func (s *site) rule(r *checkhelo.Rule) (*rulePage, error) {
 		to   *template.HTML
 		from string
 	}{{&p.Said, text.Said}, {&p.Why, text.Why}, {&p.Fix.Intro, intro}} {
-		if *part.to, _, err = toHTML(part.from); err != nil {
+		if *part.to, _, err = s.toHTML(part.from); err != nil {
 			return nil, err
 		}
 	}
-	p.Fix.Body, p.Fix.Parts, err = toHTML(body)
+	p.Fix.Body, p.Fix.Parts, err = s.toHTML(body)
 	return p, err
 }
 
@@ -88,8 +91,12 @@ func (s *site) rule(r *checkhelo.Rule) (*rulePage, error) {
 func reply(r *checkhelo.Rule) string {
 	message := strings.NewReplacer("{helo}", "…", "{problem}", "…", "{rule}", r.Name, "{url}", "").
 		Replace(r.Message)
-	return fmt.Sprintf("%d %d.%d.%d %s", r.Code, r.Code/100, r.Detail[0], r.Detail[1],
-		strings.TrimSpace(message))
+	message = strings.TrimSuffix(strings.TrimSpace(message), ". See")
+	return code(r) + " " + message
+}
+
+func code(r *checkhelo.Rule) string {
+	return fmt.Sprintf("%d %d.%d.%d", r.Code, r.Code/100, r.Detail[0], r.Detail[1])
 }
 
 // ruleText returns a rule's page in the site's language, else in English.
@@ -146,7 +153,8 @@ func expand(lang, text string) (string, error) {
 }
 
 // fragments returns for each rule the parts of its reply that no other rule
-// has, in lower case and joined with "|", by which the search knows it.
+// has, in lower case and joined with "|", by which the search knows it. Rules whose whole text an
+// operator made the same share their parts.
 func fragments(table []checkhelo.Rule) map[string]string {
 	const separator = "|"
 	cut := strings.NewReplacer("{helo}", separator, "{problem}", separator, "{rule}", separator,
@@ -170,6 +178,9 @@ func fragments(table []checkhelo.Rule) map[string]string {
 			if count[part] == 1 {
 				own = append(own, part)
 			}
+		}
+		if own == nil {
+			own = list
 		}
 		joined[rule] = strings.Join(own, separator)
 	}
