@@ -1,0 +1,100 @@
+package module
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+)
+
+// The widest networks that an exemption takes without a warning, in bits. A
+// regional registry gives nobody more than an IPv4 /8 or an IPv6 /16.
+const (
+	widest4       = 8
+	widest6       = 16
+	widestPrivate = 7 // fc00::/7, RFC 4193
+)
+
+// tooWide reports whether a network holds the servers of many operators.
+// Private and link-local networks never do.
+func tooWide(p netip.Prefix) bool {
+	addr := p.Addr()
+	switch {
+	case addr.Is4():
+		return p.Bits() < widest4
+	case addr.IsPrivate() || addr.IsLinkLocalUnicast():
+		return p.Bits() < widestPrivate
+	default:
+		return p.Bits() < widest6
+	}
+}
+
+// networkProblem returns what is wrong with a network of exempt_networks or
+// self_addresses, "" for nothing. Never is true where it cannot be meant.
+func networkProblem(p netip.Prefix) (problem string, never bool) {
+	switch {
+	case p.Bits() == 0:
+		return "holds every client: the check would be off", true
+	case p.IsSingleIP() && p.Addr().IsUnspecified():
+		return "is the address of no client", true
+	case tooWide(p):
+		return fmt.Sprintf("is wider than /%d (IPv4) or /%d (IPv6): it holds the servers of many"+
+			" operators", widest4, widest6), false
+	default:
+		return "", false
+	}
+}
+
+// keyProblem returns why a key of a table of names or addresses never matches,
+// "" when it may. The check asks for addresses in the form of RFC 5952 and for
+// names as lower-case A-labels without final dot, parents with a leading dot.
+func keyProblem(key string) string {
+	switch {
+	case key == "":
+		return "is empty"
+	case strings.ContainsAny(key, " \t"):
+		return "holds a blank: in a table of Maddy a colon ends the key"
+	case strings.HasPrefix(key, "*."):
+		return "never matches; accepted: " + key[1:] + " for everything below"
+	case strings.HasPrefix(key, "[") || strings.Contains(key, "*"):
+		return "never matches; accepted: a name, .NAME for everything below, or an address"
+	}
+	if _, err := netip.ParsePrefix(key); err == nil {
+		return "never matches: a table has single addresses; accepted: the network in exempt_networks"
+	}
+	var asked string
+	if addr, err := netip.ParseAddr(key); err == nil {
+		asked = addr.Unmap().WithZone("").String()
+	} else {
+		name, below := strings.CutPrefix(key, ".")
+		ascii, err := asciiName(name)
+		if err != nil {
+			return "never matches: " + err.Error()
+		}
+		if asked = ascii; below {
+			asked = "." + ascii
+		}
+	}
+	if asked != key {
+		return "never matches; accepted: " + asked
+	}
+	return ""
+}
+
+// lineProblem returns why a line of a table file never matches, "" when it may
+// or holds no entry. Maddy ends the key at the first colon, so that a key
+// cannot be an IPv6 address.
+func lineProblem(line string) string {
+	text := strings.TrimSpace(line)
+	if text == "" || strings.HasPrefix(line, "#") {
+		return ""
+	}
+	first := strings.Fields(text)[0]
+	for _, word := range []string{first, strings.TrimSuffix(first, ":")} {
+		if addr, err := netip.ParseAddr(word); err == nil && addr.Is6() {
+			return "never matches: the key ends at the first colon; accepted: IPv6 addresses in a" +
+				" static table or exempt_networks"
+		}
+	}
+	key, _, _ := strings.Cut(text, ":")
+	return keyProblem(strings.TrimSpace(key))
+}
