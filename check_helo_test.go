@@ -395,7 +395,7 @@ var ruleCases = []ruleCase{
 
 	{"unknown_tld", true, "nobody asked", given{Helo: "mail.sender.notatld"}},
 	{"unknown_tld", true, "not in the root", given{Helo: "mail.sender.notatld", TLD: notFound}},
-	{"unknown_tld", true, "number", given{Helo: "mail.example.123", TLD: failed}},
+	{"malformed", true, "number", given{Helo: "mail.example.123", TLD: failed}},
 	{"unknown_tld", false, "newer than the list", given{Helo: "mail.sender.notatld", TLD: "yes"}},
 	{"unknown_tld", false, "look-up failed", given{Helo: "mail.sender.notatld", TLD: failed}},
 	{"unknown_tld", false, "reserved is another rule", given{Helo: "foo.bar.local", TLD: notFound}},
@@ -1591,7 +1591,7 @@ var traps = map[string][]trap{
 		{why: "host is a number", preset: checkhelo.RFC, without: "bare_ip malformed unknown_tld",
 			given: given{Helo: "25.example.org"}, atMost: checkhelo.Score},
 		{why: "TLD is a number", preset: checkhelo.Strict, atLeast: checkhelo.Reject,
-			with:    "unknown_tld",
+			with:    "malformed",
 			without: "bare_ip", given: given{Helo: "mail.example.123"}},
 	},
 	"11_private_tld_of_a_mail_server": {

@@ -2,16 +2,15 @@ package heloname
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
 
 func TestDefaultHost(t *testing.T) {
 	for name, want := range map[string]string{
-		"server.example.com":          byHosting,
 		"server1.example.com":         byHosting,
 		"vps-12345678.example.com":    byHosting,
-		"srv.a.example.co.uk":         byHosting,
 		"ubuntu.example.com":          byImage,
 		"debian12.example.com":        byImage,
 		"ubuntu-2gb-a-1.example.com":  byImage,
@@ -34,40 +33,61 @@ func TestDefaultHost(t *testing.T) {
 		"ns1.ip-192-0-2.eu":           bySuffix,
 		"ip-192-0-2.net":              bySuffix,
 
-		"mail.example.com":            "",
-		"mta01.yourcompany.com":       "",
-		"server1.com":                 "", // an organisational domain
-		"12345.com":                   "",
-		"vps.co.uk":                   "",
-		"server":                      "",
-		"12345":                       "",
-		"":                            "",
-		"servers.example.com":         "",
-		"server-mail.example.com":     "",
-		"server-123456789.test":       "",
-		"vps--1.example.com":          "",
-		"myserver1.example.com":       "",
-		"debian_1.example.com":        "",
-		"ubuntu-a_b.example.com":      "",
-		"debian1a.example.com":        "",
-		"win-mail.example.com":        "",
-		"windows.example.com":         "",
-		"desktop-1.example.com":       "",
-		"ip-10-0-0.example.com":       "",
-		"ip-10-0-0-1-1.example.com":   "",
-		"ip-10-0-0-1000.example.com":  "",
-		"ip-10-0--1.example.com":      "",
-		"ip10-0-0-1.example.com":      "",
-		"i-0a1b2c3g.example.com":      "",
-		"i-0a1b2c3.example.com":       "",
-		"a8f121480e1.example.com":     "",
-		"a8f121480e1g.example.com":    "",
-		"1234.example.com":            "",
-		"mail12345.example.com":       "",
-		"mailout123456.example.com":   "",
-		"izmailovskiy.example.com":    "",
-		"iz23ta32q5yz.example.com":    "",
-		"mail.server1.example.com":    "",
+		"mail.example.com":           "",
+		"mta01.yourcompany.com":      "",
+		"server1.com":                "", // an organisational domain
+		"12345.com":                  "",
+		"vps.co.uk":                  "",
+		"server":                     "",
+		"12345":                      "",
+		"":                           "",
+		"servers.example.com":        "",
+		"server-mail.example.com":    "",
+		"server-123456789.test":      "",
+		"vps--1.example.com":         "",
+		"myserver1.example.com":      "",
+		"debian_1.example.com":       "",
+		"ubuntu-a_b.example.com":     "",
+		"debian1a.example.com":       "",
+		"win-mail.example.com":       "",
+		"windows.example.com":        "",
+		"desktop-1.example.com":      "",
+		"ip-10-0-0.example.com":      "",
+		"ip-10-0-0-1-1.example.com":  "",
+		"ip-10-0-0-1000.example.com": "",
+		"ip-10-0--1.example.com":     "",
+		"ip10-0-0-1.example.com":     "",
+		"i-0a1b2c3g.example.com":     "",
+		"i-0a1b2c3.example.com":      "",
+		"a8f121480e1.example.com":    "",
+		"a8f121480e1g.example.com":   "",
+		"1234.example.com":           "",
+		"mail12345.example.com":      "",
+		"mailout123456.example.com":  "",
+		"izmailovskiy.example.com":   "",
+		"iz23ta32q5yz.example.com":   "",
+		"mail.server1.example.com":   "",
+		"srv12.a.example.co.uk":      byHosting,
+		"vps-123.example.com":        byHosting,
+		"host.example.com":           byHosting,
+		"v123456.example.com":        bySerial,
+		// The word alone, or counted by its owner, is no default.
+		"server.example.com":  "",
+		"srv.a.example.co.uk": "",
+		"server-.example.com": "",
+		"vps.example.com":     "",
+		"vps0.example.com":    "",
+		"vm-12.example.com":   "",
+		"node.example.com":    "",
+		"node7.example.com":   "",
+		// Numbered mail servers, and hosts of providers.
+		"mail-123456.example.com":     "",
+		"mx123456.example.com":        "",
+		"out-1234567.example.com":     "",
+		"smtp123456.example.com":      "",
+		"mail-106102.protonmail.ch":   "",
+		"m176115.mail.qiye.163.com":   "",
+		"12345.mail.ru":               "",
 		"notplesk.page":               "",
 		"my.plesk.page.example.com":   "",
 		"mail.vps.ovh.example":        "",
@@ -83,11 +103,13 @@ func TestDefaultHost(t *testing.T) {
 	}
 }
 
-// The forms of data/defaults.txt and of the code as regular expressions, to
+// The forms of first labels and domains as regular expressions, to
 // hold the hand-written matcher against.
 var (
 	labelPattern = regexp.MustCompile(`^(?:` + strings.Join([]string{
-		`(?:server|host|vps|vds|vm|srv|panel|plesk|cpanel|cwp|node|slot|default)-?[0-9]{0,8}`,
+		`(?:host|panel|plesk|cpanel|cwp|slot|default)-?[0-9]{0,8}`,
+		`(?:server|srv)-?[0-9]{1,8}`,
+		`(?:vps|vds|vm|node)-?[0-9]{3,8}`,
 		`(?:ubuntu|debian|centos)(?:-[0-9a-z-]+|[0-9]*)`,
 		`(?:win|desktop|laptop)-[a-z0-9]{7,12}`,
 		`ip-[0-9]{1,3}(?:-[0-9]{1,3}){3}`,
@@ -98,6 +120,7 @@ var (
 		`[0-9]{5,}`,
 		`[a-z]{1,6}-?[0-9]{6,}`,
 	}, "|") + `)$`)
+	mailSerial   = regexp.MustCompile(`^[a-z]+-?[0-9]{6,}$`)
 	blockPattern = regexp.MustCompile(
 		`^(?:[^.]+\.)*ip-[0-9]{1,3}(?:-[0-9]{1,3}){2}\.(?:eu|net|us|com|ca)$`)
 )
@@ -120,7 +143,9 @@ func comparePatterns(t *testing.T, label string) {
 			continue
 		}
 		first, _, _ := strings.Cut(name, ".")
-		want := labelPattern.MatchString(first) && OrgDomain(name) != name ||
+		word := strings.TrimRight(first, "-0123456789")
+		serial := mailSerial.MatchString(first) && slices.Contains(listedWords[mailWord], word)
+		want := labelPattern.MatchString(first) && !serial && OrgDomain(name) != name ||
 			blockPattern.MatchString(name)
 		if _, got := DefaultLists().DefaultHost(name); got != want {
 			t.Fatalf("DefaultHost(%q) = %v, the patterns say %v", name, got, want)

@@ -139,11 +139,12 @@ type difference struct {
 
 // What the rows are about, in terms of the argument and not of Parse.
 var (
-	foreign = regexp.MustCompile(`(?s)[^0-9A-Za-z._-]`)
-	hyphens = regexp.MustCompile(`(^|\.)-|-(\.|$)`)
-	encoded = regexp.MustCompile(`(?i)(^|\.)xn--`)
-	numbers = regexp.MustCompile(`^((0[xX][0-9a-fA-F]+|\d+)(\.|$)){1,5}$`) // for inet_aton
-	octal   = regexp.MustCompile(`(^|\.)0\d`)
+	foreign    = regexp.MustCompile(`(?s)[^0-9A-Za-z._-]`)
+	hyphens    = regexp.MustCompile(`(^|\.)-|-(\.|$)`)
+	encoded    = regexp.MustCompile(`(?i)(^|\.)xn--`)
+	numbers    = regexp.MustCompile(`^((0[xX][0-9a-fA-F]+|\d+)(\.|$)){1,5}$`) // for inet_aton
+	numericEnd = regexp.MustCompile(`(^|\.)\d+\.?$`)
+	octal      = regexp.MustCompile(`(^|\.)0\d`)
 )
 
 // undotted is arg without one final dot.
@@ -152,6 +153,10 @@ func undotted(arg string) string { return strings.TrimSuffix(arg, ".") }
 func aton(arg string) bool { return numbers.MatchString(undotted(arg)) && !quad(undotted(arg)) }
 
 func tagged(arg string) bool { return len(arg) > 5 && strings.EqualFold(arg[:5], ipv6Tag) }
+
+func tagged4(arg string) bool {
+	return len(arg) > 6 && strings.EqualFold(arg[:6], "["+ipv4Tag)
+}
 
 func bracket(arg string) bool { return strings.HasPrefix(arg, "[") }
 
@@ -181,14 +186,13 @@ var differences = []difference{
 	{postfix, "0x7f000001", asAddress, asLabel, "the same in one number", aton},
 	{postfix, "IPv6:2001:db8::1", asAddress, asBad,
 		"a literal that lost its brackets: the reply about an address helps the sender more", tagged},
-	{postfix, "10.1.2.999", asName, asBad,
-		"well-formed by the grammar; rule unknown_tld is about the number at its end",
-		allDigits.MatchString},
-	{postfix, "4294967296", asLabel, asBad, "well-formed by the grammar; rule not_fqdn is about it",
-		allDigits.MatchString},
+	{postfix, "a.10.1.2.999", asBad, asName,
+		"a host name does not end in a number (RFC 1123, 2.1)", numericEnd.MatchString},
 	{postfix, "[2001:db8::1]", asLiteral, asBad,
 		"many clients leave the tag out, and it can mean nothing else",
 		func(arg string) bool { return plain6(inBrackets(arg)) }},
+	{postfix, "[IPv4:192.0.2.1]", asLiteral, asBad,
+		"some clients write a tag for IPv4 by analogy, and it can mean nothing else", tagged4},
 	{postfix, "[192.0.2.010]", asBad, asLiteral,
 		"a leading zero means octal to some programs and nothing to others",
 		func(arg string) bool { return octal.MatchString(inBrackets(arg)) }},
@@ -200,6 +204,7 @@ var differences = []difference{
 		tagged},
 	{goNetip, "[IPv6:2001:db8::1]", asLiteral, asBad, "the tag of RFC 5321, section 4.1.3",
 		func(arg string) bool { return tagged(inBrackets(arg)) }},
+	{goNetip, "[IPv4:192.0.2.1]", asLiteral, asBad, "the same for IPv4", tagged4},
 	{goNetip, "0300.0.2.1", asAddress, asBad, "a spelling that inet_aton takes", aton},
 	{goNetip, "192.0.2.010", asAddress, asBad, "the same: a leading zero",
 		func(arg string) bool { return octal.MatchString(arg) && quad(undotted(arg)) }},
@@ -221,6 +226,8 @@ var differences = []difference{
 	{miekg, "-a.example", asBad, asHost, "a hyphen at the end of a label is forbidden to hosts only",
 		hyphens.MatchString},
 	{miekg, "xn--a.example", asBad, asHost, "the DNS does not decode labels", encoded.MatchString},
+	{miekg, "10.1.2.999", asBad, asHost, "the DNS takes a number for a label like any other",
+		numericEnd.MatchString},
 	{miekg, "LABEL-63.LABEL-63.LABEL-63.LABEL-62", asBad, asHost,
 		"it takes 255 octets of text", long},
 }
@@ -296,7 +303,7 @@ func TestDifferencesHaveExamples(t *testing.T) {
 // pieces are what arguments on the border of two classes are made of.
 var pieces = []string{
 	"a", "mail", "example", "org", ".", ".", ".", "-", "_", "[", "]", ":", "::", "%", "%0", "\\", "\\.",
-	"\\046", "IPv6:", "ipv6:", "192.0.2.1", "2001:db8::1", "::ffff:192.0.2.1", "0x", "0", "00", "09",
+	"\\046", "IPv6:", "ipv6:", "[IPv4:", "192.0.2.1", "2001:db8::1", "::ffff:192.0.2.1", "0x", "0", "00", "09",
 	"1", "255", "256", "999", "4294967295", "xn--", "xn--p1ai", "xn--a", "\x00", "\xff", "\u00fc",
 	" ", "@", label("b", 31), label("c", 61), label("d", 62), label("e", 63),
 }
@@ -347,7 +354,7 @@ func checkAddr(t *testing.T, arg string) {
 	n := Parse(arg)
 	inner := arg
 	if n.Kind == Literal {
-		inner = untag(arg[1 : len(arg)-1])
+		inner = untag(untag(arg[1:len(arg)-1], ipv6Tag), ipv4Tag)
 	}
 	if addr, err := netip.ParseAddr(inner); err == nil && n.Addr.IsValid() && n.Addr != addr.Unmap() {
 		t.Errorf("%q is %s to us, %s to netip", arg, n.Addr, addr)

@@ -1,13 +1,14 @@
 package heloname
 
 import (
+	_ "embed"
 	"strings"
 	"sync"
 
 	"golang.org/x/net/publicsuffix"
 )
 
-// The functions of this file take names as Name.ASCII holds them: lower-case
+// The functions of this file take names in the form of Name.ASCII: lower-case
 // A-labels without a final dot.
 
 // TLD returns the last label of a name.
@@ -15,46 +16,35 @@ func TLD(ascii string) string {
 	return ascii[strings.LastIndexByte(ascii, '.')+1:]
 }
 
-// KnownTLD tells whether the last label stood in the root zone when the
-// ICANN section of the Public Suffix List was compiled in. What lies before
-// the last label plays no part, so that a host whose name is a suffix of the
-// list's private section is like any other.
-func KnownTLD(ascii string) bool {
-	tld := TLD(ascii)
-	switch {
-	case isCommon(tld):
-		return true // the search below is the dearest step of all
-	case isRun(tld, lowerChar, 2, 2):
-		return countryCodes()[codeIndex(tld)]
-	}
-	return tld != "" && searchTLD(tld)
-}
+// rootZone is IANA's list of top-level domains as IANA publishes it. go generate
+// replaces it by the list of the day.
+//
+//go:generate curl -sSfo tlds.txt https://data.iana.org/TLD/tlds-alpha-by-domain.txt
+//go:embed tlds.txt
+var rootZone string
 
-// isCommon tells whether a TLD is one of the three that most names end in.
-func isCommon(tld string) bool { return tld == "com" || tld == "net" || tld == "org" }
-
-// countryCodes are all two-letter TLDs, searched for once.
-var countryCodes = sync.OnceValue(func() *[26 * 26]bool {
-	var known [26 * 26]bool
-	for a := 'a'; a <= 'z'; a++ {
-		for b := 'a'; b <= 'z'; b++ {
-			tld := string([]rune{a, b})
-			known[codeIndex(tld)] = searchTLD(tld)
+var knownTLDs = sync.OnceValue(func() map[string]bool {
+	known := make(map[string]bool)
+	for line := range strings.Lines(rootZone) {
+		if !strings.HasPrefix(line, "#") {
+			known[strings.ToLower(strings.TrimSpace(line))] = true
 		}
 	}
-	return &known
+	return known
 })
 
-func codeIndex(tld string) int { return int(tld[0]-'a')*26 + int(tld[1]-'a') }
-
-func searchTLD(tld string) bool {
-	if _, icann := publicsuffix.PublicSuffix(tld); icann {
-		return true
+// TLDDate returns the day of the built-in list of top-level domains, as
+// YYYY-MM-DD: IANA writes "# Version YYYYMMDDNN" into its first line.
+func TLDDate() string {
+	_, version, _ := strings.Cut(rootZone, "# Version ")
+	if len(version) < 8 {
+		return ""
 	}
-	// A TLD with nothing but a wildcard rule (*.ck) shows one label deeper.
-	_, icann := publicsuffix.PublicSuffix("x." + tld)
-	return icann
+	return version[:4] + "-" + version[4:6] + "-" + version[6:8]
 }
+
+// KnownTLD tells whether the root zone had the last label of a name on TLDDate.
+func KnownTLD(ascii string) bool { return knownTLDs()[TLD(ascii)] }
 
 // NumericTLD tells whether the last label is a number, decimal or
 // hexadecimal with 0x. The root zone has none (RFC 3696, section 2), and
@@ -108,4 +98,51 @@ func Localhost(ascii string) bool {
 	}
 	return len(ascii) > len(localhost) && ascii[len(localhost)] == '.' &&
 		ascii[:len(localhost)] == localhost
+}
+
+// minShared is the least length in octets of a label that relates two domains:
+// shorter ones (mail, it, web) are too common.
+const minShared = 4
+
+// Related tells whether the HELO name and the PTR name look like two domains
+// of one operator: the first label of one organisational domain holds that of
+// the other (example.co.uk, example-mail.net), the HELO name's is a label of
+// the PTR name (example.org, example.isp.net), or the hosts have the same
+// distinctive first label (mail5.example.org, mail5.example.net). Both names
+// are lower-case ASCII without final dot. It does not allocate.
+func Related(helo, ptr string) bool {
+	x, y := firstLabel(OrgDomain(helo)), firstLabel(OrgDomain(ptr))
+	switch {
+	case len(x) < minShared:
+	case hasLabel(ptr, x), strings.Contains(y, x):
+		return true
+	case len(y) >= minShared && strings.Contains(x, y):
+		return true
+	}
+	host := firstLabel(helo)
+	return host == firstLabel(ptr) && hasDigit(host) && hasWord(host)
+}
+
+func firstLabel(s string) string {
+	label, _, _ := strings.Cut(s, ".")
+	return label
+}
+
+func hasLabel(name, label string) bool {
+	for part := range strings.SplitSeq(name, ".") {
+		if part == label {
+			return true
+		}
+	}
+	return false
+}
+
+// hasWord tells whether s has three letters in a row.
+func hasWord(s string) bool {
+	for _, run := range letterRuns(s) {
+		if len(run) >= 3 {
+			return true
+		}
+	}
+	return false
 }

@@ -1,6 +1,9 @@
 package heloname
 
-import "testing"
+import (
+	"testing"
+	"time"
+)
 
 func TestTLD(t *testing.T) {
 	for _, tc := range []struct {
@@ -145,6 +148,21 @@ func TestLocalhost(t *testing.T) {
 	} {
 		if got := Localhost(name); got != want {
 			t.Errorf("Localhost(%q) = %v", name, got)
+		}
+	}
+}
+
+func TestTLDDate(t *testing.T) {
+	date, err := time.Parse(time.DateOnly, TLDDate())
+	if err != nil || date.Year() < 2025 {
+		t.Errorf("TLDDate() = %s, %v", TLDDate(), err)
+	}
+	if n := len(knownTLDs()); n < 1400 {
+		t.Errorf("%d top-level domains", n)
+	}
+	for tld := range knownTLDs() {
+		if n := Parse("example." + tld); n.Kind != FQDN || n.ASCII != "example."+tld {
+			t.Errorf("TLD %q: %+v", tld, n)
 		}
 	}
 }

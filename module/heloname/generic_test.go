@@ -14,6 +14,9 @@ func TestGenericPTR(t *testing.T) {
 	}{
 		// three neighbouring octets
 		{"192-0-2.example.net", "192.0.2.77", true, false},
+		{"192-0-2-77.dyn.isp.example", "192.0.2.77", true, true},
+		{"192-0-2-77.dyn.isp.example", "::ffff:192.0.2.77", true, true},
+		{"192-0-2-77.dyn.isp.example", "64:ff9b::192.0.2.77", true, true},
 		{"0-2-77.example.net", "192.0.2.77", true, false},
 		{"77.2.0.example.net", "192.0.2.77", true, false},
 		{"a2b0c192.example.net", "192.0.2.77", true, false},

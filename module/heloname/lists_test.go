@@ -1,26 +1,14 @@
 package heloname
 
 import (
-	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
 
-// TestDataFiles reads the embedded texts and holds what an edit may break.
-func TestDataFiles(t *testing.T) {
-	date := regexp.MustCompile(`(?m)^# Date: 20\d\d-[01]\d-[0-3]\d$`)
-	for name, text := range map[string]string{
-		"reserved": reservedText, "providers": providersText, "words": wordsText,
-		"tlds": tldsText, "defaults": defaultsText,
-	} {
-		if !strings.Contains(text, "# Source") || !date.MatchString(text) {
-			t.Errorf("%s: no comment lines with source and date", name)
-		}
-	}
-	l, err := parseLists(texts{reservedText, providersText, wordsText, tldsText, defaultsText})
-	if err != nil {
-		t.Fatal(err)
-	}
+// TestDefaultLists holds what an edit of the literals may break.
+func TestDefaultLists(t *testing.T) {
+	l := DefaultLists()
 	if len(l.reserved) < 30 || len(l.providers) < 300 || len(l.families) < 10 ||
 		len(l.words) < 100 || len(l.tlds) < 25 || len(l.labels) < 20 || len(l.hosts) < 15 {
 		t.Error("a list lacks most of its entries")
@@ -48,67 +36,41 @@ func TestDataFiles(t *testing.T) {
 	}
 }
 
-func TestParseListsErrors(t *testing.T) {
-	const provider = "provider p\nhelo example.com\nptr example.net\n"
-	for _, tc := range []struct {
-		texts
-		want string
-	}{
-		{texts{"local registry\n", provider, "line dsl\n", "old com\n", "id i\n"}, ""},
-		{texts{reserved: "# c\n\nlocal\n"}, "reserved.txt:3"},
-		{texts{reserved: "local public\n"}, "reserved.txt:1"},
-		{texts{reserved: "Local registry\n"}, "lower-case"},
-		{texts{reserved: ".local registry\n"}, "lower-case"},
-		{texts{reserved: "a..b registry\n"}, "lower-case"},
-		{texts{reserved: "lan private\nlan private\n"}, "twice"},
-		{texts{words: "other dsl\n"}, "words.txt:1"},
-		{texts{words: "line\n"}, "want line"},
-		{texts{words: "line DSL\n"}, "lower-case"},
-		{texts{words: "line dsl2\n"}, "letters"},
-		{texts{words: "line dsl\nweak dsl\n"}, "twice"},
-		{texts{words: "line dsl\nrented dsl dsl\n"}, "twice"},
-		{texts{words: "rented dsl\nline dsl\n"}, ""},
-		{texts{tlds: "new online\n"}, "tlds.txt:1"},
-		{texts{tlds: "old\n"}, "want old"},
-		{texts{tlds: "old notatld\n"}, "can be old"},
-		{texts{tlds: "old COM\n"}, "can be old"},
-		{texts{tlds: "old tk\n"}, "can be old"},
-		{texts{tlds: "free com\n"}, "can be free"},
-		{texts{tlds: "old com net com\n"}, "twice"},
-		{texts{defaults: "other x\n"}, "defaults.txt:1"},
-		{texts{defaults: "suffix\n"}, "want a form"},
-		{texts{defaults: "image Debian\n"}, "lower-case"},
-		{texts{defaults: "image debian\nid debian\n"}, "twice"},
-		{texts{defaults: "suffix .example.com\n"}, "lower-case"},
-		{texts{defaults: "suffix example.com example.com\n"}, "twice"},
-		{texts{defaults: "block ip\n"}, "a word and a TLD"},
-		{texts{defaults: "block ip4.com\n"}, "a word and a TLD"},
-		{texts{defaults: "block ip.notatld\n"}, "a word and a TLD"},
-		{texts{defaults: "block ip.com ip.com\n"}, "twice"},
-		{texts{providers: "provider\n"}, "no value"},
-		{texts{providers: "provider a b\n"}, "want provider"},
-		{texts{providers: "helo example.com\n"}, "want provider"},
-		{texts{providers: "mailbox example.com\nptr example.com\n"}, "providers.txt:2"},
-		{texts{providers: "provider p\nptr example.com\n"}, "no HELO domain"},
-		{texts{providers: "provider p\nprovider q\n"}, "no HELO domain"},
-		{texts{providers: "provider p\nmailbox example.com\n"}, "no HELO domain"},
-		{texts{providers: "provider p\nhelo example.com\nhelo example.com\n"}, "twice"},
-		{texts{providers: "provider p\nstrong example.com\nptr example.com\n"}, "twice"},
-		{texts{providers: "provider p\nhelo example_.com.\n"}, "lower-case"},
-		{texts{providers: "provider p\nhelo a.example.*\n"}, "lower-case"},
-		{texts{providers: "provider p\nhelo example.*\nprovider q\nhelo example.*\n"},
-			"belongs to p"},
-		{texts{providers: "mailbox example.com\nmailbox example.com\n"}, "belongs to example.com"},
-		{texts{providers: provider + "provider q\nhelo example.com\n"}, "belongs to p"},
-		{texts{providers: provider + "provider q\nhelo example.org\nptr example.net\n"}, ""},
-		{texts{providers: provider + "other x\n"}, "providers.txt:4"},
-	} {
-		_, err := parseLists(tc.texts)
-		switch {
-		case tc.want == "" && err != nil:
-			t.Errorf("%+v: %v", tc, err)
-		case tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)):
-			t.Errorf("%+v: error %v, want %q", tc.texts, err, tc.want)
+// TestNoEntryTwice: every entry is in the form that Parse gives it, and stands
+// once. A rented word may be of one other class too.
+func TestNoEntryTwice(t *testing.T) {
+	check := func(list string, names ...string) {
+		seen := map[string]bool{}
+		for _, name := range names {
+			if s, ok := providerDomain(name); !ok || s != name || seen[name] {
+				t.Errorf("%s: %s stands twice or is no lower-case domain name", list, name)
+			}
+			seen[name] = true
+		}
+	}
+	check("reserved", slices.Concat(reservedNames[fromRegistry], reservedNames[fromCustom])...)
+	check("rented words", listedWords[rentedWord]...)
+	check("words", slices.Concat(listedWords[lineWord], listedWords[weakWord],
+		listedWords[staticWord], listedWords[mailWord])...)
+	check("TLDs", slices.Concat(oldTLDs, freeTLDs)...)
+	check("rented domains", rentedDomains...)
+	helo := slices.Clone(mailboxDomains)
+	for _, row := range providerRows {
+		check(row.name, slices.Concat(row.strong, row.helo, row.ptr)...)
+		helo = slices.Concat(helo, row.strong, row.helo)
+		if row.name == "" || len(row.strong)+len(row.helo) == 0 {
+			t.Errorf("%+v has no name or no HELO domain", row)
+		}
+	}
+	check("HELO domains of providers", helo...)
+	for word := range labelForms {
+		if !isWord(word) {
+			t.Errorf("%s is no word of letters", word)
+		}
+	}
+	for _, tld := range slices.Concat(oldTLDs, freeTLDs, networkDomains) {
+		if !KnownTLD(tld) {
+			t.Errorf("%s is no TLD", tld)
 		}
 	}
 }

@@ -1,9 +1,64 @@
+// Package heloname parses and classifies the one argument of an SMTP HELO or
+// EHLO command (RFC 5321, section 4.1.1.1):
+//
+//	n := heloname.Parse("MAIL.example.org") // n.Kind is FQDN, n.ASCII "mail.example.org"
+//
+// It also tells what kind of host such a name is likely to have, from lists of
+// reserved suffixes, providers and words. It does no I/O.
 package heloname
 
 import (
 	"net/netip"
 	"strings"
+
+	"golang.org/x/net/idna"
 )
+
+// Kind tells what a HELO argument is.
+type Kind uint8
+
+// The kinds of HELO argument.
+const (
+	Malformed   Kind = iota // breaks the grammar of RFC 5321, 4.1.2
+	FQDN                    // two labels or more
+	SingleLabel             // one label
+	BareIP                  // an address without brackets, in any spelling inet_aton(3) takes, or IPv6
+	Literal                 // a valid address literal, RFC 5321, 4.1.3
+	BadLiteral              // starts with a bracket but is no valid literal
+)
+
+// String returns the kind's name as logs and JSON show it.
+func (k Kind) String() string {
+	switch k {
+	case FQDN:
+		return "fqdn"
+	case SingleLabel:
+		return "single_label"
+	case BareIP:
+		return "bare_ip"
+	case Literal:
+		return "literal"
+	case BadLiteral:
+		return "bad_literal"
+	default:
+		return "malformed"
+	}
+}
+
+// Name is one parsed HELO argument.
+type Name struct {
+	Raw  string // as the client sent it; never to be written anywhere uncleaned, see Clean
+	Kind Kind
+	// ASCII is the name in lower-case A-labels without a final dot;
+	// "" unless Kind is FQDN or SingleLabel.
+	ASCII string
+	Addr  netip.Addr // set for BareIP and Literal, as Unmap returns it
+	// Problem says in plain words what the first syntax fault is; "" when
+	// Kind is neither Malformed nor BadLiteral.
+	Problem     string
+	Underscore  bool // otherwise valid, with at least one "_"
+	TrailingDot bool // one final dot was cut off
+}
 
 // Limits of a name in octets, RFC 1035, 2.3.4. The 255 octets on the wire
 // leave 253 for the text form without its final dot.
@@ -27,36 +82,31 @@ const (
 	problemHyphenLast  = "a part between dots ends with a hyphen"
 	problemALabel      = "a part that starts with xn-- is not a valid encoded name"
 	problemZone        = "it is an IPv6 address with a zone"
+	problemNumeric     = "its last part is a number, so it is neither a host name nor an address"
 
 	problemUnclosed    = "it has no closing bracket at its end"
 	problemNoAddress   = "its brackets are empty"
 	problemNotIPv6     = "the text after its IPv6 tag is not an IPv6 address"
+	problemNotIPv4     = "the text after its IPv4 tag is not an IPv4 address"
 	problemNotAddress  = "the text in its brackets is not an IP address"
 	problemLiteralZone = "the IPv6 address in its brackets has a zone"
 )
 
-// The classes of an octet in a host name.
-const (
-	classBad = iota
-	classLower
-	classUpper
-	classDigit
-	classHyphen
-	classUnderscore
-	classDot
-)
+func isLower(c byte) bool { return c >= 'a' && c <= 'z' }
+func isDigit(c byte) bool { return c >= '0' && c <= '9' }
 
-var classes = func() (t [256]uint8) {
-	for c := byte('a'); c <= 'z'; c++ {
-		t[c] = classLower
-		t[c-'a'+'A'] = classUpper
+// isRun tells whether s has low to high octets, all of them in set.
+func isRun(s string, set func(byte) bool, low, high int) bool {
+	if len(s) < low || len(s) > high {
+		return false
 	}
-	for c := byte('0'); c <= '9'; c++ {
-		t[c] = classDigit
+	for i := range len(s) {
+		if !set(s[i]) {
+			return false
+		}
 	}
-	t['-'], t['_'], t['.'] = classHyphen, classUnderscore, classDot
-	return t
-}()
+	return true
+}
 
 // Parse classifies the argument of HELO or EHLO (RFC 5321, section 4.1.1.1):
 // the first word after the verb. It accepts any bytes and never fails; what
@@ -103,6 +153,11 @@ func parseHost(n *Name, s string) {
 	if problem == "" && sc.alabel && !validALabels(s) {
 		problem = problemALabel
 	}
+	// RFC 1123, 2.1 and RFC 3696, 2: no top-level domain is all-numeric, so that a
+	// host name cannot be taken for an address.
+	if problem == "" && isRun(TLD(s), isDigit, 1, maxLabel) {
+		problem = problemNumeric
+	}
 	if problem != "" {
 		n.Problem = problem
 		return
@@ -125,20 +180,21 @@ type scanned struct {
 func scan(s string) (sc scanned, problem string) {
 	start := 0
 	for i := range len(s) {
-		switch classes[s[i]] {
-		case classUpper:
+		switch c := s[i]; {
+		case isLower(c), isDigit(c), c == '-':
+		case c >= 'A' && c <= 'Z':
 			sc.upper = true
-		case classUnderscore:
+		case c == '_':
 			sc.underscore = true
-		case classDot:
+		case c == '.':
 			if problem := labelFault(s, start, i); problem != "" {
 				return sc, problem
 			}
 			sc.alabel = sc.alabel || hasACE(s[start:i])
 			sc.dots++
 			start = i + 1
-		case classBad:
-			return sc, badByte(s[i])
+		default:
+			return sc, badByte(c)
 		}
 	}
 	sc.alabel = sc.alabel || hasACE(s[start:])
@@ -178,10 +234,43 @@ func badByte(c byte) string {
 // hasZone tells whether s is an IPv6 address with a zone (RFC 4007), which
 // has a meaning on one host only.
 func hasZone(s string) bool {
-	base, _, found := strings.Cut(untag(s), "%")
+	base, _, found := strings.Cut(untag(s, ipv6Tag), "%")
 	if !found || len(base) > maxAddr {
 		return false
 	}
 	addr, err := netip.ParseAddr(base)
 	return err == nil && addr.Is6()
+}
+
+// hasACE tells whether a label starts with the prefix of an A-label,
+// RFC 5890, 2.3.2.1.
+func hasACE(label string) bool {
+	return len(label) >= 4 && label[2] == '-' && label[3] == '-' &&
+		label[0]|0x20 == 'x' && label[1]|0x20 == 'n'
+}
+
+// validALabels checks every label of the lower-case name s that starts with
+// xn--. Labels with other letters before "--" are ordinary host names and
+// in use (r3---sn-..., s1--mail), so they are not looked at.
+func validALabels(s string) bool {
+	for s != "" {
+		label, rest, _ := strings.Cut(s, ".")
+		if hasACE(label) && !validALabel(label) {
+			return false
+		}
+		s = rest
+	}
+	return true
+}
+
+// validALabel tells whether label decodes to a U-label that encodes to the
+// same label again, RFC 5891, 5.4 with the mapping of UTS 46.
+func validALabel(label string) bool {
+	u, err := idna.Lookup.ToUnicode(label)
+	if err != nil {
+		return false
+	}
+	// An A-label of nothing but ASCII (xn--abc-) does not come back as it was.
+	back, err := idna.Lookup.ToASCII(u)
+	return err == nil && back == label
 }

@@ -233,7 +233,7 @@ func TestEveryEntry(t *testing.T) {
 		}
 	}
 	tails := map[labelForm]string{
-		numberedForm: "-12", imageForm: "-a", setupForm: "-1a2b3c4d", quadForm: "-10-0-0-1",
+		numberedForm: "-12", countedForm: "7", serialForm: "-123", imageForm: "-a", setupForm: "-1a2b3c4d", quadForm: "-10-0-0-1",
 		cloudForm: "-a", idForm: "-0123abcd",
 	}
 	for word, form := range l.labels {
@@ -246,9 +246,9 @@ func TestEveryEntry(t *testing.T) {
 			t.Errorf("%s is no default domain", suffix)
 		}
 	}
-	for _, b := range l.blocks {
-		if !defaultHost(l, "ns."+b.word+"-192-0-2."+b.tld) {
-			t.Errorf("%s.%s is no block", b.word, b.tld)
+	for _, tld := range networkDomains {
+		if !defaultHost(l, "ns.ip-192-0-2."+tld) {
+			t.Errorf("%s is no block", tld)
 		}
 	}
 	for label, p := range l.families {
