@@ -57,7 +57,8 @@ func (l *Lists) accessWords(ascii string) (word, numbered string) {
 			continue
 		}
 		if org < 0 {
-			suffix, org = suffixStart(ascii), len(ascii)-len(OrgDomain(ascii))
+			suffix = suffixStart(ascii)
+			org = strings.LastIndexByte(ascii[:max(suffix-1, 0)], '.') + 1
 		}
 		if class&(staticWord|mailWord) != 0 && start < suffix {
 			return "", ""
@@ -236,14 +237,23 @@ func (f labelForm) maker(tail string) string {
 		f == countedForm && isRun(after, isDigit, 1, 8),
 		f == serialForm && isRun(after, isDigit, 3, 8):
 		return byHosting
-	case f == imageForm && (isRun(tail, isDigit, 0, maxLabel) || hyphen && isRun(after, isLDH, 1, maxLabel)):
+	case f == imageForm && isRun(tail, isDigit, 0, maxLabel):
 		return byImage
-	case f == setupForm && hyphen && isRun(after, isAlnum, 7, 12):
-		return bySetup
 	case f == quadForm && isNumbers(tail, 4):
 		return byAddress
-	case f == cloudForm && hyphen && isRun(after, isLDH, 1, maxLabel),
-		f == idForm && hyphen && isRun(after, isHex, 8, 17):
+	case hyphen:
+		return f.makerAfterHyphen(after)
+	}
+	return ""
+}
+
+func (f labelForm) makerAfterHyphen(after string) string {
+	switch {
+	case f == imageForm && isRun(after, isLDH, 1, maxLabel):
+		return byImage
+	case f == setupForm && isRun(after, isAlnum, 7, 12):
+		return bySetup
+	case f == cloudForm && isRun(after, isLDH, 1, maxLabel), f == idForm && isRun(after, isHex, 8, 17):
 		return byCloud
 	}
 	return ""
