@@ -134,7 +134,7 @@ var contents = map[string][]string{
 	},
 	"helocheck": {
 		"usr/bin/helocheck", "usr/share/bash-completion/completions/helocheck",
-		"usr/share/zsh/site-functions/_helocheck", "usr/share/man/man1/helocheck.1.gz",
+		"usr/share/man/man1/helocheck.1.gz",
 		"usr/share/fish/vendor_completions.d/helocheck.fish",
 		"usr/share/doc/helocheck/CHANGELOG.md", "usr/share/doc/helocheck/copyright",
 	},
@@ -171,6 +171,8 @@ func TestContents(t *testing.T) {
 				want := slices.Clone(want)
 				if name == "maddy-helo" {
 					want = append(want, f.extra...)
+				} else {
+					want = append(want, "usr/share/zsh/"+zshFolder(f.end)+"/_helocheck")
 				}
 				got := list(t, filepath.Join(dir, name+f.end), f.list)
 				got = slices.DeleteFunc(got, func(file string) bool {
@@ -184,6 +186,14 @@ func TestContents(t *testing.T) {
 			})
 		}
 	}
+}
+
+// zshFolder is where the zsh of a distribution looks for completions of packages.
+func zshFolder(end string) string {
+	if strings.HasSuffix(end, ".deb") {
+		return "vendor-completions"
+	}
+	return "site-functions"
 }
 
 // list are the files of a package, without folders.

@@ -16,6 +16,7 @@ func completionCommand() *cli.Command {
 		ArgsUsage: "bash|zsh|fish",
 		Description: "bash: helocheck completion bash > /etc/bash_completion.d/helocheck\n" +
 			"zsh:  helocheck completion zsh > /usr/local/share/zsh/site-functions/_helocheck\n" +
+			"      (a directory of $fpath; Debian's packages use vendor-completions)\n" +
 			"fish: helocheck completion fish > ~/.config/fish/completions/helocheck.fish",
 		Action: runCompletion,
 	}
@@ -28,15 +29,17 @@ func runCompletion(c *cli.Context) error {
 		return usage(fmt.Sprintf("completion takes bash, zsh or fish, not %q"+
 			" (see: helocheck completion --help)", strings.Join(c.Args().Slice(), " ")))
 	}
-	_, err := io.WriteString(c.App.Writer, write(Commands()))
+	words := strings.Fields(strings.TrimSuffix(c.Command.HelpName, c.Command.Name))
+	_, err := io.WriteString(c.App.Writer, write(words, Commands()))
 	return err
 }
 
-var completions = map[string]func([]*cli.Command) string{
+// completions write a script for a program: "helocheck", or "maddy" and its command "helo".
+var completions = map[string]func(program []string, commands []*cli.Command) string{
 	"bash": bashCompletion,
-	"zsh": func(commands []*cli.Command) string {
-		return "#compdef helocheck\nautoload -U +X bashcompinit && bashcompinit\n" +
-			bashCompletion(commands)
+	"zsh": func(program []string, commands []*cli.Command) string {
+		return "#compdef " + program[0] + "\nautoload -U +X bashcompinit && bashcompinit\n" +
+			bashCompletion(program, commands)
 	},
 	"fish": fishCompletion,
 }
@@ -106,7 +109,7 @@ func operandsOf(c *cli.Command) (words string, files bool) {
 	return "", false
 }
 
-func bashCompletion(commands []*cli.Command) string {
+func bashCompletion(program []string, commands []*cli.Command) string {
 	shown := visible(commands)
 	names := make([]string, 0, len(shown))
 	var values, flags strings.Builder
@@ -143,8 +146,29 @@ func bashCompletion(commands []*cli.Command) string {
   case "${COMP_WORDS[1]}" in
 ` + flags.String() + `  esac
 }
-complete -o filenames -F _helocheck helocheck
-`
+` + bashRegistration(program)
+}
+
+// bashRegistration makes bash call the function. Another completion of the program around stays
+// in force for its other commands.
+func bashRegistration(program []string) string {
+	if len(program) == 1 {
+		return "complete -o filenames -F _helocheck " + program[0] + "\n"
+	}
+	return strings.NewReplacer("PROGRAM", program[0], "COMMAND", program[1]).Replace(
+		`_PROGRAM_before=$(complete -p PROGRAM 2>/dev/null | sed -n 's/.* -F \([^ ]*\).*/\1/p')
+_PROGRAM_COMMAND() {
+  if [[ $COMP_CWORD -lt 2 || ${COMP_WORDS[1]} != COMMAND ]]; then
+    COMPREPLY=()
+    [[ -z $_PROGRAM_before ]] || "$_PROGRAM_before" "$@"
+    [[ $COMP_CWORD -ne 1 || COMMAND != "${COMP_WORDS[1]}"* ]] || COMPREPLY+=(COMMAND)
+    return
+  fi
+  local COMP_WORDS=("${COMP_WORDS[@]:1}") COMP_CWORD=$((COMP_CWORD - 1))
+  _helocheck
+}
+complete -o filenames -F _PROGRAM_COMMAND PROGRAM
+`)
 }
 
 func bashReply(words []string, files bool) string {
@@ -157,13 +181,23 @@ func bashReply(words []string, files bool) string {
 	return "COMPREPLY=()"
 }
 
-func fishCompletion(commands []*cli.Command) string {
+func fishCompletion(program []string, commands []*cli.Command) string {
 	var b strings.Builder
-	b.WriteString("complete -c helocheck -f\n")
+	complete, first, inside := "complete -c "+program[0], "__fish_use_subcommand", ""
+	if len(program) == 1 {
+		b.WriteString(complete + " -f\n")
+	} else {
+		names := make([]string, 0, len(commands))
+		for _, c := range visible(commands) {
+			names = append(names, c.Name)
+		}
+		inside = "__fish_seen_subcommand_from " + program[1] + "; and "
+		first = "'" + inside + "not __fish_seen_subcommand_from " + strings.Join(names, " ") + "'"
+		complete += " -f"
+	}
 	for _, c := range visible(commands) {
-		fmt.Fprintf(&b, "complete -c helocheck -n __fish_use_subcommand -a %s -d %s\n",
-			c.Name, fishQuote(c.Usage))
-		when := "complete -c helocheck -n '__fish_seen_subcommand_from " + c.Name + "'"
+		fmt.Fprintf(&b, "%s -n %s -a %s -d %s\n", complete, first, c.Name, fishQuote(c.Usage))
+		when := complete + " -n '" + inside + "__fish_seen_subcommand_from " + c.Name + "'"
 		words, files := operandsOf(c)
 		switch {
 		case files:

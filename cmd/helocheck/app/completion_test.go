@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/urfave/cli/v2"
 )
 
 // script writes the completion of a shell into a file.
@@ -65,6 +67,57 @@ func TestBashCompletion(t *testing.T) {
 				t.Errorf("offers%s", got)
 			}
 		})
+	}
+}
+
+// mounted writes the script of a custom Maddy.
+func mounted(t *testing.T, shell string) string {
+	t.Helper()
+	var stdout bytes.Buffer
+	maddy := &cli.App{Name: "maddy", Commands: []*cli.Command{Mounted()}, Writer: &stdout}
+	if err := maddy.Run([]string{"maddy", "helo", "completion", shell}); err != nil {
+		t.Fatal(err)
+	}
+	return stdout.String()
+}
+
+// In a custom Maddy the script completes maddy helo, and leaves the rest of maddy to others.
+func TestMountedCompletion(t *testing.T) {
+	bash, err := exec.LookPath("bash")
+	if err != nil {
+		t.Skip("needs bash on the PATH")
+	}
+	path := filepath.Join(t.TempDir(), "maddy")
+	if err := os.WriteFile(path, []byte(mounted(t, "bash")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const before = `_other() { COMPREPLY=(run creds); }; complete -o default -F _other maddy;`
+	for _, test := range []struct{ before, line, want string }{
+		{"", "maddy helo ex", "explain"},
+		{"", "maddy helo explain --policy r", "rfc"},
+		{"", "maddy he", "helo"},
+		{"", "maddy run ", ""},
+		{before, "maddy helo ex", "explain"},
+		{before, "maddy run ", "run creds"},
+		{before, "maddy ", "run creds helo"},
+	} {
+		t.Run(test.before+test.line, func(t *testing.T) {
+			words := strings.Split(test.line, " ")
+			cmd := exec.CommandContext(t.Context(), bash, append([]string{"--norc", "-c", test.before +
+				`source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1));` +
+				` $(complete -p maddy | sed 's/.* -F \([^ ]*\).*/\1/'); echo "${COMPREPLY[@]}"`,
+				"bash", path}, words...)...)
+			out, err := cmd.CombinedOutput()
+			if err != nil || strings.TrimSpace(string(out)) != test.want {
+				t.Errorf("%v, %q, want %q", err, out, test.want)
+			}
+		})
+	}
+	for shell, part := range map[string]string{"zsh": "#compdef maddy\n",
+		"fish": "complete -c maddy -f -n '__fish_seen_subcommand_from helo; and "} {
+		if script := mounted(t, shell); !strings.HasPrefix(script, part) {
+			t.Errorf("%s: %.200s", shell, script)
+		}
 	}
 }
 

@@ -3,6 +3,8 @@ package app
 import (
 	"os"
 	"os/exec"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -36,6 +38,19 @@ func TestManual(t *testing.T) {
 			name := "*--" + flag.Names()[0] + "*"
 			if !strings.Contains(section, name) || !ok || doc.GetUsage() == "" {
 				t.Errorf("%s: nothing about %s", c.Name, name)
+			}
+		}
+	}
+	for _, lines := range []string{`(?m)^# .*$`, `(?m)^\*helocheck \w+\*.*$`} {
+		seen := make(map[string]bool)
+		for _, line := range regexp.MustCompile(lines).FindAllString(page, -1) {
+			if seen[line] {
+				t.Errorf("twice: %s", line)
+			}
+			seen[line] = true
+			if m := regexp.MustCompile(`^\*helocheck (\w+)\*`).FindStringSubmatch(line); m != nil &&
+				!slices.ContainsFunc(visible(Commands()), func(c *cli.Command) bool { return c.Name == m[1] }) {
+				t.Errorf("no command %s", m[1])
 			}
 		}
 	}
