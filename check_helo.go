@@ -1,8 +1,14 @@
-// Package checkhelo judges the name an SMTP client gives in HELO or EHLO
-// (RFC 5321, section 4.1.1.1). It does no I/O and knows neither clock, mail
-// server nor DNS library: a caller gathers Facts, a Policy turns them into a
-// Verdict, and a Reply tells the sender what he said, why it is wrong and
-// where to read how to mend it.
+// Package checkhelo judges the name that an SMTP client gives in HELO or EHLO
+// (RFC 5321, section 4.1.1.1). It does no I/O and imports neither a clock, a
+// mail server nor a DNS library: a caller gathers Facts, a Policy turns them
+// into a Verdict, and a Reply tells the sender what they said, why it is wrong
+// and where to read how to fix it:
+//
+//	p := checkhelo.NewPolicy(checkhelo.RFC)
+//	f := checkhelo.Facts{Helo: heloname.Parse("localhost"), Client: client}
+//	if v := p.Evaluate(&f); v.Action == checkhelo.Reject {
+//		reply := p.Reply(v, f.Helo) // 550 5.7.1 "localhost" means every machine ...
+//	}
 package checkhelo
 
 import (
@@ -15,25 +21,25 @@ import (
 	"maddy.example/checkhelo/module/heloname"
 )
 
-// State tells how far a look-up got.
+// State is the result of one lookup.
 type State uint8
 
-// The states of an Answer. A failed look-up never makes a verdict harsher.
+// The states of an Answer. A failed lookup never makes a verdict harsher.
 const (
 	NotAsked State = iota
 	Found
-	NotFound // the DNS says with certainty that there is none
+	NotFound // a valid answer says that there is none
 	Failed   // time-out, SERVFAIL, REFUSED, broken answer
 )
 
-// Answer is the outcome of one look-up.
+// Answer is the outcome of one lookup.
 type Answer[T any] struct {
 	State State
 	Value T     // set when Found
 	Err   error // set when Failed
 }
 
-// Need is a set of facts that rules read, so that a caller can skip look-ups.
+// Need is a set of facts that rules read; a caller skips the other lookups.
 type Need uint16
 
 // The facts that have to be looked up.
@@ -44,14 +50,14 @@ const (
 	NeedTLD                      // Facts.TLD
 	NeedSPF                      // Facts.SPF
 	NeedLists                    // Facts.Listed
+	NeedMemory                   // Facts.Neighbours
 
 	NeedProof = NeedForward | NeedPTR // what shows that a client owns a name
 )
 
-// Facts is all that is known about one greeting. The zero value of each
-// Answer means that nobody asked. Addresses are unmapped, names are in
-// lower-case A-labels without a final dot. Judging remembers things in it, so that it serves one
-// goroutine at a time.
+// Facts holds everything known about one greeting. The zero value of an Answer is NotAsked.
+// Addresses are unmapped; names are lower-case A-labels without a final dot. Evaluate caches
+// results in Facts; not safe for concurrent use.
 type Facts struct {
 	Helo   heloname.Name
 	Client netip.Addr
@@ -60,7 +66,7 @@ type Facts struct {
 	Lists  *heloname.Lists // nil: the built-in lists
 	Rcpt   string          // domain of one recipient; "" before RCPT TO
 
-	Denied    Answer[Rule]         // deny_names: Code, Detail and Message of the table's value, if any
+	Denied    Answer[Denial]       // an entry of deny_names or deny_hosts
 	Forward   Answer[[]netip.Addr] // A and AAAA of the HELO name; NotFound when both said so
 	MX        Answer[[]string]     // MX hosts of the HELO name; a null MX is Found and empty
 	PTR       Answer[[]string]     // names of the client's address
@@ -68,15 +74,17 @@ type Facts struct {
 	TLD       Answer[bool]         // Found: the root zone has the last label
 	SPF       Answer[string]       // RFC 7208 result of the HELO identity: pass, fail, none, ...
 	Listed    Answer[[]Listing]    // block lists that hold the HELO name
+	// Neighbours holds other organisations that greeted from the client's network.
+	Neighbours Answer[[]string]
 
 	memo class
 }
 
-// class is what several rules ask about one name, found out once.
+// class caches the properties of one name that several rules read.
 type class struct {
-	of           string // the name; "" before the first question
-	reserved     string // suffix that is not on the Internet
-	local, known bool   // a localhost; a TLD that the built-in list has
+	of           string // the name; "" before the first use
+	reserved     string // suffix that does not exist on the Internet
+	local, known bool   // a localhost; a TLD of the built-in list
 }
 
 func (f *Facts) class() *class {
@@ -87,305 +95,391 @@ func (f *Facts) class() *class {
 	return &f.memo
 }
 
+// Denial is an entry of an operator's table that refuses a client. Zero fields leave the reply of
+// rule deny_name in force.
+type Denial struct {
+	Match   string // key that matched: the HELO name, an MX host or an address
+	Code    int
+	Detail  [2]int
+	Message string
+}
+
 // Listing is one hit in a domain block list.
 type Listing struct {
-	Zone   string
+	Zone   string     // without a secret key
 	Addr   netip.Addr // the list's answer, in 127.0.0.0/8
 	Reason string     // TXT record, cleaned; for the log
-	Action Action     // what the operator set for this list; Off: what the rule says
+	Action Action     // action of this list; Off: the action of rule listed
 	Score  int
 }
 
-// Self is what the receiving server calls its own.
+// Self holds the names and addresses of the receiving server.
 type Self struct {
 	Names   []string // host names
-	Domains []string // everything below these
+	Domains []string // parents: every name below is the server's
 	Addrs   []netip.Prefix
 }
 
-// Action is what becomes of a message; the strongest one wins.
+// Action is the fate of a message; the strongest action wins.
 type Action uint8
 
 // The actions, weakest first.
 const (
-	Off        Action = iota // the rule is not looked at
+	Off        Action = iota // the rule is not evaluated
 	Ignore                   // log and header only
 	Score                    // adds to the score
+	Greylist                 // an unknown sender waits once
 	Quarantine               // to the Junk folder
 	Reject
 )
 
 // String returns the word that configuration, logs and JSON use.
 func (a Action) String() string {
-	return [...]string{"off", "ignore", "score", "quarantine", "reject"}[a]
+	return [...]string{"off", "ignore", "score", "greylist", "quarantine", "reject"}[a]
+}
+
+// Effect is an action with its points.
+type Effect struct {
+	Action Action
+	Score  int // points; they count whatever Action is
 }
 
 // Rule is one row of the table.
 type Rule struct {
 	Name   string // directive stem, metric label, log field, help page
-	Basis  string // what gives the right to judge, or limits it
+	Basis  string // RFC section that permits the rule, or limits it
 	Needs  Need   // facts read beyond the greeting itself
 	Action Action
 	Score  int    // points, added when Action is Score
-	Code   int    // SMTP reply code; its first digit is the enhanced class too
+	IPv6   Effect // replaces Action and Score for an IPv6 client; zero: no difference
+	Code   int    // SMTP reply code; its first digit is the class of the enhanced code too
 	Detail [2]int // {7, 1} => x.7.1 (RFC 3463)
-	// Message is one ASCII line for the sender. {helo} stands for what he said,
-	// {problem} for the fault in it, {rule} for Name, {url} for the help.
+	// Message is one ASCII line for the sender. {helo} stands for the greeting, {problem} for the
+	// fault in it, {match} for the evidence, {rule} for Name, {url} for the help address.
 	Message string
 	// NoReject: RFC 5321, 4.1.4 forbids refusing mail on this ground alone.
 	NoReject bool
-	Match    func(*Facts) (evidence string, hit bool)
+	// Most is the strongest action that an operator may set; Off: any. Points of a row with Most
+	// never count towards Policy.RejectScore.
+	Most Action
+	// Liftable: a known sender passes a quarantine that this row asks for.
+	Liftable bool
+	// Never: a known sender waits all the same where this row itself asks for Greylist.
+	Never bool
+	Match func(*Facts) (Finding, bool)
 
-	when   func(*Facts) bool // false: no look-up can make Match hit
-	preset [3]effect         // lenient, rfc, strict
+	when   func(*Facts) bool // false: no lookup can make Match hit
+	fault  fault             // rows of one fault count once
+	upto   Action            // strongest action that a Finding may carry
+	weak   bool              // a Finding may be Weak
+	preset [3]Effect         // lenient, rfc, strict
+	ipv6   [3]Effect         // the same for IPv6 clients; zero: no difference
 }
 
-type effect struct {
-	action Action
-	score  int
+// Finding is the result of a row that matched.
+type Finding struct {
+	Evidence string // for the log, and for {match} of a reply
+	Own      Effect // replaces the row's effect where Action is set
+	Rows     int    // times that the row's effect counts beside Own
+	Weak     bool   // the row adds weakScore points at most
+	Denial   *Denial
 }
 
-var off, ign, quar, rej = effect{}, effect{Ignore, 0}, effect{Quarantine, 0}, effect{Reject, 0}
+const weakScore = 3 // points
 
-func score(points int) effect { return effect{Score, points} }
+// fault groups rows that describe one fault of a greeting: the points of only one of them count.
+type fault uint8
+
+const (
+	_            fault = iota
+	faultPTR           // one PTR name, unconfirmed and generic
+	faultLiteral       // one address literal
+)
+
+var off, ign, quar, rej = Effect{}, Effect{Ignore, 0}, Effect{Quarantine, 0}, Effect{Reject, 0}
+
+func score(points int) Effect { return Effect{Score, points} }
 
 const (
 	grade  = "RFC 5321, 7.9" // refusing for operational reasons
 	greet  = "RFC 5321, 4.1.1.1"
 	resolv = "RFC 5321, 2.3.5"
 	verify = "RFC 5321, 4.1.4"
-	mend   = ". Let your mail server greet with its full DNS name, such as mail.example.org"
+	fix    = ". Let your mail server greet with its full DNS name, such as mail.example.org"
 )
 
 // table holds every rule, the most telling first: of equally strong hits the
-// higher row answers the sender.
+// higher row gives the reply.
 //
-// The presets were set on the open half of a collection of real greetings, replayed with the PTR
-// that the receiver wrote down: 67942 good and 1854 bad messages of 2019 to 2026, 1688 and 970 of
-// 2001 and 2002. Rejected or quarantined there: lenient 0 and 2.2 %, 0.18 and 11.8 %; rfc 0.010
-// and 13.6 %, 1.48 and 32.1 %; strict 0.81 and 46.2 %, 31.6 and 77.6 %. Under rfc a client without
-// a confirmed PTR (3) needs one more fault (2) to reach 5. What has not been measured scores 1 at
-// most. docs/accuracy.md has each rule's count; helocheck fit repeats the choice on other mail.
+// The presets follow figures on 439,921 good messages of about 3,300 pairs of sender organisation
+// and receiver; docs/accuracy.md has the count of each rule. A cost is counted in organisations
+// first, since one host can send hundreds of messages. Under rfc a client without a confirmed PTR
+// (3) needs a second fault (2) to reach the quarantine threshold of 5.
 var table = []Rule{
 	{Name: "deny_name", Basis: grade, Code: 554, Detail: [2]int{7, 1}, when: always,
-		preset: [3]effect{rej, rej, rej}, Match: denyName,
+		preset: [3]Effect{rej, rej, rej}, Match: denyName, Never: true,
 		Message: `This server takes no mail from hosts that call themselves "{helo}"`},
 	{Name: "malformed", Basis: "RFC 5321, 4.1.2", Code: 501, Detail: [2]int{5, 2}, when: always,
-		preset: [3]effect{rej, rej, rej}, Match: malformed,
-		Message: `"{helo}" is not a valid host name ({problem})` + mend},
+		preset: [3]Effect{rej, rej, rej}, Match: malformed,
+		Message: `"{helo}" is not a valid host name ({problem})` + fix},
 	{Name: "self_address", Basis: grade, Code: 550, Detail: [2]int{7, 1}, when: address,
-		preset: [3]effect{rej, rej, rej}, Match: selfAddress,
-		Message: `"{helo}" is an address of this server, not of yours` + mend},
+		preset: [3]Effect{rej, rej, rej}, Match: selfAddress, Never: true,
+		Message: `"{helo}" is an address of this server, not of yours` + fix},
 	{Name: "self_name", Basis: grade, Needs: NeedProof, Code: 550, Detail: [2]int{7, 1}, when: ourName,
-		preset: [3]effect{quar, rej, rej}, Match: selfName,
-		Message: `"{helo}" is a name of this server, not of yours` + mend},
+		preset: [3]Effect{quar, rej, rej}, Match: selfName, Never: true,
+		Message: `"{helo}" is a name of this server, not of yours` + fix},
 	{Name: "rcpt_domain", Basis: grade, Needs: NeedProof | NeedSPF, Code: 550, Detail: [2]int{7, 1},
-		when: rcptName, preset: [3]effect{score(3), quar, rej}, Match: rcptDomain,
+		when: rcptName, preset: [3]Effect{score(3), quar, rej}, Match: rcptDomain, Never: true,
+		weak: true,
 		Message: `"{helo}" is the recipient's domain, and the DNS does not show that your server` +
-			` belongs to it` + mend},
+			` belongs to it` + fix},
 	{Name: "localhost", Basis: resolv, Code: 550, Detail: [2]int{7, 1}, when: name,
-		preset: [3]effect{score(4), score(4), rej}, Match: localhost,
-		Message: `"{helo}" means every machine and names none on the Internet` + mend},
+		preset: [3]Effect{score(4), rej, rej}, Match: localhost,
+		Message: `"{helo}" means every machine and names none on the Internet` + fix},
 	{Name: "bare_ip", Basis: greet, Code: 501, Detail: [2]int{5, 2}, when: address,
-		preset: [3]effect{score(4), rej, rej}, Match: bareIP,
-		Message: `"{helo}" is an address where a host name belongs` + mend},
+		preset: [3]Effect{score(4), rej, rej}, Match: bareIP,
+		Message: `"{helo}" is an address where a host name belongs` + fix},
 	{Name: "literal_mismatch", Basis: verify, Code: 550, Detail: [2]int{7, 1}, when: address,
-		preset: [3]effect{ign, score(4), rej}, Match: literalMismatch, NoReject: true,
-		Message: `"{helo}" is not the address you connect from` + mend},
+		fault: faultLiteral, preset: [3]Effect{ign, quar, rej}, Match: literalMismatch,
+		NoReject: true, Never: true,
+		Message: `"{helo}" is not the address you connect from` + fix},
 	{Name: "address_literal", Basis: "RFC 5321, 4.1.3", Code: 550, Detail: [2]int{7, 1}, when: address,
-		preset: [3]effect{ign, score(2), rej}, Match: addressLiteral,
-		Message: `"{helo}" is an address, and this server wants a host name` + mend},
+		fault: faultLiteral, preset: [3]Effect{ign, score(2), rej}, Match: addressLiteral,
+		Message: `"{helo}" is an address, and this server wants a host name` + fix},
 	{Name: "not_fqdn", Basis: resolv, Code: 504, Detail: [2]int{5, 2}, when: name,
-		preset: [3]effect{score(4), rej, rej}, Match: notFQDN,
-		Message: `"{helo}" is a host name without its domain` + mend},
+		preset: [3]Effect{score(4), rej, rej}, Match: notFQDN,
+		Message: `"{helo}" is a host name without its domain` + fix},
 	{Name: "underscore", Basis: "RFC 5321, 4.1.2", Code: 501, Detail: [2]int{5, 2}, when: name,
-		preset: [3]effect{ign, score(2), rej}, Match: underscore,
-		Message: `"{helo}" has an underscore, which host names may not have` + mend},
+		preset: [3]Effect{ign, score(2), rej}, Match: underscore,
+		Message: `"{helo}" has an underscore, which host names may not have` + fix},
 	{Name: "trailing_dot", Basis: "RFC 5321, 4.1.2", Code: 501, Detail: [2]int{5, 2}, when: name,
-		preset: [3]effect{ign, ign, rej}, Match: trailingDot,
-		Message: `"{helo}" ends in a dot, which SMTP does not allow` + mend},
+		preset: [3]Effect{ign, ign, rej}, Match: trailingDot,
+		Message: `"{helo}" ends in a dot, which SMTP does not allow` + fix},
 	{Name: "reserved_tld", Basis: "RFC 6761", Code: 550, Detail: [2]int{7, 1}, when: fqdn,
-		preset: [3]effect{score(3), score(2), rej}, Match: reservedTLD,
-		Message: `"{helo}" ends in a name for private networks, unknown on the Internet` + mend},
+		preset: [3]Effect{score(3), quar, rej}, Match: reservedTLD, Never: true,
+		Message: `"{helo}" ends in a name for private networks, unknown on the Internet` + fix},
 	{Name: "unknown_tld", Basis: resolv, Needs: NeedTLD, Code: 550, Detail: [2]int{7, 1},
-		when: strangeTLD, preset: [3]effect{score(3), score(2), rej}, Match: unknownTLD,
-		Message: `"{helo}" does not end in a top-level domain of the Internet` + mend},
+		when: strangeTLD, preset: [3]Effect{score(3), quar, rej}, Match: unknownTLD,
+		Never:   true,
+		Message: `"{helo}" does not end in a top-level domain of the Internet` + fix},
 	{Name: "forged_provider", Basis: grade, Needs: NeedProof | NeedSPF, Code: 550,
-		Detail: [2]int{7, 1}, when: provider, preset: [3]effect{score(3), quar, rej},
-		Match:   forgedProvider,
-		Message: `"{helo}" is a name of a mail provider that your address does not belong to` + mend},
+		Detail: [2]int{7, 1}, when: provider, preset: [3]Effect{score(3), quar, rej},
+		Match: forgedProvider, Never: true,
+		Message: `"{helo}" is a name of a mail provider that your address does not belong to` + fix},
 	{Name: "spf_fail", Basis: "RFC 7208, 2.3", Needs: NeedSPF, Code: 550, Detail: [2]int{7, 23},
-		when: fqdn, preset: [3]effect{score(3), quar, rej}, Match: spfFail,
+		when: fqdn, preset: [3]Effect{score(3), quar, rej}, Match: spfFail, Never: true,
 		Message: `The SPF record of "{helo}" says that your address may not use this name.` +
 			` Add the address to the record or greet with another name`},
 	{Name: "listed", Basis: grade, Needs: NeedLists, Code: 554, Detail: [2]int{7, 1}, when: fqdn,
-		preset: [3]effect{score(5), quar, rej}, Match: listed,
+		preset: [3]Effect{score(5), quar, rej}, Match: listed, Never: true, upto: Reject,
 		Message: `"{helo}" is on a block list that this server uses. Ask the list to remove it`},
 	{Name: "dynamic_name", Basis: grade, Code: 550, Detail: [2]int{7, 1}, when: public,
-		preset: [3]effect{ign, score(1), quar}, Match: dynamicName,
-		Message: `"{helo}" is the name of an access line, not of a mail server` + mend},
-	{Name: "generic_ptr", Basis: grade, Needs: NeedPTR, Code: 550, Detail: [2]int{7, 25}, when: public,
-		preset: [3]effect{ign, score(2), quar}, Match: genericPTR,
+		preset: [3]Effect{ign, score(1), quar}, Match: dynamicName, Liftable: true,
+		Message: `"{helo}" is the name of an access line, not of a mail server` + fix},
+	{Name: "generic_ptr", Basis: grade, Needs: NeedPTR, Code: 550, Detail: [2]int{7, 25}, when: outside,
+		fault: faultPTR, preset: [3]Effect{ign, score(2), quar}, Match: genericPTR, Liftable: true,
 		Message: `The reverse DNS name of your address is your provider's default, not "{helo}".` +
-			` Ask him to set it to your mail server's name`},
+			` Ask them to set it to your mail server's name`},
 	{Name: "no_ptr", Basis: grade, Needs: NeedPTR, Code: 550, Detail: [2]int{7, 25}, when: always,
-		preset: [3]effect{score(1), score(3), quar}, Match: noPTR,
+		preset: [3]Effect{score(1), score(3), quar}, ipv6: [3]Effect{1: score(1), 2: score(3)},
+		Match: noPTR, Liftable: true,
 		Message: `You say "{helo}", but your address has no reverse DNS name (PTR). Ask your provider` +
 			` to set it to your mail server's name`},
 	{Name: "ptr_unconfirmed", Basis: grade, Needs: NeedPTR, Code: 550, Detail: [2]int{7, 25},
-		when: always, preset: [3]effect{score(1), score(3), quar}, Match: ptrUnconfirmed,
+		when: always, fault: faultPTR, preset: [3]Effect{score(1), score(3), quar},
+		Match: ptrUnconfirmed, Liftable: true,
 		Message: `You say "{helo}", but the reverse DNS name of your address does not lead back to it.` +
 			` Give that name an address record`},
+	{Name: "neighbours", Basis: grade, Needs: NeedPTR | NeedMemory, Code: 550, Detail: [2]int{7, 1},
+		when: fqdn, preset: [3]Effect{ign, score(2), score(2)}, Match: neighbours, Most: Quarantine,
+		Message: `Hosts of several organisations greet from the network of your address, and the` +
+			` reverse DNS name of your address does not match "{helo}". Set it to your mail server's name`},
 	{Name: "ptr_mismatch", Basis: verify, Needs: NeedPTR, Code: 550, Detail: [2]int{7, 25},
-		when: public, preset: [3]effect{ign, ign, score(3)}, Match: ptrMismatch, NoReject: true,
+		when: outside, preset: [3]Effect{ign, ign, score(3)}, Match: ptrMismatch, NoReject: true,
 		Message: `The reverse DNS name of your address belongs to another organisation than "{helo}"` +
-			mend},
+			fix},
 	{Name: "default_host", Basis: grade, Code: 550, Detail: [2]int{7, 1}, when: public,
-		preset: [3]effect{ign, score(2), quar}, Match: defaultHost,
-		Message: `"{helo}" is the name that an installer or a hosting firm gave your machine` + mend},
+		preset: [3]Effect{ign, score(2), score(2)}, Match: defaultHost,
+		Message: `"{helo}" is the name that an installer or a hosting firm gave your machine` + fix},
 	{Name: "new_tld", Basis: grade, Code: 550, Detail: [2]int{7, 1}, when: public,
-		preset: [3]effect{ign, score(2), score(3)}, Match: newTLD,
+		preset: [3]Effect{ign, score(1), score(3)}, Match: newTLD,
 		Message: `"{helo}" is under a top-level domain whose names are given away free or in bulk.` +
 			` Give your address a reverse DNS name that leads back to it`},
 	{Name: "bare_domain", Basis: grade, Code: 550, Detail: [2]int{7, 1}, when: public,
-		preset: [3]effect{off, off, score(2)}, Match: bareDomain,
-		Message: `"{helo}" is a domain and not one of its hosts` + mend},
+		preset: [3]Effect{off, score(1), score(2)}, Match: bareDomain,
+		Message: `"{helo}" is a domain and not one of its hosts` + fix},
 	{Name: "private_address", Basis: resolv, Needs: NeedForward, Code: 550, Detail: [2]int{7, 1},
-		when: fqdn, preset: [3]effect{ign, ign, quar}, Match: privateAddress,
+		when: fqdn, preset: [3]Effect{ign, ign, quar}, Match: privateAddress, Liftable: true,
 		Message: `"{helo}" leads to a private address. Give it a public one or greet with another name`},
 	{Name: "address_mismatch", Basis: verify, Needs: NeedForward, Code: 550, Detail: [2]int{7, 1},
-		when: fqdn, preset: [3]effect{ign, ign, quar}, Match: addressMismatch, NoReject: true,
-		Message: `"{helo}" does not lead to your address` + mend},
+		when: fqdn, preset: [3]Effect{ign, ign, quar}, Match: addressMismatch,
+		NoReject: true, Liftable: true,
+		Message: `"{helo}" does not lead to your address` + fix},
 	{Name: "mx_only", Basis: resolv, Needs: NeedForward | NeedMX, Code: 450, Detail: [2]int{7, 1},
-		when: fqdn, preset: [3]effect{ign, ign, rej}, Match: mxOnly,
+		when: fqdn, preset: [3]Effect{ign, ign, rej}, Match: mxOnly,
 		Message: `"{helo}" has an MX record but no address. Add an A or AAAA record`},
 	{Name: "no_address", Basis: resolv, Needs: NeedForward | NeedMX, Code: 450, Detail: [2]int{7, 1},
-		when: fqdn, preset: [3]effect{ign, score(1), rej}, Match: noAddress,
+		when: public, preset: [3]Effect{ign, score(1), rej}, Match: noAddress,
 		Message: `"{helo}" has no address in the DNS. Add an A or AAAA record, or greet with a name` +
 			` that has one`},
 }
 
-// When a rule can hit at all.
+// Conditions under which a rule can hit at all.
 
 func always(*Facts) bool    { return true }
 func address(f *Facts) bool { return f.Helo.Addr.IsValid() }
 func name(f *Facts) bool    { return f.Helo.ASCII != "" }
 func fqdn(f *Facts) bool    { return f.Helo.Kind == heloname.FQDN }
+func outside(f *Facts) bool { return fqdn(f) && !f.class().local }
 func ourName(f *Facts) bool { return name(f) && !f.fromUs() && f.Self.holds(f.Helo.ASCII) }
 func public(f *Facts) bool {
 	c := f.class()
-	return fqdn(f) && !c.local && c.reserved == "" && c.known
+	return outside(f) && c.reserved == "" && c.known
 }
 func strangeTLD(f *Facts) bool {
 	c := f.class()
-	return fqdn(f) && !c.known && !c.local && c.reserved == ""
+	return outside(f) && c.reserved == "" && !c.known
 }
 func provider(f *Facts) bool { return public(f) && f.Lists.Provider(f.Helo.ASCII) != nil }
 func rcptName(f *Facts) bool {
 	return fqdn(f) && f.Rcpt != "" && heloname.Below(f.Helo.ASCII, f.Rcpt) && !f.fromUs()
 }
 
-// What makes a rule hit, in the table's order. A Failed answer acquits.
+// The Match functions, in the table's order. A Failed answer never counts as a hit.
 
-func denyName(f *Facts) (string, bool)  { return f.Helo.ASCII, f.Denied.State == Found }
-func malformed(f *Facts) (string, bool) { return f.Helo.Problem, f.Helo.Problem != "" }
-func selfAddress(f *Facts) (string, bool) {
-	return "", f.isOurs(f.Helo.Addr) && !f.fromUs()
+func denyName(f *Facts) (Finding, bool) {
+	return Finding{Evidence: f.Denied.Value.Match, Denial: &f.Denied.Value}, f.Denied.State == Found
 }
-func selfName(f *Facts) (string, bool) {
-	return f.Helo.ASCII, !f.owner(f.Self.holds)
+func malformed(f *Facts) (Finding, bool) { return hit(f.Helo.Problem, f.Helo.Problem != "") }
+func selfAddress(f *Facts) (Finding, bool) {
+	return hit("", f.isOurs(f.Helo.Addr) && !f.fromUs())
 }
-func rcptDomain(f *Facts) (string, bool) {
-	if f.Helo.ASCII != f.Rcpt && f.Forward.State != NotFound {
-		return "", false
+func selfName(f *Facts) (Finding, bool) { return hit(f.Helo.ASCII, !f.owner(f.Self.holds)) }
+func rcptDomain(f *Facts) (Finding, bool) {
+	// A host below the domain that has an address elsewhere may be a server of the same customer.
+	weak := f.Helo.ASCII != f.Rcpt && f.Forward.State != NotFound
+	if weak && f.Forward.State != Found {
+		return Finding{}, false
 	}
 	inside := func(ptr string) bool { return heloname.Below(ptr, f.Rcpt) }
-	return f.Rcpt, !f.owner(inside) && !f.SPF.unsure() && f.SPF.Value != "pass"
+	return Finding{Evidence: f.Rcpt, Weak: weak},
+		!f.owner(inside) && !f.SPF.unsure() && f.SPF.Value != "pass"
 }
-func localhost(f *Facts) (string, bool) { return "", f.class().local }
-func bareIP(f *Facts) (string, bool)    { return "", f.Helo.Kind == heloname.BareIP }
-func literalMismatch(f *Facts) (string, bool) {
-	return "", f.Helo.Kind == heloname.Literal && f.Client.IsValid() && f.Helo.Addr != f.Client
+func localhost(f *Facts) (Finding, bool) { return hit("", f.class().local) }
+func bareIP(f *Facts) (Finding, bool)    { return hit("", f.Helo.Kind == heloname.BareIP) }
+func literalMismatch(f *Facts) (Finding, bool) {
+	return hit("", f.Helo.Kind == heloname.Literal && f.Client.IsValid() && f.Helo.Addr != f.Client)
 }
-func addressLiteral(f *Facts) (string, bool) { return "", f.Helo.Kind == heloname.Literal }
-func notFQDN(f *Facts) (string, bool)        { return "", f.Helo.Kind == heloname.SingleLabel }
-func underscore(f *Facts) (string, bool)     { return "", f.Helo.Underscore }
-func trailingDot(f *Facts) (string, bool)    { return "", f.Helo.TrailingDot }
-func reservedTLD(f *Facts) (string, bool) {
+func addressLiteral(f *Facts) (Finding, bool) { return hit("", f.Helo.Kind == heloname.Literal) }
+func notFQDN(f *Facts) (Finding, bool)        { return hit("", f.Helo.Kind == heloname.SingleLabel) }
+func underscore(f *Facts) (Finding, bool)     { return hit("", f.Helo.Underscore) }
+func trailingDot(f *Facts) (Finding, bool)    { return hit("", f.Helo.TrailingDot) }
+func reservedTLD(f *Facts) (Finding, bool) {
 	c := f.class()
-	return c.reserved, c.reserved != "" && !c.local
+	return hit(c.reserved, c.reserved != "" && !c.local)
 }
-func unknownTLD(f *Facts) (string, bool) {
+func unknownTLD(f *Facts) (Finding, bool) {
 	gone := f.TLD.State == NotAsked || f.TLD.State == NotFound
-	return heloname.TLD(f.Helo.ASCII), gone || heloname.NumericTLD(f.Helo.ASCII)
+	return hit(heloname.TLD(f.Helo.ASCII), gone || heloname.NumericTLD(f.Helo.ASCII))
 }
-func forgedProvider(f *Facts) (string, bool) {
+func forgedProvider(f *Facts) (Finding, bool) {
 	p := f.Lists.Provider(f.Helo.ASCII)
-	// A host of a provider may lack a PTR for a moment; his bare domain is no host of his.
+	// A provider's host may lack a PTR for a moment; a provider's bare domain is never a host.
 	odd := p.Strong && len(f.confirmed()) > 0
 	if p.Domain(f.Helo.ASCII) {
 		odd = f.PTR.State == Found || f.PTR.State == NotFound
 	}
 	if !odd || f.owner(p.Owns) || f.SPF.unsure() || f.SPF.Value == "pass" {
-		return "", false
+		return Finding{}, false
 	}
-	return p.Name + ", ptr " + first(f.PTR.Value), true
+	return hit(p.Name+", ptr "+first(f.PTR.Value), true)
 }
-func spfFail(f *Facts) (string, bool) { return "", f.SPF.State == Found && f.SPF.Value == "fail" }
-func listed(f *Facts) (string, bool) {
+func spfFail(f *Facts) (Finding, bool) {
+	return hit("", f.SPF.State == Found && f.SPF.Value == "fail")
+}
+func listed(f *Facts) (Finding, bool) {
 	if f.Listed.State != Found || len(f.Listed.Value) == 0 {
-		return "", false
+		return Finding{}, false
 	}
-	l := slices.MaxFunc(f.Listed.Value, func(a, b Listing) int {
-		return cmp.Or(cmp.Compare(a.Action, b.Action), a.Score-b.Score)
-	})
-	return l.Zone + " " + l.Addr.String() + " " + l.Reason, true
+	var found Finding // the strongest action of the lists, all points
+	best := &f.Listed.Value[0]
+	for i := range f.Listed.Value {
+		l := &f.Listed.Value[i]
+		if l.Action == Off {
+			found.Rows++
+		}
+		found.Own = Effect{max(found.Own.Action, l.Action), found.Own.Score + l.Score}
+		if l.Action > best.Action || l.Action == best.Action && l.Score > best.Score {
+			best = l
+		}
+	}
+	found.Evidence = best.Zone + " " + best.Addr.String() + " " + best.Reason
+	return found, true
 }
-func dynamicName(f *Facts) (string, bool) { return f.Lists.Dynamic(f.Helo.ASCII, f.Client) }
-func defaultHost(f *Facts) (string, bool) { return f.Lists.DefaultHost(f.Helo.ASCII) }
-func newTLD(f *Facts) (string, bool) {
-	return heloname.TLD(f.Helo.ASCII), f.Lists.NewTLD(f.Helo.ASCII)
+func dynamicName(f *Facts) (Finding, bool) { return hit(f.Lists.Dynamic(f.Helo.ASCII, f.Client)) }
+func defaultHost(f *Facts) (Finding, bool) { return hit(f.Lists.DefaultHost(f.Helo.ASCII)) }
+func newTLD(f *Facts) (Finding, bool) {
+	return hit(heloname.TLD(f.Helo.ASCII), f.Lists.NewTLD(f.Helo.ASCII))
 }
-func bareDomain(f *Facts) (string, bool) {
-	return "", heloname.OrgDomain(f.Helo.ASCII) == f.Helo.ASCII
+func bareDomain(f *Facts) (Finding, bool) {
+	return hit("", heloname.OrgDomain(f.Helo.ASCII) == f.Helo.ASCII)
 }
-func genericPTR(f *Facts) (string, bool) {
+func genericPTR(f *Facts) (Finding, bool) {
 	named := func(ptr string) bool { return !f.Lists.GenericPTR(ptr, f.Client) }
-	return first(f.PTR.Value), f.ptrElsewhere() && !slices.ContainsFunc(f.PTR.Value, named)
+	return hit(first(f.PTR.Value), f.ptrElsewhere() && !slices.ContainsFunc(f.PTR.Value, named))
 }
-func noPTR(f *Facts) (string, bool) { return "", f.PTR.State == NotFound }
-func ptrUnconfirmed(f *Facts) (string, bool) {
-	return first(f.PTR.Value), f.PTR.State == Found && f.Confirmed.State == NotFound
+func noPTR(f *Facts) (Finding, bool) { return hit("", f.PTR.State == NotFound) }
+func ptrUnconfirmed(f *Facts) (Finding, bool) {
+	return hit(first(f.PTR.Value), f.PTR.State == Found && f.Confirmed.State == NotFound)
 }
-func ptrMismatch(f *Facts) (string, bool) {
+func neighbours(f *Facts) (Finding, bool) {
+	odd := f.PTR.State == NotFound || f.PTR.State == Found && f.Confirmed.State == NotFound ||
+		f.ptrElsewhere()
+	return hit(strings.Join(f.Neighbours.Value, " "), odd && f.Neighbours.State == Found)
+}
+func ptrMismatch(f *Facts) (Finding, bool) {
 	related := func(ptr string) bool { return heloname.Related(f.Helo.ASCII, ptr) }
-	return first(f.PTR.Value), f.ptrElsewhere() && !slices.ContainsFunc(f.PTR.Value, related) &&
-		!heloname.EmbedsAddr(f.Helo.ASCII, f.Client)
+	return hit(first(f.PTR.Value), f.ptrElsewhere() && !slices.ContainsFunc(f.PTR.Value, related) &&
+		!heloname.EmbedsAddr(f.Helo.ASCII, f.Client))
 }
-func privateAddress(f *Facts) (string, bool) {
+func privateAddress(f *Facts) (Finding, bool) {
 	public := func(a netip.Addr) bool { return a == f.Client || !heloname.Special(a) }
 	return f.leadsTo(f.Forward.State == Found && !slices.ContainsFunc(f.Forward.Value, public))
 }
-func addressMismatch(f *Facts) (string, bool) {
+func addressMismatch(f *Facts) (Finding, bool) {
 	return f.leadsTo(f.Forward.State == Found && f.Client.IsValid() &&
 		!slices.Contains(f.Forward.Value, f.Client))
 }
-func mxOnly(f *Facts) (string, bool) {
-	return first(f.MX.Value), f.Forward.State == NotFound && f.MX.State == Found
+func mxOnly(f *Facts) (Finding, bool) {
+	return hit(first(f.MX.Value), f.Forward.State == NotFound && f.MX.State == Found)
 }
-func noAddress(f *Facts) (string, bool) {
-	return "", f.Forward.State == NotFound && f.MX.State == NotFound
+func noAddress(f *Facts) (Finding, bool) {
+	return hit("", f.Forward.State == NotFound && f.MX.State == NotFound)
 }
 
-// owner reports whether the client is shown to own a name: the HELO name
-// resolves to it or a confirmed PTR name lies inside. A failed look-up counts
-// as shown, since its answer might have been that.
+func hit(evidence string, hits bool) (Finding, bool) { return Finding{Evidence: evidence}, hits }
+
+// owner reports whether the client is shown to own a name: the HELO name resolves to the client,
+// or a proven PTR name lies inside. A failed lookup counts as shown, since its answer might have
+// shown it.
 func (f *Facts) owner(inside func(string) bool) bool {
+	proves := func(ptr string) bool { return inside(ptr) && !f.Lists.GenericPTR(ptr, f.Client) }
 	return f.Forward.unsure() || f.PTR.unsure() || f.Confirmed.unsure() ||
-		slices.Contains(f.Forward.Value, f.Client) || slices.ContainsFunc(f.confirmed(), inside)
+		slices.Contains(f.Forward.Value, f.Client) || slices.ContainsFunc(f.confirmed(), proves)
 }
 
-// confirmed returns the PTR names to trust: all of them when nobody asked for a confirmation.
+// Owns reports whether the DNS shows that the HELO name is the client's: the name resolves to the
+// client, or a confirmed PTR name is the name or lies below it. A generic PTR name, which a provider
+// gives to every customer, proves only itself.
+func (f *Facts) Owns() bool {
+	proves := func(ptr string) bool {
+		return ptr == f.Helo.ASCII ||
+			heloname.Below(ptr, f.Helo.ASCII) && !f.Lists.GenericPTR(ptr, f.Client)
+	}
+	return slices.Contains(f.Forward.Value, f.Client) || slices.ContainsFunc(f.Confirmed.Value, proves)
+}
+
+// confirmed returns the confirmed PTR names: all PTR names where Confirmed was not asked.
 func (f *Facts) confirmed() []string {
 	if f.Confirmed.State == NotAsked {
 		return f.PTR.Value
@@ -393,17 +487,17 @@ func (f *Facts) confirmed() []string {
 	return f.Confirmed.Value
 }
 
-// ptrElsewhere reports whether there are PTR names, and all of them are of
-// another organisation than the HELO name.
+// ptrElsewhere reports whether the client has PTR names, all of another organisation than the HELO
+// name.
 func (f *Facts) ptrElsewhere() bool {
 	if f.PTR.State != Found {
 		return false
 	}
 	p := f.Lists.Provider(f.Helo.ASCII)
-	home := func(ptr string) bool {
+	same := func(ptr string) bool {
 		return heloname.SameOrg(ptr, f.Helo.ASCII) || p != nil && p.Owns(ptr)
 	}
-	return !slices.ContainsFunc(f.PTR.Value, home)
+	return !slices.ContainsFunc(f.PTR.Value, same)
 }
 
 func (f *Facts) isOurs(a netip.Addr) bool {
@@ -419,28 +513,14 @@ func (s *Self) holds(host string) bool {
 }
 
 // leadsTo adds the address of the HELO name to a hit.
-func (f *Facts) leadsTo(hit bool) (evidence string, _ bool) {
-	if !hit || len(f.Forward.Value) == 0 {
-		return "", hit
+func (f *Facts) leadsTo(hits bool) (Finding, bool) {
+	if !hits || len(f.Forward.Value) == 0 {
+		return Finding{}, hits
 	}
-	return f.Forward.Value[0].String(), true
+	return Finding{Evidence: f.Forward.Value[0].String()}, true
 }
 
 func (a *Answer[T]) unsure() bool { return a.State == Failed }
-
-// strongest returns the effect of the lists that hold a name: rule listed's own
-// where a list has none, the strongest action, all points.
-func strongest(r Rule, hits []Listing) (best Action, points int) {
-	for _, l := range hits {
-		if l.Action == Off {
-			l.Action, l.Score = r.Action, r.Score
-		}
-		if best = max(best, l.Action); l.Action == Score {
-			points += l.Score
-		}
-	}
-	return best, points
-}
 
 func first(list []string) string {
 	if len(list) == 0 {
@@ -449,13 +529,18 @@ func first(list []string) string {
 	return list[0]
 }
 
-func (f *Facts) asked() (known Need) {
+// states returns the states of the facts, in the order of the Need bits.
+func (f *Facts) states() [7]State {
 	ptr := f.PTR.State
 	if ptr == Found {
 		ptr = f.Confirmed.State
 	}
-	states := [...]State{f.Forward.State, f.MX.State, ptr, f.TLD.State, f.SPF.State, f.Listed.State}
-	for i, s := range states {
+	return [...]State{f.Forward.State, f.MX.State, ptr, f.TLD.State, f.SPF.State, f.Listed.State,
+		f.Neighbours.State}
+}
+
+func (f *Facts) asked() (known Need) {
+	for i, s := range f.states() {
 		if s != NotAsked {
 			known |= 1 << i
 		}
@@ -464,6 +549,16 @@ func (f *Facts) asked() (known Need) {
 		known |= NeedMX // rules read MX only of a name without an address
 	}
 	return known
+}
+
+// Lost returns the facts whose lookup failed.
+func (f *Facts) Lost() (lost Need) {
+	for i, s := range f.states() {
+		if s == Failed {
+			lost |= 1 << i
+		}
+	}
+	return lost
 }
 
 // Preset names a column of the table; "" is RFC.
@@ -487,31 +582,42 @@ func (p Preset) column() int {
 	}
 }
 
-// Policy is what an operator makes of the table. It must not be changed once it has judged.
+// Policy is the table with an operator's settings. It must not change after its first Evaluate.
 type Policy struct {
 	Preset Preset
 	// Override has, by Rule.Name, Action and Score, and Code, Detail and Message where set.
-	Override                     map[string]Rule
-	QuarantineScore, RejectScore int    // points; 0: scores never do that
-	Ceiling                      Action // strongest action taken; Off: no ceiling
-	HelpURL                      string // the rule's name is added as fragment
+	Override        map[string]Rule
+	GreylistScore   int    // points from which an unknown sender waits; 0: never
+	QuarantineScore int    // points from which a message is quarantined; 0: never
+	RejectScore     int    // points from which a message is rejected; 0: never
+	Ceiling         Action // strongest action taken; Off: no ceiling
+	HelpURL         string // a reply appends "#" and the rule's name
+	Answer          Rule   // Code, Detail and Message, where set, replace those of every row
 
 	inForce atomic.Pointer[compiled]
 }
 
-// compiled is the table as a policy has it.
+// compiled is the table with the settings of a policy.
 type compiled struct {
 	all    []Rule
-	active []*Rule // those that are not off
+	active []*Rule // rows that are not off
 }
 
 // NewPolicy returns preset p with the default threshold.
 func NewPolicy(p Preset) *Policy { return &Policy{Preset: p, QuarantineScore: 5} }
 
-// Rules returns the table as the default policy has it.
+// With returns a policy that differs from p in its preset and ceiling alone.
+func (p *Policy) With(preset Preset, ceiling Action) *Policy {
+	return &Policy{
+		Preset: preset, Ceiling: ceiling, Override: p.Override, HelpURL: p.HelpURL, Answer: p.Answer,
+		GreylistScore: p.GreylistScore, QuarantineScore: p.QuarantineScore, RejectScore: p.RejectScore,
+	}
+}
+
+// Rules returns the table with the default policy.
 func Rules() []Rule { return NewPolicy(RFC).Rules() }
 
-// Rules returns the table as p has it, in evaluation order.
+// Rules returns the table with the settings of p, in evaluation order.
 func (p *Policy) Rules() []Rule { return slices.Clone(p.compile().all) }
 
 func (p *Policy) compile() *compiled {
@@ -522,13 +628,14 @@ func (p *Policy) compile() *compiled {
 	for i := range c.all {
 		r := &c.all[i]
 		set := r.preset[p.Preset.column()]
-		r.Action, r.Score = set.action, set.score
+		r.Action, r.Score, r.IPv6 = set.Action, set.Score, r.ipv6[p.Preset.column()]
 		if p.HelpURL != "" {
 			r.Message += ". See {url}"
 		}
+		r.answer(p.Answer.Code, p.Answer.Detail, p.Answer.Message)
 		if o, ok := p.Override[r.Name]; ok {
-			r.Action, r.Score = o.Action, o.Score
-			r.answer(o)
+			r.Action, r.Score, r.IPv6 = o.Action, o.Score, Effect{}
+			r.answer(o.Code, o.Detail, o.Message)
 		}
 		if r.Action != Off {
 			c.active = append(c.active, r)
@@ -538,74 +645,123 @@ func (p *Policy) compile() *compiled {
 	return c
 }
 
-// answer takes over what o says to the sender.
-func (r *Rule) answer(o Rule) {
-	if o.Code != 0 {
-		r.Code, r.Detail = o.Code, o.Detail
+// answer replaces the reply by those parts that are set.
+func (r *Rule) answer(code int, detail [2]int, message string) {
+	if code != 0 {
+		r.Code, r.Detail = code, detail
 	}
-	if o.Message != "" {
-		r.Message = o.Message
+	if message != "" {
+		r.Message = message
 	}
 }
 
-// Hit is a rule that matched; its evidence is for the log, never for the sender.
+// effect returns the row's action and points for the client of f.
+func (r *Rule) effect(f *Facts) Effect {
+	if r.IPv6.Action != Off && f.Client.Is6() {
+		return r.IPv6
+	}
+	return Effect{r.Action, r.Score}
+}
+
+// hit returns r as it counts with a Finding.
+func (r *Rule) hit(f *Facts, found Finding) Hit {
+	h := Hit{*r, found.Evidence}
+	e := r.effect(f)
+	switch {
+	case found.Own.Action != Off || found.Rows > 0:
+		e.Score = found.Own.Score + found.Rows*e.Score
+		if found.Rows == 0 {
+			e.Action = found.Own.Action
+		}
+		e.Action = max(e.Action, found.Own.Action)
+	case found.Weak && e.Action >= Score:
+		e = Effect{Score, min(weakScore, cmp.Or(e.Score, weakScore))}
+	}
+	h.Rule.Action, h.Rule.Score = e.Action, e.Score
+	if found.Denial != nil {
+		h.Rule.answer(found.Denial.Code, found.Denial.Detail, found.Denial.Message)
+	}
+	return h
+}
+
+// Hit is a rule that matched. Evidence is for the log, never for the sender.
 type Hit struct {
-	Rule     Rule
+	Rule     Rule // Action and Score as they count
 	Evidence string
 }
 
-// Verdict is the outcome for one greeting, and recipient where Facts has one.
+// Verdict is the result for one greeting, and for one recipient where Facts has one.
 type Verdict struct {
-	Action Action // what to do
+	Action Action // action to take
 	Would  Action // the same without Policy.Ceiling
 	Score  int
-	Hits   []Hit // strongest first
+	Hits   []Hit  // strongest first
+	Lifted Action // quarantine or greylist that did not act on a known sender; Off: none
 
-	refusable int // the part of Score that counts towards RejectScore
+	refusable int // part of Score that counts towards RejectScore
 }
 
 // Evaluate judges: the same facts always get the same verdict.
 func (p *Policy) Evaluate(f *Facts) (v Verdict) {
 	for _, r := range p.compile().active {
-		if !r.when(f) {
+		if !r.applies(f) {
 			continue
 		}
-		if evidence, hit := r.Match(f); hit {
-			v.add(Hit{*r, evidence}, f)
+		if found, hits := r.Match(f); hits {
+			v.add(r.hit(f, found))
 		}
-	}
-	v.Would = max(v.Would, p.byScore(v.Score, v.refusable))
-	v.Action = v.Would
-	if p.Ceiling != Off {
-		v.Action = min(v.Action, p.Ceiling)
 	}
 	slices.SortStableFunc(v.Hits, func(a, b Hit) int {
 		return cmp.Or(cmp.Compare(b.Rule.Action, a.Rule.Action), b.Rule.Score-a.Rule.Score)
 	})
+	p.decide(&v, max(v.Would, p.byScore(v.Score, v.refusable)))
 	return v
 }
 
-func (v *Verdict) add(h Hit, f *Facts) {
-	switch h.Rule.Name {
-	case "deny_name":
-		h.Rule.answer(f.Denied.Value)
-	case "listed":
-		h.Rule.Action, h.Rule.Score = strongest(h.Rule, f.Listed.Value)
-	}
-	v.Hits = append(v.Hits, h)
-	v.Would = max(v.Would, h.Rule.Action)
-	if h.Rule.Action == Score || h.Rule.Name == "listed" {
-		v.Score += h.Rule.Score
-		v.refusable += h.Rule.refusable()
+// decide sets the action of v, at most the ceiling.
+func (p *Policy) decide(v *Verdict, would Action) {
+	v.Would, v.Action = would, would
+	if p.Ceiling != Off {
+		v.Action = min(would, p.Ceiling)
 	}
 }
 
-// refusable returns the points of r that may lead to a refusal (RFC 5321, 4.1.4).
-func (r *Rule) refusable() int {
-	if r.NoReject {
+// add counts one more hit. Of two hits about one fault only one keeps its points.
+func (v *Verdict) add(h Hit) {
+	for i := range v.Hits {
+		old := &v.Hits[i].Rule
+		if h.Rule.fault == 0 || old.fault != h.Rule.fault {
+			continue
+		}
+		if old.outweighs(&h.Rule) {
+			h.Rule.Score = 0
+			continue
+		}
+		v.Score -= old.Score
+		v.refusable -= old.refusable(old.Score)
+		old.Score = 0
+	}
+	v.Hits = append(v.Hits, h)
+	v.Would = max(v.Would, h.Rule.Action)
+	v.Score += h.Rule.Score
+	v.refusable += h.Rule.refusable(h.Rule.Score)
+}
+
+// outweighs reports whether the points of r count and those of other do not. Rows that read the DNS
+// compare by points alone: a failed lookup that removes one of them must never raise the score.
+func (r *Rule) outweighs(other *Rule) bool {
+	if r.fault == faultLiteral && r.Action != other.Action {
+		return r.Action > other.Action
+	}
+	return r.Score >= other.Score
+}
+
+// refusable returns the part of a row's points that may lead to a refusal (RFC 5321, 4.1.4).
+func (r *Rule) refusable(points int) int {
+	if r.NoReject || r.Most != Off {
 		return 0
 	}
-	return r.Score
+	return points
 }
 
 func (p *Policy) byScore(score, refusable int) Action {
@@ -614,53 +770,122 @@ func (p *Policy) byScore(score, refusable int) Action {
 		return Reject
 	case p.QuarantineScore > 0 && score >= p.QuarantineScore:
 		return Quarantine
+	case p.GreylistScore > 0 && score >= p.GreylistScore:
+		return Greylist
 	default:
 		return Off
 	}
 }
 
+// Known grades what a server remembers of a sender, weakest first.
+type Known uint8
+
+// The grades of a sender.
+const (
+	Stranger Known = iota
+	Seen           // on several days, not refused
+	Accepted       // a message was accepted
+)
+
+// Lift returns v for a sender of that grade. A known sender never waits and passes quarantine, as
+// far as the rows permit: a row that is Never keeps its own greylist, and only a row that is Liftable
+// gives up its own quarantine. Points lift for Accepted alone. Nothing lifts a reject.
+func (p *Policy) Lift(v Verdict, grade Known) Verdict {
+	if grade == Stranger || v.Would != Greylist && v.Would != Quarantine {
+		return v
+	}
+	rest := Off // the strongest action that stays
+	for i := range v.Hits {
+		r := &v.Hits[i].Rule
+		lifts := r.Action == Quarantine && r.Liftable ||
+			r.Action == Greylist && !r.Never && (r.Liftable || grade == Accepted)
+		if lifts {
+			rest = max(rest, Ignore)
+		} else {
+			rest = max(rest, r.Action)
+		}
+	}
+	if grade < Accepted {
+		rest = max(rest, p.byScore(v.Score, 0))
+	}
+	if rest >= v.Would {
+		return v
+	}
+	v.Lifted = v.Would
+	p.decide(&v, rest)
+	return v
+}
+
 // Needs returns the facts not asked for yet that could still change the verdict.
-func (p *Policy) Needs(f *Facts) (need Need) {
-	known, rules := f.asked(), p.compile().active
+func (p *Policy) Needs(f *Facts) Need { return p.open(f, f.asked()) }
+
+// Doubt returns the facts whose lookup failed and whose answer could still make the verdict harsher.
+func (p *Policy) Doubt(f *Facts) Need {
+	lost := f.Lost()
+	if lost == 0 {
+		return 0
+	}
+	return p.open(f, f.asked()&^lost) & lost
+}
+
+// open returns the facts outside known that could still make the verdict harsher.
+func (p *Policy) open(f *Facts, known Need) (need Need) {
+	rules := p.compile().active
 	if !slices.ContainsFunc(rules, func(r *Rule) bool { return r.lacks(f, known) }) {
 		return 0
 	}
-	var firm, open Verdict // what nothing unknown can change; what may come on top
-	var openNeed Need
+	var firm, more Verdict // the part that no fact can change; the part that facts may add
+	var moreNeed Need
 	for _, r := range rules {
-		if r.Action < Score || !r.when(f) {
+		e := r.effect(f)
+		if max(e.Action, r.upto) < Score || !r.applies(f) {
 			continue
 		}
 		if missing := r.Needs &^ known; missing == 0 {
-			if _, hit := r.Match(f); hit {
-				firm.add(Hit{Rule: *r}, f)
+			if found, hits := r.Match(f); hits {
+				firm.add(r.hit(f, found))
 			}
-		} else if r.Action == Score {
-			open.Score, open.refusable = open.Score+r.Score, open.refusable+r.refusable()
-			openNeed |= missing
+		} else if e.Action == Score || r.weak && e.Action > Score {
+			points := max(e.Score, weakScore)
+			if !r.weak {
+				points = e.Score
+			}
+			more.Score, more.refusable = more.Score+points, more.refusable+r.refusable(points)
+			moreNeed |= missing
 		}
 	}
 	best := max(firm.Would, p.byScore(firm.Score, firm.refusable))
 	for _, r := range rules {
-		// A list may have an action of its own, stronger than the rule's.
-		own := r.Name == "listed" && best < Reject
-		if (own || r.Action > max(best, Score)) && r.when(f) {
+		if max(r.effect(f).Action, r.upto) > max(best, Score) && r.applies(f) {
 			need |= r.Needs &^ known
 		}
 	}
-	if p.byScore(firm.Score+open.Score, firm.refusable+open.refusable) > best {
-		need |= openNeed
+	if p.byScore(firm.Score+more.Score, firm.refusable+more.refusable) > best {
+		need |= moreNeed
 	}
 	return need
 }
 
-// lacks reports whether a fact that is not known could make r count. The action of a list that
-// holds the name may be stronger than that of rule listed.
-func (r *Rule) lacks(f *Facts, known Need) bool {
-	return r.Needs&^known != 0 && (r.Action >= Score || r.Name == "listed") && r.when(f)
+// applies reports whether r can hit at all. Rows that compare with the client need its address.
+func (r *Rule) applies(f *Facts) bool {
+	return (f.Client.IsValid() || !r.NoReject && r.Needs&(NeedPTR|NeedSPF) == 0) && r.when(f)
 }
 
-// Reply is what the sender gets to read (RFC 5321, 4.2; RFC 3463).
+// Open reports whether r may hit once facts that were not asked for are known, or once the client's
+// address is.
+func (r *Rule) Open(f *Facts) bool {
+	if !f.Client.IsValid() && !r.applies(f) {
+		return r.when(f)
+	}
+	return r.Needs&^f.asked() != 0 && r.applies(f)
+}
+
+// lacks reports whether a fact outside known could make r count.
+func (r *Rule) lacks(f *Facts, known Need) bool {
+	return r.Needs&^known != 0 && max(r.effect(f).Action, r.upto) >= Score && r.applies(f)
+}
+
+// Reply is the text that the sender reads (RFC 5321, 4.2; RFC 3463).
 type Reply struct {
 	Code     int
 	Enhanced [3]int
@@ -668,22 +893,33 @@ type Reply struct {
 }
 
 const (
-	maxSaid = 64 // octets of the client's name that a reply repeats
-	// A reply line has 512 octets (RFC 5321, 4.5.3.1.5), less code, enhanced code, CRLF and what
-	// Maddy adds: " (msg ID = 01234567)".
+	maxSaid = 64 // octets of a client's name that a reply repeats
+	// A reply line has 512 octets (RFC 5321, 4.5.3.1.5), less code, enhanced code, CRLF and the
+	// octets that Maddy adds: " (msg ID = 01234567)".
 	maxText = 460
 )
 
-// Reply answers a client who said n and got v; it is zero when nothing hit.
+// Reply returns the reply to a client that said n and got v; it is zero when no rule hit.
 func (p *Policy) Reply(v Verdict, n heloname.Name) Reply {
 	if len(v.Hits) == 0 {
 		return Reply{}
 	}
-	r, url := &v.Hits[0].Rule, ""
-	if p.HelpURL != "" {
-		url = p.HelpURL + "#" + r.Name
+	h := &v.Hits[0]
+	text := strings.NewReplacer("{helo}", heloname.Clean(n.Raw, maxSaid), "{problem}", n.Problem,
+		"{match}", heloname.Clean(h.Evidence, maxSaid), "{rule}", h.Rule.Name, "{url}", p.url(&h.Rule),
+	).Replace(h.Rule.Message)
+	return Reply{h.Rule.Code, [3]int{h.Rule.Code / 100, h.Rule.Detail[0], h.Rule.Detail[1]},
+		heloname.Line(text, maxText)}
+}
+
+// Text returns the message of r with {rule} and {url} filled in, as the sender reads it.
+func (p *Policy) Text(r *Rule) string {
+	return strings.NewReplacer("{rule}", r.Name, "{url}", p.url(r)).Replace(r.Message)
+}
+
+func (p *Policy) url(r *Rule) string {
+	if p.HelpURL == "" {
+		return ""
 	}
-	text := strings.NewReplacer("{helo}", heloname.Clean(n.Raw, maxSaid),
-		"{problem}", n.Problem, "{rule}", r.Name, "{url}", url).Replace(r.Message)
-	return Reply{r.Code, [3]int{r.Code / 100, r.Detail[0], r.Detail[1]}, heloname.Line(text, maxText)}
+	return p.HelpURL + "#" + r.Name
 }

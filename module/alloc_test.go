@@ -45,7 +45,7 @@ func warm(tb testing.TB, policy string) (*Check, func() *module.ConnState) {
 		tb.Fatal(err)
 	}
 	server := dnstest.Serve(tb, dnstest.HeloZone)
-	c.gatherer.Exchange = dnsfacts.NewClient([]string{server.Addr}).Exchange
+	c.judge.Gatherer.Exchange = dnsfacts.NewClient([]string{server.Addr}).Exchange
 	client := &net.TCPAddr{IP: net.IPv4(127, 0, 2, 1), Port: 4000}
 	local := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 25), Port: 25}
 	conn := func() *module.ConnState {
@@ -54,7 +54,7 @@ func warm(tb testing.TB, policy string) (*Check, func() *module.ConnState) {
 		}
 	}
 	judged(tb, c, conn())
-	c.gatherer.Exchange = func(_ context.Context, q *dns.Msg) (*dns.Msg, error) {
+	c.judge.Gatherer.Exchange = func(_ context.Context, q *dns.Msg) (*dns.Msg, error) {
 		tb.Errorf("a warm session asked for %s", q.Question[0].Name)
 		return nil, net.ErrClosed
 	}

@@ -245,16 +245,18 @@ func TestBypassByPTRWithoutProof(t *testing.T) {
 	}
 }
 
-// Who mixes a refused recipient, given twice, with postmaster gets no further
-// than the Junk folder: Maddy does not ask a check about the second time.
-func TestBypassByRepeatedRecipientBesidePostmaster(t *testing.T) {
+// A refused recipient that is given twice beside postmaster passes unmarked: Maddy does not ask a
+// check about the second time, and the copy of an exempt recipient must not go to the Junk folder.
+// docs/check.helo_fqdn.md names this limit. Beside a judged recipient the message is quarantined.
+func TestRepeatedRecipientBesidePostmaster(t *testing.T) {
 	s := start(t, mx(strict))
 	c := s.mx(t)
 	c.run(talk(send("EHLO localhost", 250), transaction(550),
 		send("RCPT TO:<postmaster@receiver-bench.org>", 250), send(rcptTo, 250),
 		send("DATA", 354), send(message, 250)))
-	if line := s.waitLog(t, "quarantined"); !strings.Contains(line, `"helo":"localhost"`) {
-		t.Errorf("log line %s", line)
+	s.waitLog(t, "RCPT error")
+	if n := s.logged(t, "quarantined"); n != 0 {
+		t.Error("postmaster's copy is quarantined")
 	}
 }
 

@@ -1,29 +1,47 @@
 package module
 
 import (
+	"context"
 	"fmt"
+	"net"
 	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/foxcpp/maddy/framework/config"
+	modconfig "github.com/foxcpp/maddy/framework/config/module"
+	maddydns "github.com/foxcpp/maddy/framework/dns"
 	"github.com/foxcpp/maddy/framework/module"
+	"github.com/foxcpp/maddy/framework/module/modules"
+	"github.com/miekg/dns"
 	"golang.org/x/net/idna"
 
 	"maddy.example/checkhelo"
+	"maddy.example/checkhelo/module/dnsfacts"
 	"maddy.example/checkhelo/module/exempt"
 	"maddy.example/checkhelo/module/heloname"
+	"maddy.example/checkhelo/module/judge"
 )
 
-const maxURL = 160 // octets of help_url, so that a reply line holds it
+const (
+	maxURL   = 160  // octets of help_url, so that a reply line holds it
+	maxScore = 1000 // points
+
+	acceptedActions = "off, ignore, score N, quarantine, reject [CODE [ENHANCED [TEXT]]]"
+	acceptedTables  = "accepted: file, static, regexp, sql_query or another table of Maddy," +
+		" or &NAME of a table's own block"
+)
 
 // Configure reads the directives of docs/check.helo_fqdn.md. The only inline
 // argument is the policy: `helo_fqdn strict`.
 func (c *Check) Configure(inlineArgs []string, cfg *config.Map) error {
-	c.policy = checkhelo.NewPolicy(checkhelo.RFC)
-	c.policy.Override = make(map[string]checkhelo.Rule)
-	s := settings{check: c, inline: inlineArgs}
+	j := c.judge
+	j.Policy = checkhelo.NewPolicy(checkhelo.RFC)
+	j.Policy.Override = make(map[string]checkhelo.Rule)
+	s := settings{check: c, judge: j, policy: j.Policy, inline: inlineArgs}
 	s.declare(cfg)
 	unknown, err := cfg.Process()
 	if err != nil {
@@ -35,26 +53,33 @@ func (c *Check) Configure(inlineArgs []string, cfg *config.Map) error {
 	return s.apply(cfg)
 }
 
-// settings holds what directives say until all of them are read.
+// settings holds the values of the directives until all of them are read.
 type settings struct {
 	check  *Check
+	judge  *judge.Judge
+	policy *checkhelo.Policy
 	inline []string
 
-	preset, ceiling, enforceAt string
-	selfDomains, selfAddresses []string
-	authenticated              bool
-	networks, recipients       []string
-	clients, names             module.Table
-	extension                  heloname.Extension
-	scored                     *config.Node // the first directive that gives a score
-	dns                        dnsSettings
+	preset, ceiling, maxAction, enforceAt string
+	selfDomains, selfAddresses            []string
+	authenticated                         bool
+	networks, recipients                  []string
+	tables                                map[string]*module.Table
+	extension                             heloname.Extension
+	scored                                *config.Node // the first directive that gives a score
+	dnsServers, allowlists                []string
+	dnsTimeout                            time.Duration
+	cacheSize                             int
+	onDNSError                            string
 }
 
+// declare names every directive, in the order of docs/check.helo_fqdn.md.
 func (s *settings) declare(cfg *config.Map) {
-	c, p := s.check, s.check.policy
+	p, ext := s.policy, &s.extension
 	cfg.AllowUnknown()
 	oneOf(cfg, "policy", &s.preset, "", "lenient", "rfc", "strict")
-	oneOf(cfg, "fail_action", &s.ceiling, "reject", "reject", "quarantine", "ignore")
+	oneOf(cfg, "max_action", &s.maxAction, "", "reject", "quarantine", "ignore")
+	cfg.Callback("fail_action", s.failAction)
 	oneOf(cfg, "enforce_at", &s.enforceAt, "rcpt", "rcpt", "ehlo")
 	cfg.Int("quarantine_threshold", false, false, p.QuarantineScore, &p.QuarantineScore)
 	cfg.Int("reject_threshold", false, false, p.RejectScore, &p.RejectScore)
@@ -65,15 +90,53 @@ func (s *settings) declare(cfg *config.Map) {
 	cfg.StringList("self_addresses", false, false, nil, &s.selfAddresses)
 	cfg.Bool("exempt_authenticated", false, true, &s.authenticated)
 	cfg.StringList("exempt_networks", false, false, []string{"127.0.0.0/8", "::1/128"}, &s.networks)
-	tableOf(cfg, "exempt_clients", &s.clients)
-	tableOf(cfg, "exempt_names", &s.names)
 	cfg.StringList("exempt_recipients", false, false, []string{"postmaster", "abuse"}, &s.recipients)
-	tableOf(cfg, "deny_names", &c.denyNames)
+	s.tables = make(map[string]*module.Table)
+	for _, name := range Tables {
+		s.tables[name] = new(module.Table)
+		tableOf(cfg, name, s.tables[name])
+	}
 	cfg.String("help_url", false, false, "", &p.HelpURL)
-	cfg.Bool("header", false, false, &c.header)
-	cfg.Bool("debug", true, false, &c.log.Debug)
-	s.declareDNS(cfg)
-	s.declareLists(cfg)
+	cfg.Bool("header", false, false, &s.check.header)
+	cfg.Bool("debug", true, false, &s.check.log.Debug)
+	cfg.StringList("dns_servers", false, false, nil, &s.dnsServers)
+	cfg.Duration("dns_timeout", false, false, dnsfacts.DefaultTimeout, &s.dnsTimeout)
+	oneOf(cfg, "dns_error_action", &s.onDNSError, "ignore", "ignore", "tempfail")
+	cfg.Int("cache_size", false, false, dnsfacts.DefaultCacheEntries, &s.cacheSize)
+	cfg.StringList("exempt_dnswl", false, false, nil, &s.allowlists)
+	cfg.Callback("blocklists", s.blocklists)
+	cfg.Callback("provider", s.provider)
+	cfg.StringList("dynamic_words", false, false, nil, &ext.DynamicWords)
+	cfg.StringList("static_words", false, false, nil, &ext.StaticWords)
+	cfg.StringList("reserved_tlds", false, false, nil, &ext.ReservedTLDs)
+	cfg.StringList("not_reserved_tlds", false, false, nil, &ext.NotReserved)
+}
+
+// Tables are the directives that take one of Maddy's tables.
+var Tables = []string{
+	"exempt_clients", "exempt_names", "deny_names", "deny_hosts", "recipient_policy",
+}
+
+// failAction reads the old name of max_action, which also takes Maddy's own form for the action of a
+// check: `reject CODE ENHANCED TEXT`. The reply then replaces that of every rule.
+func (s *settings) failAction(_ *config.Map, node config.Node) error {
+	if len(node.Children) != 0 || len(node.Args) == 0 ||
+		!slices.Contains([]string{"reject", "quarantine", "ignore"}, node.Args[0]) ||
+		node.Args[0] != "reject" && len(node.Args) > 1 {
+		return config.NodeErr(node, "fail_action: found %q; accepted: one of reject [CODE [ENHANCED"+
+			" [TEXT]]], quarantine, ignore", strings.Join(node.Args, " "))
+	}
+	if s.ceiling != "" {
+		return config.NodeErr(node, "duplicate directive: fail_action")
+	}
+	s.ceiling = node.Args[0]
+	if len(node.Args) == 1 {
+		return nil
+	}
+	if err := setReply(&s.policy.Answer, node.Args[1:]); err != nil {
+		return config.NodeErr(node, "fail_action: %v", err)
+	}
+	return nil
 }
 
 // oneOf declares a directive that takes one of some words. Maddy's Enum does not say what it found.
@@ -86,6 +149,180 @@ func oneOf(cfg *config.Map, name string, store *string, preset string, accepted 
 			}
 			return node.Args[0], nil
 		}, store)
+}
+
+// tableOf declares a directive that takes one of Maddy's tables. Of most
+// errors about a table Maddy itself does not say where they are.
+func tableOf(cfg *config.Map, name string, store *module.Table) {
+	cfg.Custom(name, false, false, func() (any, error) { return nil, nil },
+		func(m *config.Map, node config.Node) (any, error) {
+			if len(node.Args) == 0 || node.Args[0] == "&" { // Maddy panics on the latter
+				return nil, config.NodeErr(node, "%s: found no table; %s", name, acceptedTables)
+			}
+			table, err := modconfig.TableDirective(m, node)
+			if err != nil {
+				return nil, tableErr(node, err)
+			}
+			return table, nil
+		}, store)
+}
+
+// tableErr is err with the place of node, unless it has a nearer one.
+func tableErr(node config.Node, err error) error {
+	text := strings.TrimPrefix(err.Error(), fmt.Sprintf("%s:%d: ", node.File, node.Line))
+	if strings.HasPrefix(text, node.File+":") {
+		return err
+	}
+	kind := strings.TrimPrefix(node.Args[0], "table.")
+	if modules.Get("table."+kind) == nil {
+		text += "; " + acceptedTables
+	}
+	return config.NodeErr(node, "%s: found %q: %s", node.Name, node.Args[0], text)
+}
+
+// action returns the reader of one `<rule>_action` directive.
+func (s *settings) action(rule checkhelo.Rule) func(*config.Map, config.Node) error {
+	return func(_ *config.Map, node config.Node) error {
+		if _, twice := s.policy.Override[rule.Name]; twice {
+			return config.NodeErr(node, "duplicate directive: %s", node.Name)
+		}
+		set, err := parseAction(node)
+		if err != nil {
+			return err
+		}
+		if rule.Most != checkhelo.Off && (set.Action > rule.Most || set.Action == checkhelo.Greylist) {
+			return config.NodeErr(node, "%s: found %s; accepted: off, ignore, score N, quarantine",
+				node.Name, set.Action)
+		}
+		if set.Action == checkhelo.Score && s.scored == nil {
+			s.scored = &node
+		}
+		s.policy.Override[rule.Name] = set
+		return nil
+	}
+}
+
+func parseAction(node config.Node) (set checkhelo.Rule, err error) {
+	bad := func(problem string) (checkhelo.Rule, error) {
+		return set, config.NodeErr(node, "%s: %s; accepted: %s", node.Name, problem, acceptedActions)
+	}
+	if len(node.Children) != 0 {
+		return bad("found a block")
+	}
+	if len(node.Args) == 0 {
+		return bad("found no action")
+	}
+	word, args := node.Args[0], node.Args[1:]
+	switch word {
+	case "off", "ignore", "quarantine":
+		if len(args) != 0 {
+			return bad(fmt.Sprintf("found %q after %s", args[0], word))
+		}
+		set.Action = map[string]checkhelo.Action{
+			"off": checkhelo.Off, "ignore": checkhelo.Ignore, "quarantine": checkhelo.Quarantine,
+		}[word]
+	case "score":
+		set.Action = checkhelo.Score
+		if len(args) != 1 {
+			return bad("score takes one number")
+		}
+		if set.Score, err = strconv.Atoi(args[0]); err != nil || set.Score < 1 || set.Score > maxScore {
+			return bad(fmt.Sprintf("found score %q, not a number from 1 to %d", args[0], maxScore))
+		}
+	case "reject":
+		set.Action = checkhelo.Reject
+		if err := setReply(&set, args); err != nil {
+			return bad(err.Error())
+		}
+	default:
+		return bad(fmt.Sprintf("found %q", word))
+	}
+	return set, nil
+}
+
+// setReply reads CODE, ENHANCED and TEXT of `reject`. What is left out stays as the rule has it.
+func setReply(set *checkhelo.Rule, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	reply, err := modconfig.ParseRejectDirective(args)
+	if err != nil {
+		return err
+	}
+	set.Code, set.Detail = reply.Code, [2]int{7, 1}
+	if len(args) > 1 {
+		if reply.EnhancedCode[0] != reply.Code/100 {
+			return fmt.Errorf("found %s with code %d: both must start with %d",
+				args[1], reply.Code, reply.Code/100)
+		}
+		set.Detail = [2]int{reply.EnhancedCode[1], reply.EnhancedCode[2]}
+	}
+	if len(args) > 2 {
+		set.Message = args[2]
+		return judge.CheckText(args[2])
+	}
+	return nil
+}
+
+func unknownDirective(node config.Node) error {
+	rule, isAction := strings.CutSuffix(node.Name, "_action")
+	if !isAction {
+		return config.NodeErr(node, "unknown directive %q; see docs/check.helo_fqdn.md", node.Name)
+	}
+	names := make([]string, 0, 32)
+	for _, r := range checkhelo.Rules() {
+		names = append(names, r.Name)
+	}
+	slices.Sort(names)
+	return config.NodeErr(node, "unknown rule %q; accepted: %s", rule, strings.Join(names, ", "))
+}
+
+// blocklists reads `blocklists ZONE...`, with `{ action A }` for an effect of its own.
+func (s *settings) blocklists(_ *config.Map, node config.Node) error {
+	if len(node.Args) == 0 {
+		return config.NodeErr(node,
+			"blocklists: found no zone; accepted: blocklists ZONE... [{ action A }]")
+	}
+	var effect checkhelo.Rule
+	block := config.NewMap(nil, node)
+	block.Custom("action", false, false, nil, func(_ *config.Map, node config.Node) (any, error) {
+		set, err := parseAction(node)
+		if err == nil && set.Action == checkhelo.Off {
+			return set, config.NodeErr(node, "action: found off; leave the list out instead")
+		}
+		return set, err
+	}, &effect)
+	if _, err := block.Process(); err != nil {
+		return err
+	}
+	for _, arg := range node.Args {
+		zone, err := asciiName(arg)
+		if err != nil {
+			return config.NodeErr(node, "blocklists: found %q: %v; accepted: the name of a zone", arg, err)
+		}
+		s.judge.Gatherer.Blocklists = append(s.judge.Gatherer.Blocklists,
+			dnsfacts.Blocklist{Zone: zone, Action: effect.Action, Score: effect.Score})
+	}
+	return nil
+}
+
+// provider reads `provider NAME { helo SUFFIX...; ptr SUFFIX... }`.
+func (s *settings) provider(_ *config.Map, node config.Node) error {
+	if len(node.Args) != 1 || len(node.Children) == 0 {
+		return config.NodeErr(node, "accepted: provider NAME { helo DOMAIN...; ptr DOMAIN... }")
+	}
+	p := heloname.Provider{Name: node.Args[0]}
+	block := config.NewMap(nil, node)
+	block.StringList("helo", false, true, nil, &p.Helo)
+	block.StringList("ptr", false, true, nil, &p.PTR)
+	if _, err := block.Process(); err != nil {
+		return err
+	}
+	if err := (heloname.Extension{Providers: []heloname.Provider{p}}).Check(); err != nil {
+		return config.NodeErr(node, "%v", err)
+	}
+	s.extension.Providers = append(s.extension.Providers, p)
+	return nil
 }
 
 // apply checks the settings against each other and puts them in force.
@@ -104,7 +341,6 @@ func (s *settings) apply(cfg *config.Map) error {
 }
 
 func (s *settings) applyPolicy(cfg *config.Map) error {
-	p := s.check.policy
 	switch {
 	case len(s.inline) > 1:
 		return config.NodeErr(cfg.Block,
@@ -120,19 +356,22 @@ func (s *settings) applyPolicy(cfg *config.Map) error {
 	if !slices.Contains([]string{"lenient", "rfc", "strict"}, s.preset) {
 		return config.NodeErr(cfg.Block, "unknown policy %q; accepted: lenient, rfc, strict", s.preset)
 	}
-	p.Preset = checkhelo.Preset(s.preset)
-	switch s.ceiling {
-	case "quarantine":
-		p.Ceiling = checkhelo.Quarantine
-	case "ignore":
-		p.Ceiling = checkhelo.Ignore
+	s.policy.Preset = checkhelo.Preset(s.preset)
+	if s.ceiling != "" && s.maxAction != "" {
+		return fault(cfg, "fail_action", "max_action is given too; accepted: one of the two")
 	}
-	s.check.early = s.enforceAt == "ehlo"
+	switch s.ceiling + s.maxAction {
+	case "quarantine":
+		s.policy.Ceiling = checkhelo.Quarantine
+	case "ignore":
+		s.policy.Ceiling = checkhelo.Ignore
+	}
+	s.judge.AtEHLO = s.enforceAt == "ehlo"
 	return nil
 }
 
 func (s *settings) applyScores(cfg *config.Map) error {
-	p := s.check.policy
+	p := s.policy
 	if p.QuarantineScore < 0 || p.RejectScore < 0 {
 		return config.NodeErr(cfg.Block,
 			"found a negative threshold; accepted: 0 (scores never do that) or more points")
@@ -145,7 +384,7 @@ func (s *settings) applyScores(cfg *config.Map) error {
 }
 
 func (s *settings) applyURL(cfg *config.Map) error {
-	help := s.check.policy.HelpURL
+	help := s.policy.HelpURL
 	if help == "" {
 		return nil
 	}
@@ -159,7 +398,7 @@ func (s *settings) applyURL(cfg *config.Map) error {
 }
 
 func (s *settings) applySelf(cfg *config.Map) error {
-	self := &s.check.self
+	self := &s.judge.Self
 	if hostname, _ := cfg.Globals["hostname"].(string); hostname != "" {
 		if ascii, err := asciiName(hostname); err == nil {
 			self.Names = append(self.Names, ascii)
@@ -179,11 +418,8 @@ func (s *settings) applySelf(cfg *config.Map) error {
 		}
 	}
 	for _, entry := range s.selfAddresses {
-		prefix, err := netip.ParsePrefix(entry)
-		if addr, addrErr := netip.ParseAddr(entry); addrErr == nil {
-			prefix, err = netip.PrefixFrom(addr.Unmap(), addr.Unmap().BitLen()), nil
-		}
-		if err != nil || prefix != prefix.Masked() {
+		prefix, err := heloname.ParsePrefix(entry)
+		if err != nil {
 			return fault(cfg, "self_addresses", "found %q; accepted: an address (192.0.2.1)"+
 				" or a network without host bits (192.0.2.0/24)", entry)
 		}
@@ -206,7 +442,7 @@ func asciiName(name string) (string, error) {
 }
 
 func (s *settings) applyExempt(cfg *config.Map) error {
-	c := s.check
+	j := s.judge
 	networks, err := exempt.ParseNetworks(s.networks, networkFiles.read)
 	if err != nil {
 		return fault(cfg, "exempt_networks", "%v", err)
@@ -215,9 +451,105 @@ func (s *settings) applyExempt(cfg *config.Map) error {
 	if err != nil {
 		return fault(cfg, "exempt_recipients", "%v", err)
 	}
-	c.plain = exempt.List{Authenticated: s.authenticated, Networks: networks, Recipients: recipients}
-	c.tables = exempt.List{Clients: s.clients, Names: s.names, OnError: c.tableFailed}
+	j.Plain = exempt.List{Authenticated: s.authenticated, Networks: networks, Recipients: recipients}
+	j.Tables = exempt.List{Clients: s.table("exempt_clients"), Names: s.table("exempt_names"),
+		OnError: s.check.tableFailed}
+	j.DenyNames, j.DenyHosts = s.table("deny_names"), s.table("deny_hosts")
+	j.Recipients = s.table("recipient_policy")
 	return nil
+}
+
+// table returns the table of a directive; nil where it is not given.
+func (s *settings) table(name string) exempt.Table {
+	if *s.tables[name] == nil {
+		return nil
+	}
+	return *s.tables[name]
+}
+
+func (s *settings) applyLists(cfg *config.Map) error {
+	ext := s.extension
+	if len(ext.Providers)+len(ext.DynamicWords)+len(ext.StaticWords)+
+		len(ext.ReservedTLDs)+len(ext.NotReserved) == 0 {
+		return nil
+	}
+	checks := []struct {
+		directive string
+		heloname.Extension
+	}{
+		{"dynamic_words", heloname.Extension{DynamicWords: ext.DynamicWords}},
+		{"static_words", heloname.Extension{StaticWords: ext.StaticWords}},
+		{"reserved_tlds", heloname.Extension{ReservedTLDs: ext.ReservedTLDs}},
+		{"not_reserved_tlds", heloname.Extension{NotReserved: ext.NotReserved}},
+	}
+	for _, part := range checks {
+		if err := part.Check(); err != nil {
+			return fault(cfg, part.directive, "%v", err)
+		}
+	}
+	s.judge.Lists = heloname.DefaultLists().With(ext)
+	return nil
+}
+
+func (s *settings) applyDNS(cfg *config.Map) error {
+	j, g := s.judge, s.judge.Gatherer
+	if s.dnsTimeout < 100*time.Millisecond || s.dnsTimeout > time.Minute {
+		return fault(cfg, "dns_timeout", "found %s; accepted: 100ms to 1m", s.dnsTimeout)
+	}
+	if s.cacheSize < 1 || s.cacheSize > 10_000_000 {
+		return fault(cfg, "cache_size", "found %d; accepted: 1 to 10000000 entries", s.cacheSize)
+	}
+	for _, zone := range s.allowlists {
+		ascii, err := asciiName(zone)
+		if err != nil {
+			return fault(cfg, "exempt_dnswl", "found %q: %v", zone, err)
+		}
+		g.Allowlists = append(g.Allowlists, ascii)
+	}
+	servers, err := addresses(s.dnsServers)
+	switch {
+	case err == nil:
+		g.Exchange = dnsfacts.NewClient(servers).Exchange
+	case len(s.dnsServers) != 0:
+		return fault(cfg, "dns_servers", "%v", err)
+	default: // Start fails; the tool goes on with every lookup failed
+		s.check.noResolver = fmt.Errorf("no DNS server: %w; accepted: dns_servers ADDRESS...", err)
+		g.Exchange = func(context.Context, *dns.Msg) (*dns.Msg, error) { return nil, err }
+	}
+	j.OwnPTR = len(s.dnsServers) == 0
+	g.Timeout, g.Cache, g.Observe = s.dnsTimeout, dnsfacts.NewCache(s.cacheSize), observe
+	j.TempFail = s.onDNSError == "tempfail"
+	if len(g.Blocklists) == 0 {
+		s.policy.Override["listed"] = checkhelo.Rule{Action: checkhelo.Off}
+	}
+	s.policy.Override["neighbours"] = checkhelo.Rule{Action: checkhelo.Off}
+	return nil
+}
+
+// addresses returns the DNS servers as host:port: the given ones, or those Maddy itself uses.
+func addresses(given []string) ([]string, error) {
+	if len(given) == 0 {
+		maddys, err := maddydns.NewExtResolver()
+		if err != nil {
+			return nil, err
+		}
+		servers := make([]string, 0, len(maddys.Cfg.Servers))
+		for _, host := range maddys.Cfg.Servers {
+			servers = append(servers, net.JoinHostPort(host, maddys.Cfg.Port))
+		}
+		return servers, nil
+	}
+	servers := make([]string, 0, len(given))
+	for _, s := range given {
+		if addr, err := netip.ParseAddr(s); err == nil {
+			s = netip.AddrPortFrom(addr, 53).String()
+		}
+		if _, err := netip.ParseAddrPort(s); err != nil {
+			return nil, &net.AddrError{Err: "accepted: ADDRESS or ADDRESS:PORT, found", Addr: s}
+		}
+		servers = append(servers, s)
+	}
+	return servers, nil
 }
 
 // fault is an error about a directive, with the place where it stands.

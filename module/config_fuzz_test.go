@@ -61,7 +61,7 @@ func configure(tb testing.TB, node config.Node) (*Check, error) {
 	if err := check.Configure(node.Args, config.NewMap(globals, node)); err != nil {
 		return nil, err
 	}
-	check.gatherer.Exchange = func(context.Context, *dns.Msg) (*dns.Msg, error) {
+	check.judge.Gatherer.Exchange = func(context.Context, *dns.Msg) (*dns.Msg, error) {
 		return nil, errors.New("no DNS in this test")
 	}
 	return check, nil
@@ -132,11 +132,11 @@ func FuzzConfigure(f *testing.F) {
 			}
 			for _, helo := range []string{"mx.example.org", "a\r\n\x00<b>", "[192.0.2.7]"} {
 				facts := factsOf(c, helo, netip.MustParseAddr("192.0.2.7"), netip.Addr{})
-				v := c.policy.Evaluate(&facts)
-				if p := c.policy; p.Ceiling != checkhelo.Off && v.Action > p.Ceiling {
+				v := c.judge.Policy.Evaluate(&facts)
+				if p := c.judge.Policy; p.Ceiling != checkhelo.Off && v.Action > p.Ceiling {
 					t.Errorf("action %s above the ceiling %s", v.Action, p.Ceiling)
 				}
-				checkRules(t, c.policy, &facts)
+				checkRules(t, c.judge.Policy, &facts)
 			}
 		}
 	})

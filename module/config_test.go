@@ -81,7 +81,7 @@ func configured(tb testing.TB, conf string) (*Check, *bytes.Buffer, error) {
 	globals := map[string]any{"hostname": "mx.example.org"}
 	check := made.(*Check)
 	err = check.Configure(nodes[0].Args, config.NewMap(globals, nodes[0]))
-	check.gatherer.Exchange = func(context.Context, *dns.Msg) (*dns.Msg, error) {
+	check.judge.Gatherer.Exchange = func(context.Context, *dns.Msg) (*dns.Msg, error) {
 		return nil, errors.New("no DNS in this test")
 	}
 	return check, out, err
@@ -123,7 +123,7 @@ func TestConfigErrors(t *testing.T) {
 		"reject long":         {"helo_fqdn {\nnot_fqdn_action reject 550 5.7.1 " + strings.Repeat("x", 251) + "\n}", "251 octets"},
 		"score, no threshold": {"helo_fqdn {\nquarantine_threshold 0\nnot_fqdn_action score 2\n}", "maddy.conf:3: not_fqdn_action: a score has no effect"},
 		"negative threshold":  {"helo_fqdn {\nreject_threshold -1\n}", "negative threshold"},
-		"fail_action":         {"helo_fqdn {\nfail_action drop\n}", `fail_action: found "drop"; accepted: one of reject, quarantine, ignore`},
+		"fail_action":         {"helo_fqdn {\nfail_action drop\n}", `fail_action: found "drop"; accepted: one of reject [CODE [ENHANCED [TEXT]]], quarantine, ignore`},
 		"enforce_at":          {"helo_fqdn {\nenforce_at data\n}", `enforce_at: found "data"; accepted: one of rcpt, ehlo`},
 		"empty self":          {"helo_fqdn {\n\nself_domains \"\"\n}", `maddy.conf:3: self_domains: found ""`},
 		"lone dot":            {"helo_fqdn {\nself_domains .\n}", `found "."`},
@@ -160,11 +160,11 @@ func TestConfigErrors(t *testing.T) {
 
 func TestConfigDefaults(t *testing.T) {
 	c, out := mustConfigure(t, "helo_fqdn")
-	p := c.policy
+	p := c.judge.Policy
 	if p.Preset != checkhelo.RFC || p.QuarantineScore != 5 || p.RejectScore != 0 || p.Ceiling != checkhelo.Off {
 		t.Errorf("policy %+v", p)
 	}
-	if c.early || c.header || len(c.self.Names) != 1 || c.self.Names[0] != "mx.example.org" {
+	if c.judge.AtEHLO || c.header || len(c.judge.Self.Names) != 1 || c.judge.Self.Names[0] != "mx.example.org" {
 		t.Errorf("check %+v", c)
 	}
 	if out.Len() != 0 {
@@ -194,18 +194,18 @@ func TestConfigTakesAll(t *testing.T) {
 		dynamic_words funkdsl
 		reserved_tlds lab
 	}`)
-	if len(c.self.Names) != 3 || c.self.Names[2] != "xn--bcher-kva.example" || c.self.Domains[0] != "example.org" {
-		t.Errorf("self %+v", c.self)
+	if len(c.judge.Self.Names) != 3 || c.judge.Self.Names[2] != "xn--bcher-kva.example" || c.judge.Self.Domains[0] != "example.org" {
+		t.Errorf("self %+v", c.judge.Self)
 	}
 	if !strings.Contains(out.String(), "ptr_mismatch_action is reject: RFC 5321, section 4.1.4") {
 		t.Errorf("no warning in %q", out)
 	}
-	if p := c.lists.Provider("mail.example.net"); p == nil || p.Name != "example" {
+	if p := c.judge.Lists.Provider("mail.example.net"); p == nil || p.Name != "example" {
 		t.Errorf("provider %v", p)
 	}
-	f := c.greeting(conn("hostnameonly")).facts
-	v := c.policy.Evaluate(&f)
-	reply := c.policy.Reply(v, f.Helo)
+	f := c.greet(conn("hostnameonly"), false).Facts()
+	v := c.judge.Policy.Evaluate(f)
+	reply := c.judge.Policy.Reply(v, f.Helo)
 	if v.Action != checkhelo.Quarantine || v.Would != checkhelo.Reject || reply.Code != 511 ||
 		reply.Text != "HELO domain 'hostnameonly' is not valid here" {
 		t.Errorf("verdict %+v, reply %+v", v, reply)
@@ -222,7 +222,7 @@ func conn(helo string) *module.ConnState {
 
 func TestPanicInEarlyCheckDoesNotEndTheServer(t *testing.T) {
 	c, out := mustConfigure(t, "helo_fqdn strict {\nenforce_at ehlo\n}")
-	c.policy = nil // whatever may break inside
+	c.judge.Policy = nil // whatever may break inside
 	if err := c.CheckConnection(context.Background(), conn("localhost")); err != nil {
 		t.Errorf("got %v", err)
 	}
@@ -233,7 +233,7 @@ func TestPanicInEarlyCheckDoesNotEndTheServer(t *testing.T) {
 
 func TestPanicAtRcptLetsMessagePass(t *testing.T) {
 	c, out := mustConfigure(t, "helo_fqdn strict")
-	c.policy = nil
+	c.judge.Policy = nil
 	s, err := c.CheckStateForMsg(context.Background(), &module.MsgMetadata{ID: "1", Conn: conn("localhost")})
 	if err != nil {
 		t.Fatal(err)
@@ -287,7 +287,7 @@ func TestDenyNames(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, out := mustConfigure(t, "helo_fqdn lenient")
-			c.denyNames = fakeTable{entries: tc.entries, err: tc.err}
+			c.judge.DenyNames = fakeTable{entries: tc.entries, err: tc.err}
 			s, err := c.CheckStateForMsg(context.Background(), &module.MsgMetadata{Conn: conn(tc.helo)})
 			if err != nil {
 				t.Fatal(err)

@@ -38,7 +38,7 @@ func TestMaddysPTRIsReused(t *testing.T) {
 				t.Fatal(err)
 			}
 			s.CheckRcpt(context.Background(), "user@example.org")
-			if got := c.session(state).facts.PTR.State; got != tc.want {
+			if got := state.ModData.Get(c.key, false).(session).Facts().PTR.State; got != tc.want {
 				t.Errorf("PTR state %d, want %d", got, tc.want)
 			}
 		})

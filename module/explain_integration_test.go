@@ -8,9 +8,8 @@ import (
 	"strings"
 	"testing"
 
-	"maddy.example/checkhelo"
 	"maddy.example/checkhelo/module"
-	"maddy.example/checkhelo/module/heloname"
+	"maddy.example/checkhelo/module/judge"
 	"maddy.example/checkhelo/module/maddyconf"
 	"maddy.example/checkhelo/module/replay"
 )
@@ -61,8 +60,8 @@ func loadConf(t *testing.T, s *server, conf string) *module.Check {
 func refusedByLog(t *testing.T, s *server, check *module.Check) (refused int) {
 	t.Helper()
 	_, err := replay.Read(t.Context(), []string{s.log}, replay.Options{}, func(rec *replay.Record) error {
-		f := checkhelo.Facts{Helo: heloname.Parse(rec.Helo), Client: rec.Client}
-		o := check.Judge(t.Context(), &f, "", rec.Rcpt)
+		said := judge.Conn{Helo: rec.Helo, Client: rec.Client, AtRcpt: true}
+		o := check.Judge().Greet(t.Context(), said).Rcpt(t.Context(), "", "", rec.Rcpt)
 		if o.Refused() {
 			refused++
 		}
@@ -91,7 +90,7 @@ func compare(t *testing.T, s *server, check *module.Check, tc testCase) (refused
 		code, text, _ := c.ReadResponse(0)
 		said, _, _ = strings.Cut(fmt.Sprint(code, " ", text), " (msg ID")
 	}
-	e := check.Explain(t.Context(), module.Query{
+	e := check.Judge().Explain(t.Context(), judge.Query{
 		Helo: tc.helo, Client: netip.MustParseAddr(tc.source), Rcpts: []string{rcpt},
 	})
 	r := e.Recipients[0].Reply

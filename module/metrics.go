@@ -26,32 +26,19 @@ var (
 		Help:    "Time from a DNS question to its answer, by record type and result",
 		Buckets: prometheus.ExponentialBuckets(0.001, 4, 8),
 	}, []string{"type", "result"})
-	cacheTotal = promauto.NewCounterVec(prometheus.CounterOpts{
-		Namespace: "maddy", Subsystem: "helo_fqdn", Name: "cache_total",
-		Help: "DNS answers that the cache had (hit) and had not (miss)",
-	}, []string{"result"})
 )
 
 func observe(qtype, result string, d time.Duration) {
 	dnsSeconds.WithLabelValues(qtype, result).Observe(d.Seconds())
 }
 
-// countCache adds what the cache of c did since the last call.
-func (c *Check) countCache() {
-	c.cacheSeen.Lock() // or a later figure would be taken off an earlier one
-	defer c.cacheSeen.Unlock()
-	hits, misses := c.gatherer.Cache.Stats()
-	cacheTotal.WithLabelValues("hit").Add(float64(hits - c.cacheSeen.hits))
-	cacheTotal.WithLabelValues("miss").Add(float64(misses - c.cacheSeen.misses))
-	c.cacheSeen.hits, c.cacheSeen.misses = hits, misses
-}
-
 // running are the instances between Start and Stop. During a reload there are
 // two of one name, and unnamed ones share a label always: their caches are added.
 type running struct {
 	sync.Mutex
-	checks        map[*Check]bool
-	entries, size *prometheus.Desc
+	checks               map[*Check]bool
+	entries, size, total *prometheus.Desc
+	hits, misses         uint64 // of instances that have stopped
 }
 
 var caches = newRunning()
@@ -65,6 +52,8 @@ func newRunning() *running {
 		size: prometheus.NewDesc("maddy_helo_fqdn_cache_size",
 			"Entries that the cache of DNS answers may hold",
 			[]string{"module"}, nil),
+		total: prometheus.NewDesc("maddy_helo_fqdn_cache_total",
+			"DNS answers that the cache had (hit) and had not (miss)", []string{"result"}, nil),
 	}
 	prometheus.MustRegister(r)
 	return r
@@ -80,11 +69,19 @@ func (r *running) add(c *Check) {
 func (r *running) remove(c *Check) {
 	r.Lock()
 	defer r.Unlock()
+	if r.checks[c] {
+		hits, misses := c.judge.Gatherer.Cache.Stats()
+		r.hits, r.misses = r.hits+hits, r.misses+misses
+	}
 	delete(r.checks, c)
 }
 
 // Describe implements prometheus.Collector.
-func (r *running) Describe(descs chan<- *prometheus.Desc) { descs <- r.entries; descs <- r.size }
+func (r *running) Describe(descs chan<- *prometheus.Desc) {
+	descs <- r.entries
+	descs <- r.size
+	descs <- r.total
+}
 
 // Collect implements prometheus.Collector.
 func (r *running) Collect(metrics chan<- prometheus.Metric) {
@@ -92,10 +89,17 @@ func (r *running) Collect(metrics chan<- prometheus.Metric) {
 	defer r.Unlock()
 	type sum struct{ entries, size int }
 	sums := make(map[string]sum)
+	hits, misses := r.hits, r.misses
 	for c := range r.checks {
-		entries, size := c.gatherer.Cache.Usage()
+		entries, size := c.judge.Gatherer.Cache.Usage()
 		s := sums[c.label]
 		sums[c.label] = sum{s.entries + entries, s.size + size}
+		more, fewer := c.judge.Gatherer.Cache.Stats()
+		hits, misses = hits+more, misses+fewer
+	}
+	for result, n := range map[string]uint64{"hit": hits, "miss": misses} {
+		metrics <- prometheus.MustNewConstMetric(
+			r.total, prometheus.CounterValue, float64(n), result)
 	}
 	for label, s := range sums {
 		metrics <- prometheus.MustNewConstMetric(

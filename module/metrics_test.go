@@ -35,16 +35,16 @@ func TestCacheGauges(t *testing.T) {
 	instance := func(name string, asks int) *Check {
 		c, _ := mustConfigure(t, "helo_fqdn {\ncache_size 100\n}")
 		c.label = name
-		c.gatherer.Exchange = func(_ context.Context, q *dns.Msg) (*dns.Msg, error) {
+		c.judge.Gatherer.Exchange = func(_ context.Context, q *dns.Msg) (*dns.Msg, error) {
 			return new(dns.Msg).SetRcode(q, dns.RcodeNameError), nil
 		}
 		for i := range asks {
-			c.gather(t.Context(), c.greeting(conn(string(rune('a'+i))+".example.org")))
+			c.greet(conn(string(rune('a'+i))+".example.org"), false).Rcpt(t.Context(), "", "", "u@example.com")
 		}
 		return c
 	}
 	old, fresh, other := instance("border", 1), instance("border", 4), instance("inner", 0)
-	held := func(c *Check) float64 { return float64(c.gatherer.Cache.Len()) }
+	held := func(c *Check) float64 { return float64(c.judge.Gatherer.Cache.Len()) }
 	if held(old) == 0 || held(fresh) <= held(old) {
 		t.Fatalf("the caches hold %g and %g", held(old), held(fresh))
 	}

@@ -1,14 +1,21 @@
-// Package module is check.helo_fqdn inside the Maddy mail server. A custom
-// build of Maddy imports it for its registration alone; see docs/build.md.
+// Package module is check.helo_fqdn inside the Maddy mail server: it reads the
+// directives, translates Maddy's hooks into the calls of package judge, and
+// writes log, header and metrics. A custom build of Maddy imports it for its
+// registration alone:
+//
+//	import _ "maddy.example/checkhelo/module"
+//
+// The check carries out RFC 5321, sections 4.1.1.1 and 4.1.4; docs/build.md
+// shows the build.
 package module
 
 import (
 	"fmt"
-	"net"
-	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 
+	"github.com/foxcpp/maddy/framework/config"
 	"github.com/foxcpp/maddy/framework/container"
 	"github.com/foxcpp/maddy/framework/log"
 	"github.com/foxcpp/maddy/framework/module"
@@ -17,7 +24,7 @@ import (
 	"maddy.example/checkhelo"
 	"maddy.example/checkhelo/module/dnsfacts"
 	"maddy.example/checkhelo/module/exempt"
-	"maddy.example/checkhelo/module/heloname"
+	"maddy.example/checkhelo/module/judge"
 )
 
 const modName = "check.helo_fqdn"
@@ -30,27 +37,11 @@ type Check struct {
 	label    string // metric label: the instance name, or the module's
 	key      *sessionKey
 	log      *log.Logger
+	judge    *judge.Judge
+	header   bool
+	quiet    quiet
 
-	policy    *checkhelo.Policy
-	self      checkhelo.Self
-	lists     *heloname.Lists // nil: built-in
-	plain     exempt.List     // asked of every client
-	tables    exempt.List     // asked only when a rule hit
-	denyNames module.Table    // nil: none
-	denyHosts module.Table    // nil: none
-	early     bool            // refuse at EHLO
-	tempfail  bool            // 451 when a look-up failed
-	header    bool
-	quiet     quiet
-	gatherer  dnsfacts.Gatherer
-	maddysDNS bool // the DNS servers are those Maddy uses
-	cacheSeen seen
-}
-
-// seen is what of the cache's figures is in the metrics already.
-type seen struct {
-	sync.Mutex
-	hits, misses uint64
+	noResolver error // the system's DNS servers are unknown
 }
 
 var instances atomic.Int64
@@ -61,13 +52,19 @@ func New(c *container.C, _, instName string) (module.Module, error) {
 	if label == "" {
 		label = modName
 	}
-	return &Check{
+	check := &Check{
 		instName: instName,
 		label:    label,
 		key:      &sessionKey{fmt.Sprintf("%s#%d", label, instances.Add(1))},
-		log:      c.DefaultLogger.Sublogger("helo_fqdn"),
-	}, nil
+		log:      c.DefaultLogger.Sublogger(modName),
+		judge:    &judge.Judge{Gatherer: new(dnsfacts.Gatherer)},
+	}
+	check.judge.OnTable = check.tableFailed
+	return check, nil
 }
+
+// Judge returns the judge that the directives made. It must not be changed once it is in use.
+func (c *Check) Judge() *judge.Judge { return c.judge }
 
 // Name returns the name of the module.
 func (c *Check) Name() string { return modName }
@@ -75,10 +72,13 @@ func (c *Check) Name() string { return modName }
 // InstanceName returns the name of the configuration block, "" inside `check { }`.
 func (c *Check) InstanceName() string { return c.instName }
 
-// Start says in the log what runs, and shows the cache in the metrics.
+// Start logs the version and the policy, and shows the cache in the metrics.
 func (c *Check) Start() error {
+	if c.noResolver != nil {
+		return c.noResolver
+	}
 	caches.add(c)
-	c.log.Msg("started", "version", Version(), "policy", string(c.policy.Preset))
+	c.log.Msg("started", "version", Version(), "policy", string(c.judge.Policy.Preset))
 	return nil
 }
 
@@ -94,23 +94,61 @@ var (
 	_ container.LifetimeModule = (*Check)(nil)
 )
 
+// sessionKey names the data of one instance in a connection. Maddy's own key for an unnamed instance
+// is a dump of the whole struct, so that this type replaces it.
+type sessionKey struct{ name string }
+
+// Configure implements module.Module.
+func (*sessionKey) Configure([]string, *config.Map) error { return nil }
+
+// Name is unique to an instance.
+func (k *sessionKey) Name() string { return k.name }
+
+// InstanceName implements module.Module.
+func (*sessionKey) InstanceName() string { return "" }
+
 // warnAboutMismatchRules names the rules that the operator lets refuse mail although RFC 5321,
 // section 4.1.4 says that a server must not on that ground alone.
 func (c *Check) warnAboutMismatchRules() {
-	for _, r := range c.policy.Rules() {
-		if _, set := c.policy.Override[r.Name]; set && r.NoReject && r.Action == checkhelo.Reject {
+	for _, r := range c.judge.Policy.Rules() {
+		if _, set := c.judge.Policy.Override[r.Name]; set && r.NoReject && r.Action == checkhelo.Reject {
 			c.log.Printf("%s_action is reject: RFC 5321, section 4.1.4 says that a server must not"+
 				" refuse mail only because the HELO name does not match the client's address", r.Name)
 		}
 	}
 }
 
-// addrOf returns the address of a TCP peer; not valid for anything else.
-func addrOf(a net.Addr) netip.Addr {
-	tcp, ok := a.(*net.TCPAddr)
-	if !ok {
-		return netip.Addr{}
-	}
-	addr, _ := netip.AddrFromSlice(tcp.IP)
-	return addr.Unmap()
+// quiet lets one line a minute and source into the log.
+type quiet struct {
+	mu   sync.Mutex
+	last map[string]time.Time
 }
+
+const quietFor = time.Minute
+
+func (q *quiet) allows(source string, now time.Time) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if last, ok := q.last[source]; ok && now.Sub(last) < quietFor && !now.Before(last) {
+		return false
+	}
+	if q.last == nil {
+		q.last = make(map[string]time.Time)
+	}
+	q.last[source] = now
+	return true
+}
+
+// tableFailed logs the failure of an operator's table, at most once a minute.
+func (c *Check) tableFailed(table string, err error) {
+	if !c.quiet.allows(table, time.Now()) {
+		return
+	}
+	if err == nil { // a list in the DNS
+		c.log.Msg("lookup failed, nobody is refused for it", "list", table)
+		return
+	}
+	c.log.Error("table failed, nobody is refused for that", err, "table", table)
+}
+
+var _ exempt.Table = module.Table(nil)

@@ -47,7 +47,7 @@ func TestQuestionsOfASession(t *testing.T) {
 				t.Fatal(err)
 			}
 			server := dnstest.Serve(t, questionsZone)
-			c.gatherer.Exchange = dnsfacts.NewClient([]string{server.Addr}).Exchange
+			c.judge.Gatherer.Exchange = dnsfacts.NewClient([]string{server.Addr}).Exchange
 			greeting := func(name string, last byte) *module.ConnState {
 				return &module.ConnState{
 					Proto: "ESMTP", Hostname: name,
@@ -86,7 +86,7 @@ func (c *counted) Lookup(context.Context, string) (string, bool, error) {
 func TestLookupsOfASession(t *testing.T) {
 	c, conn := warm(t, "strict")
 	deny, names, clients := &counted{}, &counted{}, &counted{}
-	c.denyNames, c.tables.Names, c.tables.Clients = deny, names, clients
+	c.judge.DenyNames, c.judge.Tables.Names, c.judge.Tables.Clients = deny, names, clients
 	judged(t, c, conn())
 	if deny.asked != 5 || names.asked != 0 || clients.asked != 0 {
 		t.Errorf("a good client: deny_names %d, exempt_names %d, exempt_clients %d times",
@@ -95,7 +95,7 @@ func TestLookupsOfASession(t *testing.T) {
 	deny.asked = 0
 	bad := conn()
 	bad.Hostname = "mta01.example.local"
-	c.gatherer.Exchange = nil
+	c.judge.Gatherer.Exchange = nil
 	s, err := c.CheckStateForMsg(t.Context(), &module.MsgMetadata{ID: "1", Conn: bad})
 	if err != nil {
 		t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 
 	"maddy.example/checkhelo"
 	"maddy.example/checkhelo/module/heloname"
+	"maddy.example/checkhelo/module/judge"
 )
 
 const (
@@ -19,64 +20,70 @@ const (
 	maxLogged   = 255 // octets of client text in a log field
 )
 
-// refusal is the SMTP reply for a verdict, with the evidence for Maddy's log.
-func (c *Check) refusal(v checkhelo.Verdict, f *checkhelo.Facts) *exterrors.SMTPError {
-	reply := c.policy.Reply(v, f.Helo)
+// refusal is the SMTP reply for an outcome, with the evidence for Maddy's log.
+func (c *Check) refusal(o *judge.Outcome, f *checkhelo.Facts) *exterrors.SMTPError {
+	reply := c.judge.WouldReply(o)
+	misc := map[string]any{"helo": heloname.Clean(f.Helo.Raw, maxLogged)}
+	if !o.TryLater {
+		misc["evidence"], misc["score"] = heloname.Line(o.Hits[0].Evidence, maxLogged), o.Score
+	}
 	return &exterrors.SMTPError{
 		Code:         reply.Code,
 		EnhancedCode: exterrors.EnhancedCode(reply.Enhanced),
 		Message:      reply.Text,
 		CheckName:    checkName,
-		Reason:       v.Hits[0].Rule.Name,
-		Misc: map[string]any{
-			"helo":     heloname.Clean(f.Helo.Raw, maxLogged),
-			"evidence": heloname.Line(v.Hits[0].Evidence, maxLogged),
-			"score":    v.Score,
-		},
+		Reason:       o.Rule(),
+		Misc:         misc,
 	}
 }
 
-// tryLater is the reply where a look-up failed (RFC 3463, 3.5: x.4.3, directory server failure).
-func (c *Check) tryLater(f *checkhelo.Facts) *exterrors.SMTPError {
-	return &exterrors.SMTPError{
-		Code:         451,
-		EnhancedCode: exterrors.EnhancedCode{4, 4, 3},
-		Message: "Temporary DNS failure while looking up the name and address of your server," +
-			" try again later",
-		CheckName: checkName,
-		Reason:    "dns_error",
-		Misc:      map[string]any{"helo": heloname.Clean(f.Helo.Raw, maxLogged)},
+// log writes one line for each different verdict on a message.
+func (s *state) log(o *judge.Outcome) {
+	if len(o.Hits) == 0 && !o.TryLater {
+		return
 	}
+	key := o.Rule() + " " + o.Word()
+	if s.logged[key] {
+		return
+	}
+	if s.logged == nil {
+		s.logged = make(map[string]bool)
+	}
+	s.logged[key] = true
+	s.c.logVerdict(o, s.sess.Facts(), s.meta.ID)
 }
 
-// logVerdict writes the one line that tools and people look for. A log that
-// panics changes no verdict.
-func (c *Check) logVerdict(v checkhelo.Verdict, f *checkhelo.Facts, msgID string) {
+// logVerdict writes the one line that tools and people look for. A log that panics changes no
+// verdict.
+func (c *Check) logVerdict(o *judge.Outcome, f *checkhelo.Facts, msgID string) {
 	defer func() {
 		if broken := recover(); broken != nil {
 			c.report("in the log, the verdict stands", broken)
 		}
 	}()
-	top := &v.Hits[0]
+	evidence := ""
+	if len(o.Hits) > 0 {
+		evidence = o.Hits[0].Evidence
+	}
 	fields := []any{
-		"rule", top.Rule.Name,
-		"action", v.Action.String(),
+		"rule", o.Rule(),
+		"action", o.Word(),
 		"helo", heloname.Clean(f.Helo.Raw, maxLogged),
 		"src_ip", f.Client.String(),
-		"evidence", heloname.Line(top.Evidence, maxLogged),
-		"score", v.Score,
+		"evidence", heloname.Line(evidence, maxLogged),
+		"score", o.Score,
 	}
-	if len(v.Hits) > 1 {
-		fields = append(fields, "hits", hitList(v.Hits))
+	if len(o.Hits) > 1 || o.TryLater && len(o.Hits) > 0 {
+		fields = append(fields, "hits", hitList(o.Hits))
 	}
 	if msgID != "" {
 		fields = append(fields, "msg_id", msgID)
 	}
-	if c.gatherer.Authenticated(f) {
+	if c.judge.Gatherer.Authenticated(f) {
 		fields = append(fields, "dnssec", true)
 	}
-	if v.Would != v.Action {
-		fields = append(fields, "would", v.Would.String())
+	if o.Would != o.Action {
+		fields = append(fields, "would", o.Would.String())
 	}
 	c.log.Msg("helo verdict", fields...)
 }
@@ -98,40 +105,34 @@ func hitList(hits []checkhelo.Hit) string {
 }
 
 // count adds one verdict to the metrics.
-func (c *Check) count(v checkhelo.Verdict) {
-	rule, action := decided(&v)
-	verdicts.WithLabelValues(c.label, rule, action).Inc()
+func (c *Check) count(o *judge.Outcome) {
+	verdicts.WithLabelValues(c.label, o.Rule(), o.Word()).Inc()
 }
 
 func (c *Check) countExempt(why string) { exempted.WithLabelValues(c.label, why).Inc() }
 
-// trace adds what was found to Authentication-Results and, with `header yes`,
-// in a field of its own.
-func (s *state) trace(res *module.CheckResult) {
-	v, f := &s.worst, &s.sess.facts
+// trace adds the result to Authentication-Results and, with `header yes`, in a field of its own.
+func (s *state) trace(res *module.CheckResult, o *judge.Outcome) {
+	f := s.sess.Facts()
 	if f.PTR.State != checkhelo.NotAsked {
 		res.AuthResult = append(res.AuthResult,
 			&authres.IPRevResult{Value: iprev(f), IP: f.Client.String()})
 	}
 	if value := helospf(f); value != "" {
-		// An SPFResult would enter Maddy's DMARC, which wants the one of MAIL FROM.
+		// An SPFResult would enter Maddy's DMARC, which expects that of MAIL FROM.
 		res.AuthResult = append(res.AuthResult, &authres.GenericResult{Method: "spf", Value: value,
 			Params: map[string]string{"smtp.helo": f.Helo.ASCII}})
 	}
 	if !s.c.header {
 		return
 	}
-	rule, action := decided(v)
-	res.Header.Add(traceHeader, fmt.Sprintf("%s; rule=%s; score=%d; helo=%s; ip=%s",
-		action, rule, v.Score, heloname.Clean(f.Helo.Raw, maxLogged), f.Client))
-}
-
-// decided returns the rule that decided and the action taken, as metrics and header name them.
-func decided(v *checkhelo.Verdict) (rule, action string) {
-	if len(v.Hits) == 0 {
-		return "none", "none"
+	said := fmt.Sprintf("helo=%s; ip=%s", heloname.Clean(f.Helo.Raw, maxLogged), f.Client)
+	if o.Exempt != "" {
+		res.Header.Add(traceHeader, fmt.Sprintf("exempt; reason=%s; %s", o.Exempt, said))
+		return
 	}
-	return v.Hits[0].Rule.Name, v.Action.String()
+	res.Header.Add(traceHeader,
+		fmt.Sprintf("%s; rule=%s; score=%d; %s", o.Word(), o.Rule(), o.Score, said))
 }
 
 // iprev is the result of RFC 8601, section 2.7.3.

@@ -12,6 +12,7 @@ import (
 
 	"maddy.example/checkhelo"
 	"maddy.example/checkhelo/module"
+	"maddy.example/checkhelo/module/judge"
 )
 
 // conf writes a maddy.conf and what stands beside it; "DIR" in the texts is where.
@@ -88,7 +89,7 @@ checks incoming {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := loaded.Check.Policy().Preset; got != test.want {
+			if got := loaded.Check.Judge().Policy.Preset; got != test.want {
 				t.Errorf("got policy %q, want %q", got, test.want)
 			}
 		})
@@ -123,16 +124,16 @@ checks in {
 	for name, want := range tests {
 		c := mustLoad(t, text, name, nil).Check
 		var got []string
-		for _, p := range c.Self().Addrs {
+		for _, p := range c.Judge().Self.Addrs {
 			got = append(got, p.String())
 		}
-		if !slices.Equal(got, want) || !slices.Equal(c.Self().Names, []string{"mx.example.org"}) {
-			t.Errorf("%s: addresses %v, names %v, want %v", name, got, c.Self().Names, want)
+		if !slices.Equal(got, want) || !slices.Equal(c.Judge().Self.Names, []string{"mx.example.org"}) {
+			t.Errorf("%s: addresses %v, names %v, want %v", name, got, c.Judge().Self.Names, want)
 		}
 	}
 	// Nobody refers to it: every endpoint that takes mail might.
 	c := mustLoad(t, text+"check.helo_fqdn spare { policy rfc }", "spare", nil).Check
-	if n := len(c.Self().Addrs); n != 4 {
+	if n := len(c.Judge().Self.Addrs); n != 4 {
 		t.Errorf("%d addresses of endpoints, want 4", n)
 	}
 }
@@ -140,8 +141,9 @@ checks in {
 // outcome tells in short what the check makes of a greeting from 192.0.2.9.
 func outcome(t *testing.T, c *module.Check, helo string) string {
 	t.Helper()
-	c.NoDNS()
-	e := c.Explain(t.Context(), module.Query{Helo: helo, Client: netip.MustParseAddr("192.0.2.9")})
+	j := c.Judge()
+	j.Gatherer.Exchange = nil
+	e := j.Explain(t.Context(), judge.Query{Helo: helo, Client: netip.MustParseAddr("192.0.2.9")})
 	o := e.Recipients[0]
 	if o.Exempt != "" {
 		return "exempt: " + o.Exempt
@@ -294,7 +296,7 @@ func TestFromPolicy(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := string(c.Policy().Preset); got != preset && preset != "" || preset == "" && got != "rfc" {
+		if got := string(c.Judge().Policy.Preset); got != preset && preset != "" || preset == "" && got != "rfc" {
 			t.Errorf("policy %q became %q", preset, got)
 		}
 	}

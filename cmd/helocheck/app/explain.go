@@ -8,13 +8,16 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"maddy.example/checkhelo"
-	"maddy.example/checkhelo/module"
+	"maddy.example/checkhelo/module/heloname"
+	"maddy.example/checkhelo/module/judge"
 	"maddy.example/checkhelo/module/maddyconf"
 )
 
-// exitQuarantined is the exit status of explain when a message would go to the
-// Junk folder.
-const exitQuarantined = 3
+// Exit statuses of explain beside exitFailure, a refusal.
+const (
+	exitQuarantined = 3 // the message goes to the Junk folder
+	exitLater       = 4 // the client has to try later
+)
 
 func explainCommand() *cli.Command {
 	return &cli.Command{
@@ -23,7 +26,8 @@ func explainCommand() *cli.Command {
 		ArgsUsage: "NAME",
 		Description: "Judges as the server does: --config reads the operator's maddy.conf. Without\n" +
 			"--ip the rules that need the client's address are not asked. Ends with status 0 when the\n" +
-			"mail is accepted, 1 when it is refused, 3 when it goes to the Junk folder.",
+			"mail is accepted, 1 when it is refused, 3 when it goes to the Junk folder, 4 when the\n" +
+			"client has to try later.",
 		Flags: append(policyFlags(),
 			&cli.StringFlag{Name: "ip", Usage: "the client's address `A`"},
 			&cli.StringSliceFlag{Name: "rcpt", Usage: "a recipient `ADDR`; may be repeated"},
@@ -50,23 +54,23 @@ func runExplain(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	query := module.Query{Helo: names[0], Rcpts: c.StringSlice("rcpt"), User: c.String("auth")}
+	query := judge.Query{Helo: names[0], Rcpts: c.StringSlice("rcpt"), User: c.String("auth")}
 	if ip := c.String("ip"); ip != "" {
 		query.Client, err = netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(ip, "["), "]"))
 		if err != nil {
 			return usage(fmt.Sprintf("--ip %q is not an address", ip))
 		}
-		query.Client = query.Client.Unmap().WithZone("")
+		query.Client = heloname.Unmap(query.Client)
 	}
 	conf, source, err := loadCheck(c)
 	if err != nil {
 		return err
 	}
-	check := conf.Check
-	if err = useDNS(check, c.String("dns")); err != nil {
+	j := conf.Check.Judge()
+	if err = useDNS(j, c.String("dns")); err != nil {
 		return err
 	}
-	e := explained{check.Explain(c.Context, query), query, source, check.Policy(), conf.NotEvaluated}
+	e := explained{j.Explain(c.Context, query), query, source, conf.NotEvaluated}
 	if format == "json" {
 		err = e.writeJSON(c.App.Writer)
 	} else {
@@ -80,22 +84,34 @@ func runExplain(c *cli.Context) error {
 
 // explained is an explanation and what it answers.
 type explained struct {
-	module.Explanation
-	query   module.Query
+	judge.Explanation
+	query   judge.Query
 	source  string // policy or configuration file
-	policy  *checkhelo.Policy
 	skipped []maddyconf.Table
 }
 
 // deciding returns the outcome that the summary is about.
-func (e *explained) deciding() *module.RcptOutcome { return &e.Recipients[e.Deciding] }
+func (e *explained) deciding() *judge.RcptOutcome { return &e.Recipients[e.Deciding] }
 
-// status ends the program with what the exit status says.
+// outcome is that of a message to all the recipients. Where only exempt recipients accept it, the
+// refusal of the others stands.
+func (e *explained) outcome() *judge.Outcome {
+	if e.Message.Exempt != "" {
+		return &e.deciding().Outcome
+	}
+	return &e.Message
+}
+
+// status ends the program with the exit status for the outcome.
 func (e *explained) status() error {
-	switch e.Action {
-	case checkhelo.Reject:
+	switch o := e.outcome(); {
+	case o.TryLater:
+		return cli.Exit("", exitLater)
+	case o.Exempt != "":
+		return nil
+	case o.Action == checkhelo.Reject:
 		return cli.Exit("", exitFailure)
-	case checkhelo.Quarantine:
+	case o.Action == checkhelo.Quarantine:
 		return cli.Exit("", exitQuarantined)
 	default:
 		return nil
@@ -103,7 +119,7 @@ func (e *explained) status() error {
 }
 
 // actionWord names what becomes of one recipient's mail.
-func actionWord(o *module.Outcome) string {
+func actionWord(o *judge.Outcome) string {
 	switch {
 	case o.Exempt != "" || !o.TryLater && len(o.Hits) == 0:
 		return "none"

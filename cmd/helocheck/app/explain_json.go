@@ -6,8 +6,8 @@ import (
 	"io"
 
 	"maddy.example/checkhelo"
-	"maddy.example/checkhelo/module"
 	"maddy.example/checkhelo/module/heloname"
+	"maddy.example/checkhelo/module/judge"
 	"maddy.example/checkhelo/module/maddyconf"
 )
 
@@ -29,6 +29,8 @@ type rcptJSON struct {
 	Action string     `json:"action"`
 	Exempt string     `json:"exempt,omitempty"`
 	Reply  *replyJSON `json:"reply"` // null: accepted
+	// WouldReply is the reply without max_action; absent where it is reply.
+	WouldReply *replyJSON `json:"would_reply,omitempty"`
 }
 
 type heloJSON struct {
@@ -46,6 +48,7 @@ type explainJSON struct {
 	Exempt     string         `json:"exempt"`
 	Hits       []hitJSON      `json:"hits"`
 	Reply      *replyJSON     `json:"reply"` // null: accepted
+	WouldReply *replyJSON     `json:"would_reply,omitempty"`
 	Recipients []rcptJSON     `json:"recipients"`
 	Facts      map[string]any `json:"facts"`
 	// NotEvaluated lists the tables that the judgement does without.
@@ -72,7 +75,8 @@ func (e *explained) writeJSON(w io.Writer) error {
 	out := explainJSON{
 		Helo: heloJSON{e.query.Helo, nameOf(&e.Facts), e.Facts.Helo.Kind.String()}, Policy: e.source,
 		Action: e.summary(), Score: top.Score, Exempt: top.Exempt, Hits: []hitJSON{},
-		Reply: jsonReply(top.Reply), Recipients: []rcptJSON{}, Facts: e.jsonFacts(),
+		Reply:      jsonReply(top.Reply),
+		WouldReply: wouldReply(top), Recipients: []rcptJSON{}, Facts: e.jsonFacts(),
 		NotEvaluated: append([]maddyconf.Table{}, e.skipped...),
 	}
 	if e.query.Client.IsValid() {
@@ -85,7 +89,7 @@ func (e *explained) writeJSON(w io.Writer) error {
 	for i := range e.query.Rcpts {
 		o := &e.Recipients[i]
 		out.Recipients = append(out.Recipients,
-			rcptJSON{o.Rcpt, actionWord(&o.Outcome), o.Exempt, jsonReply(o.Reply)})
+			rcptJSON{o.Rcpt, actionWord(&o.Outcome), o.Exempt, jsonReply(o.Reply), wouldReply(o)})
 	}
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
@@ -94,13 +98,7 @@ func (e *explained) writeJSON(w io.Writer) error {
 }
 
 // summary is the action for a message to all the recipients.
-func (e *explained) summary() string {
-	word := actionWord(&e.deciding().Outcome)
-	if word != "none" && word != "tempfail" {
-		return e.Action.String()
-	}
-	return word
-}
+func (e *explained) summary() string { return actionWord(e.outcome()) }
 
 // nameOf is the host name or address that was said, as the rules see it.
 func nameOf(f *checkhelo.Facts) string {
@@ -108,6 +106,14 @@ func nameOf(f *checkhelo.Facts) string {
 		return f.Helo.Addr.String()
 	}
 	return f.Helo.ASCII
+}
+
+// wouldReply is the reply that max_action holds back.
+func wouldReply(o *judge.RcptOutcome) *replyJSON {
+	if o.Reply.Code != 0 || o.Would == o.Action {
+		return nil
+	}
+	return jsonReply(o.WouldReply)
 }
 
 func jsonReply(r checkhelo.Reply) *replyJSON {
@@ -175,7 +181,7 @@ func stateWord(s checkhelo.State) string {
 // spelled is the state for people.
 func spelled(state string) string {
 	return map[string]string{
-		module.StateHit: "HIT", module.StateMiss: "no hit",
-		module.StateNotAsked: "not asked", module.StateOff: "off",
+		judge.StateHit: "HIT", judge.StateMiss: "no hit",
+		judge.StateNotAsked: "not asked", judge.StateOff: "off",
 	}[state]
 }

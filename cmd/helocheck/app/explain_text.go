@@ -10,8 +10,8 @@ import (
 
 	"maddy.example/checkhelo"
 	"maddy.example/checkhelo/docs"
-	"maddy.example/checkhelo/module"
 	"maddy.example/checkhelo/module/heloname"
+	"maddy.example/checkhelo/module/judge"
 )
 
 // The colours of a terminal (ECMA-48, 8.3.117). All have as many octets, so
@@ -87,7 +87,7 @@ func (e *explained) writeVerdict(p *printer) {
 	}
 }
 
-func (e *explained) painted(p *printer, o *module.Outcome, word string) string {
+func (e *explained) painted(p *printer, o *judge.Outcome, word string) string {
 	text := map[string]string{
 		"none": "accept", "off": "accept", "ignore": "accept", "score": "accept",
 		"quarantine": "quarantine", "reject": "reject", "tempfail": "try later",
@@ -99,7 +99,7 @@ func (e *explained) painted(p *printer, o *module.Outcome, word string) string {
 		text += fmt.Sprintf(", score %d", o.Score)
 	}
 	if o.Would > o.Action {
-		text += fmt.Sprintf(" (fail_action; else %s)", o.Would)
+		text += fmt.Sprintf(" (max_action; else %s)", o.Would)
 	}
 	switch word {
 	case "reject", "tempfail":
@@ -112,11 +112,16 @@ func (e *explained) painted(p *printer, o *module.Outcome, word string) string {
 }
 
 // replyText is the answer to RCPT TO, as the client reads it.
-func replyText(o *module.RcptOutcome) string {
-	if o.Reply.Code == 0 {
+func replyText(o *judge.RcptOutcome) string {
+	r, text := o.Reply, ""
+	switch {
+	case r.Code != 0:
+	case o.Would == o.Action:
 		return "accepted"
+	default:
+		r, text = o.WouldReply, "accepted; without max_action "
 	}
-	return fmt.Sprintf("%d %s %s", o.Reply.Code, enhanced(o.Reply.Enhanced), o.Reply.Text)
+	return fmt.Sprintf("%s%d %s %s", text, r.Code, enhanced(r.Enhanced), r.Text)
 }
 
 func (e *explained) writeRules(p *printer) {
@@ -132,7 +137,7 @@ func (e *explained) writeRules(p *printer) {
 		}
 		colour := plain
 		switch {
-		case r.State != module.StateHit:
+		case r.State != judge.StateHit:
 			colour = grey
 		case r.Action == checkhelo.Reject:
 			colour = red

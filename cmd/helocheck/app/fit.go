@@ -179,14 +179,14 @@ func (f *fitting) run(ctx context.Context) (*fit.Result, error) {
 		return nil, usage(fmt.Sprintf("%d messages of class ham, %d of class spam, %d of others;"+
 			" fit needs both of the first", f.counts[ham], f.counts[spam], f.other))
 	}
-	return data.Fit(f.check.Policy())
+	return data.Fit(f.check.Judge().Policy)
 }
 
 // judged reads file i and tells what check, without DNS, makes of each message.
 func (f *fitting) judged(
 	ctx context.Context, i int, check *module.Check, each func(*replay.Record, *report.Message),
 ) error {
-	j, err := newJudge(check, "recorded")
+	j, err := newJudge(check.Judge(), "recorded")
 	if err != nil {
 		return err
 	}

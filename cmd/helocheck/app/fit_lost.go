@@ -25,7 +25,7 @@ const maxShown = 255 // octets of a name
 // writeLost names the ham that the policy rejects or quarantines.
 func (f *fitting) writeLost(c *cli.Context) error {
 	messages := make(map[lost]int64)
-	rules := f.check.Policy().Rules()
+	rules := f.check.Judge().Policy.Rules()
 	for i := range f.paths {
 		err := f.judged(c.Context, i, f.check, func(rec *replay.Record, m *report.Message) {
 			if strings.EqualFold(rec.Class, ham) && m.Action >= checkhelo.Quarantine {

@@ -125,7 +125,7 @@ func (f *fitting) count(ctx context.Context, policy string, i int) (map[string]c
 	if err != nil {
 		return nil, err
 	}
-	tally := report.NewTally(policy, check.Policy().Rules())
+	tally := report.NewTally(policy, check.Judge().Policy.Rules())
 	err = f.judged(ctx, i, check, func(_ *replay.Record, m *report.Message) { tally.Add(m) })
 	if err != nil {
 		return nil, err

@@ -13,7 +13,8 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
-	"maddy.example/checkhelo/module"
+	"maddy.example/checkhelo/module/dnsfacts"
+	"maddy.example/checkhelo/module/judge"
 	"maddy.example/checkhelo/module/maddyconf"
 )
 
@@ -92,17 +93,17 @@ func serverConfig(c *cli.Context) (path, how string) {
 }
 
 // useDNS carries out --dns for those values that every command knows.
-func useDNS(check *module.Check, dns string) error {
+func useDNS(j *judge.Judge, dns string) error {
 	switch dns {
 	case "system":
 	case "off":
-		check.NoDNS()
+		j.Gatherer.Exchange, j.Gatherer.Allowlists = nil, nil
 	default:
 		host, port, err := net.SplitHostPort(dns)
 		if err != nil || host == "" || port == "" {
 			return usage(fmt.Sprintf("--dns %q; accepted: system, off, HOST:PORT", dns))
 		}
-		check.UseDNS([]string{dns})
+		j.Gatherer.Exchange = dnsfacts.NewClient([]string{dns}).Exchange
 	}
 	return nil
 }

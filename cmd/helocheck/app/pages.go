@@ -60,7 +60,7 @@ func runPages(c *cli.Context) error {
 		if err != nil {
 			return err
 		}
-		if rules = pages.Refusing(conf.Check.Policy()); len(rules) == 0 {
+		if rules = pages.Refusing(conf.Check.Judge().Policy); len(rules) == 0 {
 			return cli.Exit("pages: no rule of this policy refuses mail", exitFailure)
 		}
 	}

@@ -13,7 +13,7 @@ import (
 
 	"maddy.example/checkhelo"
 	"maddy.example/checkhelo/cmd/helocheck/report"
-	"maddy.example/checkhelo/module"
+	"maddy.example/checkhelo/module/judge"
 	"maddy.example/checkhelo/module/maddyconf"
 	"maddy.example/checkhelo/module/replay"
 )
@@ -57,7 +57,7 @@ type replaying struct {
 	format  string
 	paths   []string
 	options replay.Options
-	judge   *judge
+	judge   *recordJudge
 	tally   *report.Tally
 	live    bool // look-ups in the DNS
 }
@@ -110,25 +110,25 @@ func newReplaying(c *cli.Context) (*replaying, error) {
 	if err != nil {
 		return nil, err
 	}
-	check := conf.Check
-	if r.judge, err = newJudge(check, c.String("dns")); err != nil {
+	j := conf.Check.Judge()
+	source = endDryRun(j, source)
+	if r.judge, err = newJudge(j, c.String("dns")); err != nil {
 		return nil, err
 	}
 	r.live = r.judge.live
-	r.tally = report.NewTally(endDryRun(check, source), check.Policy().Rules())
+	r.tally = report.NewTally(source, j.Policy.Rules())
 	r.tally.NotEvaluated = append(r.tally.NotEvaluated, conf.NotEvaluated...)
 	return r, r.addAgainst(c)
 }
 
-// endDryRun lets check judge as it will after the dry run: nothing else would
-// come of one. It returns what to call that.
-func endDryRun(check *module.Check, source string) string {
-	policy := check.Policy()
-	if policy.Ceiling != checkhelo.Ignore {
+// endDryRun removes the ceiling of a dry run, under which every report would be empty. It returns
+// the name of the policy for the report.
+func endDryRun(j *judge.Judge, source string) string {
+	if j.Policy.Ceiling != checkhelo.Ignore {
 		return source
 	}
-	policy.Ceiling = checkhelo.Off
-	return source + " without fail_action ignore"
+	j.Policy = j.Policy.With(j.Policy.Preset, checkhelo.Off)
+	return source + " without max_action ignore"
 }
 
 // addAgainst prepares the comparison with a second policy.
@@ -151,10 +151,12 @@ func (r *replaying) addAgainst(c *cli.Context) error {
 		check = conf.Check
 		r.tally.NotEvaluated = append(r.tally.NotEvaluated, conf.NotEvaluated...)
 	}
-	if r.judge.other, err = newJudge(check, c.String("dns")); err != nil {
+	j := check.Judge()
+	name = endDryRun(j, name)
+	if r.judge.other, err = newJudge(j, c.String("dns")); err != nil {
 		return err
 	}
-	r.tally.Compare(endDryRun(check, name), check.Policy().Rules())
+	r.tally.Compare(name, j.Policy.Rules())
 	return nil
 }
 

@@ -8,8 +8,8 @@ import (
 
 	"maddy.example/checkhelo"
 	"maddy.example/checkhelo/cmd/helocheck/report"
-	"maddy.example/checkhelo/module"
 	"maddy.example/checkhelo/module/heloname"
+	"maddy.example/checkhelo/module/judge"
 	"maddy.example/checkhelo/module/replay"
 )
 
@@ -18,13 +18,13 @@ const (
 	maxSelves    = 1000    // receivers' names remembered
 )
 
-// judge turns records into messages. Only message of a live one may be called
+// recordJudge turns records into messages. Only message of a live one may be called
 // by several goroutines at once.
-type judge struct {
-	check    *module.Check
-	other    *judge // a second policy to compare with; nil: none
-	live     bool   // asks the DNS
-	recorded bool   // takes the PTR from the record
+type recordJudge struct {
+	*judge.Judge
+	other    *recordJudge // a second policy to compare with; nil: none
+	live     bool         // asks the DNS
+	recorded bool         // takes the PTR from the record
 	index    map[string]int
 	selves   map[string]*checkhelo.Self
 	seed     maphash.Seed
@@ -44,9 +44,9 @@ type verdict struct {
 	report.Result
 }
 
-func newJudge(check *module.Check, dns string) (*judge, error) {
-	j := &judge{check: check, index: make(map[string]int), seed: maphash.MakeSeed()}
-	for i, r := range check.Policy().Rules() {
+func newJudge(by *judge.Judge, dns string) (*recordJudge, error) {
+	j := &recordJudge{Judge: by, index: make(map[string]int), seed: maphash.MakeSeed()}
+	for i, r := range by.Policy.Rules() {
 		j.index[r.Name] = i
 	}
 	switch dns {
@@ -54,16 +54,15 @@ func newJudge(check *module.Check, dns string) (*judge, error) {
 		j.recorded = dns == "recorded"
 		j.kept = make([]verdict, keptVerdicts)
 		j.selves = make(map[string]*checkhelo.Self)
-		check.NoDNS()
-		return j, nil
+		return j, useDNS(by, "off")
 	default:
 		j.live = true
-		return j, useDNS(check, dns)
+		return j, useDNS(by, dns)
 	}
 }
 
 // message judges one record.
-func (j *judge) message(ctx context.Context, rec *replay.Record) report.Message {
+func (j *recordJudge) message(ctx context.Context, rec *replay.Record) report.Message {
 	m := report.Message{
 		Class: rec.Class, Helo: rec.Helo, Time: rec.Time, Count: int64(rec.Count),
 		Result: j.result(ctx, rec),
@@ -78,7 +77,7 @@ func (j *judge) message(ctx context.Context, rec *replay.Record) report.Message 
 	return m
 }
 
-func (j *judge) result(ctx context.Context, rec *replay.Record) report.Result {
+func (j *recordJudge) result(ctx context.Context, rec *replay.Record) report.Result {
 	if j.kept == nil {
 		return j.evaluate(ctx, rec)
 	}
@@ -93,8 +92,10 @@ func (j *judge) result(ctx context.Context, rec *replay.Record) report.Result {
 	return slot.Result
 }
 
-func (j *judge) evaluate(ctx context.Context, rec *replay.Record) report.Result {
-	f := checkhelo.Facts{Helo: heloname.Parse(rec.Helo), Client: rec.Client, Self: j.self(rec.Self)}
+func (j *recordJudge) evaluate(ctx context.Context, rec *replay.Record) report.Result {
+	f := checkhelo.Facts{
+		Helo: heloname.Parse(rec.Helo), Client: heloname.Unmap(rec.Client), Self: j.self(rec.Self),
+	}
 	if j.recorded {
 		recall(&f, rec)
 	}
@@ -102,7 +103,8 @@ func (j *judge) evaluate(ctx context.Context, rec *replay.Record) report.Result 
 	if rec.Auth {
 		user = "recorded"
 	}
-	o := j.check.Judge(ctx, &f, user, rec.Rcpt)
+	conn := judge.Conn{Helo: rec.Helo, Client: f.Client, Known: &f, AtRcpt: !j.AtEHLO}
+	o := j.Greet(ctx, conn).Rcpt(ctx, user, "", rec.Rcpt)
 	res := report.Result{Action: o.Action, Exempt: o.Exempt, TryLater: o.TryLater, Decided: -1}
 	for _, h := range o.Hits {
 		res.Rules |= 1 << j.index[h.Rule.Name]
@@ -114,8 +116,8 @@ func (j *judge) evaluate(ctx context.Context, rec *replay.Record) report.Result 
 }
 
 // self is what the check calls its own, and the name that the receiving server gave itself.
-func (j *judge) self(name string) *checkhelo.Self {
-	own := j.check.Self()
+func (j *recordJudge) self(name string) *checkhelo.Self {
+	own := &j.Self
 	ascii := heloname.Parse(name).ASCII
 	if ascii == "" {
 		return own

@@ -25,13 +25,13 @@ import (
 	"maddy.example/checkhelo/module/replay"
 )
 
-func testJudge(tb testing.TB, policy, dns string) *judge {
+func testJudge(tb testing.TB, policy, dns string) *recordJudge {
 	tb.Helper()
 	check, err := maddyconf.FromPolicy(policy)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	j, err := newJudge(check, dns)
+	j, err := newJudge(check.Judge(), dns)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -108,7 +108,7 @@ func TestSelfOfTheRecord(t *testing.T) {
 	j := testJudge(t, "strict", "off")
 	rec := replay.Record{Helo: "mx.example.org", Client: someClient, Self: "MX.example.org.", Count: 1}
 	hits := func() (names []string) {
-		rules := j.check.Policy().Rules()
+		rules := j.Policy.Rules()
 		m := j.message(t.Context(), &rec)
 		for i, r := range rules {
 			if m.Rules&(1<<i) != 0 {
@@ -128,8 +128,8 @@ func TestSelfOfTheRecord(t *testing.T) {
 		rec.Self = fmt.Sprintf("mx%d.example.org", i)
 		hits()
 	}
-	if len(j.selves) > maxSelves || len(j.check.Self().Names) != 0 {
-		t.Errorf("%d names remembered, own names %v", len(j.selves), j.check.Self().Names)
+	if len(j.selves) > maxSelves || len(j.Self.Names) != 0 {
+		t.Errorf("%d names remembered, own names %v", len(j.selves), j.Self.Names)
 	}
 }
 

@@ -36,12 +36,11 @@ func runRules(c *cli.Context) error {
 		return err
 	}
 	table := rulesJSON{Policy: source}
-	for _, r := range conf.Check.Policy().Rules() {
-		help := conf.Check.Policy().HelpURL + "#" + r.Name
-		text := strings.NewReplacer("{rule}", r.Name, "{url}", help).Replace(r.Message)
+	policy := conf.Check.Judge().Policy
+	for _, r := range policy.Rules() {
 		table.Rules = append(table.Rules, ruleJSON{
 			r.Name, r.Action.String(), r.Score,
-			replyJSON{r.Code, enhanced([3]int{r.Code / 100, r.Detail[0], r.Detail[1]}), text}, r.Basis,
+			replyJSON{r.Code, enhanced([3]int{r.Code / 100, r.Detail[0], r.Detail[1]}), policy.Text(&r)}, r.Basis,
 		})
 	}
 	switch format {

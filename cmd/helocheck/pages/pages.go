@@ -63,7 +63,12 @@ func refuses(p *checkhelo.Policy, r *checkhelo.Rule) bool {
 	if r.Needs&checkhelo.NeedLists != 0 && r.Action != checkhelo.Off {
 		return true // a list may have an action of its own
 	}
-	return r.Action == checkhelo.Score && r.Score > 0 && !r.NoReject && p.RejectScore > 0
+	if r.Action == checkhelo.Greylist {
+		return true
+	}
+	points := max(r.Score, r.IPv6.Score)
+	return points > 0 && (p.GreylistScore > 0 ||
+		p.RejectScore > 0 && !r.NoReject && r.Most == checkhelo.Off)
 }
 
 // maxName is the longest Options.Name, in octets.

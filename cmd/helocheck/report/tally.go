@@ -63,6 +63,9 @@ const (
 var actionWords = [numActions]string{"none", "score", "quarantine", "reject"}
 
 func actionIndex(a checkhelo.Action) int {
+	if a > checkhelo.Score { // no setting greylists
+		a--
+	}
 	return max(int(a)-int(checkhelo.Ignore), none)
 }
 

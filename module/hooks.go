@@ -1,0 +1,196 @@
+package module
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"runtime/debug"
+
+	"github.com/emersion/go-message/textproto"
+	"github.com/foxcpp/maddy/framework/buffer"
+	"github.com/foxcpp/maddy/framework/module"
+
+	"maddy.example/checkhelo"
+	"maddy.example/checkhelo/module/exempt"
+	"maddy.example/checkhelo/module/heloname"
+	"maddy.example/checkhelo/module/judge"
+)
+
+// session keeps a judge's session in Maddy's data of a connection.
+type session struct{ *judge.Session }
+
+// MarshalJSON keeps the session out of the queue's files, which hold all data of a connection.
+func (session) MarshalJSON() ([]byte, error) { return []byte("null"), nil }
+
+// CheckConnection implements module.EarlyCheck. Maddy calls it at each greeting; it begins the
+// lookups, and refuses with `enforce_at ehlo`.
+//
+// A panic here would end the whole server: Maddy does not guard early checks.
+func (c *Check) CheckConnection(_ context.Context, conn *module.ConnState) (refusal error) {
+	defer func() {
+		if broken := recover(); broken != nil {
+			refusal = nil
+			c.report("at EHLO, client passes", broken)
+		}
+	}()
+	s := c.greet(conn, false)
+	if s == nil || s.Early() == nil {
+		return nil
+	}
+	c.count(s.Early())
+	c.logVerdict(s.Early(), s.Facts(), "")
+	return c.refusal(s.Early(), s.Facts())
+}
+
+// greet judges the greeting of a connection and keeps the session in it; nil for what is not judged:
+// local messages, LMTP, and connections that are not TCP.
+func (c *Check) greet(conn *module.ConnState, atRcpt bool) *judge.Session {
+	if conn == nil || conn.Proto == "" || conn.Proto == "LMTP" {
+		return nil
+	}
+	remote := addrOf(conn.RemoteAddr)
+	if !remote.IsValid() {
+		return nil
+	}
+	// Maddy cancels the context of early checks as soon as they return.
+	s := c.judge.Greet(context.Background(), judge.Conn{
+		Helo: conn.Hostname, Client: heloname.Unmap(remote.Addr()), Remote: remote,
+		Local: heloname.Unmap(addrOf(conn.LocalAddr).Addr()), PTR: ptrOf(conn), AtRcpt: atRcpt,
+	})
+	conn.ModData.Set(c.key, false, session{s})
+	return s
+}
+
+// addrOf returns the address of a TCP peer; not valid for anything else.
+func addrOf(a net.Addr) netip.AddrPort {
+	tcp, ok := a.(*net.TCPAddr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	return tcp.AddrPort()
+}
+
+// ptrOf returns the result of Maddy's own PTR lookup if it has ended.
+func ptrOf(conn *module.ConnState) func() (string, bool) {
+	if conn.RDNSName == nil {
+		return nil
+	}
+	return func() (string, bool) {
+		ended, cancel := context.WithCancel(context.Background())
+		cancel()
+		value, err := conn.RDNSName.GetContext(ended)
+		name, _ := value.(string)
+		return name, err == nil
+	}
+}
+
+// CheckStateForMsg implements module.Check.
+func (c *Check) CheckStateForMsg(
+	_ context.Context, meta *module.MsgMetadata,
+) (module.CheckState, error) {
+	return &state{c: c, meta: meta}, nil
+}
+
+// state is the check of one message. Maddy calls its methods one after another.
+type state struct {
+	c    *Check
+	meta *module.MsgMetadata
+	from string
+
+	opened  bool
+	judged  bool
+	sess    judge.Session // of this message, where it is judged
+	logged  map[string]bool
+	counted bool // an exemption of the client is in the metrics
+}
+
+// CheckConnection does nothing: the verdict falls at RCPT TO, where the login and the recipient are
+// known.
+func (s *state) CheckConnection(context.Context) module.CheckResult { return module.CheckResult{} }
+
+// CheckSender keeps the sender for CheckRcpt.
+func (s *state) CheckSender(_ context.Context, from string) module.CheckResult {
+	s.from = from
+	return module.CheckResult{}
+}
+
+// CheckRcpt refuses one recipient, or lets it pass.
+func (s *state) CheckRcpt(ctx context.Context, rcpt string) (res module.CheckResult) {
+	defer s.survive("RCPT")
+	if !s.open() {
+		return res
+	}
+	o := s.sess.Rcpt(ctx, s.meta.Conn.AuthUser, s.from, rcpt)
+	if o.Exempt != "" {
+		// An exemption of the client holds for all recipients and counts once.
+		if whole := o.Exempt == exempt.WhyAuth || o.Exempt == exempt.WhyNetwork; !whole || !s.counted {
+			s.c.countExempt(o.Exempt)
+			s.counted = s.counted || whole
+		}
+		return res
+	}
+	s.c.count(&o)
+	s.log(&o)
+	if o.Refused() {
+		return module.CheckResult{Reject: true, Reason: s.c.refusal(&o, s.sess.Facts())}
+	}
+	return res
+}
+
+// CheckBody quarantines, and adds the result to the header.
+func (s *state) CheckBody(
+	ctx context.Context, _ textproto.Header, _ buffer.Buffer,
+) (res module.CheckResult) {
+	defer s.survive("DATA")
+	if !s.open() {
+		return res
+	}
+	o := s.sess.Message(ctx)
+	res.Reject = o.Refused()
+	res.Quarantine = o.Exempt == "" && o.Action == checkhelo.Quarantine
+	if res.Reject || res.Quarantine {
+		res.Reason = s.c.refusal(&o, s.sess.Facts())
+	}
+	s.trace(&res, &o)
+	return res
+}
+
+// Close implements module.CheckState.
+func (s *state) Close() error { return nil }
+
+// open finds the session that the early check left in the connection. It makes a new one where no
+// early check runs: in source and destination blocks.
+func (s *state) open() bool {
+	if s.opened {
+		return s.judged
+	}
+	s.opened = true
+	if s.meta.Conn == nil {
+		return false
+	}
+	kept, _ := s.meta.Conn.ModData.Get(s.c.key, false).(session)
+	if kept.Session == nil {
+		kept.Session = s.c.greet(s.meta.Conn, true)
+	}
+	if kept.Session == nil {
+		return false
+	}
+	s.sess, s.judged = kept.Next(), true
+	return true
+}
+
+// survive lets the message pass when the check itself breaks, and logs the panic.
+func (s *state) survive(stage string) {
+	if broken := recover(); broken != nil {
+		s.sess.Survive()
+		s.c.report("at "+stage+", message passes", broken)
+	}
+}
+
+// report logs a panic. The log may be what broke, and Maddy does not guard early checks.
+func (c *Check) report(where string, broken any) {
+	defer func() { _ = recover() }()
+	what := heloname.Line(fmt.Sprint(broken), maxLogged)
+	c.log.Printf("panic %s: %s\n%s", where, what, debug.Stack())
+}

@@ -1,0 +1,133 @@
+package judge
+
+import (
+	"context"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"maddy.example/checkhelo"
+)
+
+// Query is one greeting to explain.
+type Query struct {
+	Helo   string
+	Client netip.Addr // not valid: rules that need it are not evaluated
+	Local  netip.Addr // the listener's address; not valid: unknown
+	From   string     // the address of MAIL FROM
+	Rcpts  []string   // none: as before RCPT TO
+	User   string     // the login; "" for none
+}
+
+// Question is one question to the DNS.
+type Question struct {
+	Type   string // of the record
+	Result string // one of the Kind constants of package dnsfacts
+	Took   time.Duration
+}
+
+// RuleState is the result of one rule.
+type RuleState struct {
+	checkhelo.Rule
+	State    string // StateHit, StateMiss, StateNotAsked or StateOff
+	Evidence string // of a hit
+}
+
+// The states of a rule. Not asked means that its facts were not looked up: they could not change
+// the verdict any more, or there is no client's address, or no DNS.
+const (
+	StateHit      = "hit"
+	StateMiss     = "no hit"
+	StateNotAsked = "not asked"
+	StateOff      = "off"
+)
+
+// RcptOutcome is the outcome for one recipient.
+type RcptOutcome struct {
+	Rcpt string // "" when the query names none
+	Outcome
+	Reply checkhelo.Reply // zero when the recipient is accepted
+	// WouldReply is the reply without max_action; zero when no rule hit.
+	WouldReply checkhelo.Reply
+	Rules      []RuleState // in the order of the table; nil when exempt without a verdict
+}
+
+// Explanation is everything known about a Query.
+type Explanation struct {
+	Facts      checkhelo.Facts // after the last recipient
+	Recipients []RcptOutcome   // at least one
+	Deciding   int             // index of the recipient with the strongest outcome
+	Message    Outcome         // for a message to all the recipients
+	Questions  []Question      // in the order of their answers
+}
+
+// Explain judges as the server does and reports every step. Only one may run at a time.
+func (j *Judge) Explain(ctx context.Context, q Query) Explanation {
+	var e Explanation
+	var mu sync.Mutex
+	if j.Gatherer != nil {
+		j.Gatherer.Observe = func(qtype, result string, took time.Duration) {
+			mu.Lock()
+			defer mu.Unlock()
+			e.Questions = append(e.Questions, Question{qtype, result, took})
+		}
+	}
+	// Maddy's SMTP library hands on the text before the first space.
+	helo, _, _ := strings.Cut(strings.TrimSpace(q.Helo), " ")
+	s := j.Greet(ctx, Conn{Helo: helo, Client: q.Client, Local: q.Local,
+		AtRcpt: !j.AtEHLO})
+	if len(q.Rcpts) == 0 {
+		q.Rcpts = []string{""}
+	}
+	for i, rcpt := range q.Rcpts {
+		o := RcptOutcome{Rcpt: rcpt, Outcome: s.Rcpt(ctx, q.User, q.From, rcpt)}
+		o.Reply, o.WouldReply = j.Reply(&o.Outcome), j.WouldReply(&o.Outcome)
+		if o.policy != nil {
+			o.Rules = ruleStates(&o.Outcome, s.Facts())
+		}
+		e.Recipients = append(e.Recipients, o)
+		if o.weight() > e.Recipients[e.Deciding].weight() {
+			e.Deciding = i
+		}
+	}
+	e.Message, e.Facts = s.Message(ctx), *s.Facts()
+	mu.Lock() // a question that nobody waits for any more may still be answered
+	defer mu.Unlock()
+	e.Questions = append([]Question(nil), e.Questions...)
+	return e
+}
+
+func (o *Outcome) weight() int {
+	switch {
+	case o.Exempt != "":
+		return -1
+	case o.TryLater:
+		return int(checkhelo.Reject)
+	default:
+		return int(o.Action)
+	}
+}
+
+// ruleStates returns the result of each rule of the policy that judged.
+func ruleStates(o *Outcome, f *checkhelo.Facts) []RuleState {
+	hits := make(map[string]*checkhelo.Hit)
+	for i := range o.Hits {
+		hits[o.Hits[i].Rule.Name] = &o.Hits[i]
+	}
+	rules := o.policy.Rules()
+	states := make([]RuleState, 0, len(rules))
+	for i := range rules {
+		s := RuleState{Rule: rules[i], State: StateMiss}
+		switch hit := hits[s.Name]; {
+		case hit != nil:
+			s.Rule, s.State, s.Evidence = hit.Rule, StateHit, hit.Evidence
+		case s.Action == checkhelo.Off:
+			s.State = StateOff
+		case s.Open(f):
+			s.State = StateNotAsked
+		}
+		states = append(states, s)
+	}
+	return states
+}

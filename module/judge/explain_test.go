@@ -1,0 +1,88 @@
+package judge
+
+import (
+	"net/netip"
+	"testing"
+
+	"maddy.example/checkhelo"
+)
+
+// explain asks a judge with changes about one greeting.
+func explain(t *testing.T, preset checkhelo.Preset, change func(*Judge), q Query) Explanation {
+	t.Helper()
+	j := newJudge(t, preset)
+	change(j)
+	return j.Explain(t.Context(), q)
+}
+
+func TestExplain(t *testing.T) {
+	client := netip.MustParseAddr("192.0.2.9")
+	mx := func(j *Judge) {
+		j.Policy.Override["address_mismatch"] = checkhelo.Rule{Action: checkhelo.Quarantine}
+	}
+	slow := func(j *Judge) { j.Policy, j.TempFail = j.Policy.With(checkhelo.Strict, 0), true }
+	tests := []struct {
+		name     string
+		conf     func(*Judge)
+		query    Query
+		action   checkhelo.Action
+		deciding int
+		code     int    // of the deciding recipient
+		exempt   string // the same
+		states   map[string]string
+	}{
+		{"good", mx, Query{Helo: "mail.example.net", Client: client}, checkhelo.Off, 0, 0, "",
+			map[string]string{"address_mismatch": StateMiss, "no_ptr": StateMiss, "listed": StateOff}},
+		{"refused", mx, Query{Helo: "friend", Client: client}, checkhelo.Reject, 0, 504, "",
+			map[string]string{"not_fqdn": StateHit, "bare_ip": StateMiss, "no_ptr": StateNotAsked}},
+		{"quarantined", mx, Query{Helo: "other.example.net", Client: client}, checkhelo.Quarantine, 0, 0, "",
+			map[string]string{"address_mismatch": StateHit}},
+		{"no client", mx, Query{Helo: "other.example.net"}, checkhelo.Off, 0, 0, "",
+			map[string]string{"address_mismatch": StateNotAsked, "no_ptr": StateNotAsked, "self_name": StateMiss}},
+		{"user", mx, Query{Helo: "friend", Client: client, User: "bob"}, checkhelo.Off, 0, 0, "auth", nil},
+		{"one of two", mx, Query{Helo: "friend", Client: client, Rcpts: []string{
+			"postmaster@example.org", "bob@example.org"}}, checkhelo.Off, 1, 504, "", nil},
+		{"both", mx, Query{Helo: "friend", Client: client, Rcpts: []string{
+			"ann@example.org", "bob@example.org"}}, checkhelo.Reject, 0, 504, "", nil},
+		{"recipient's name", mx, Query{Helo: "example.org", Client: client, Rcpts: []string{
+			"ann@example.net", "bob@example.org"}}, checkhelo.Off, 1, 0, "", nil},
+		{"later", slow, Query{Helo: "broken.example.net", Client: client}, checkhelo.Off, 0, 451, "",
+			map[string]string{"no_address": StateMiss}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			e := explain(t, checkhelo.RFC, test.conf, test.query)
+			got := e.Recipients[e.Deciding]
+			if max(e.Message.Action, checkhelo.Score) != max(test.action, checkhelo.Score) || e.Deciding != test.deciding ||
+				got.Reply.Code != test.code || got.Exempt != test.exempt {
+				t.Errorf("action %v, recipient %d, %+v", e.Message.Action, e.Deciding, got)
+			}
+			for _, r := range got.Rules {
+				if want := test.states[r.Name]; want != "" && r.State != want {
+					t.Errorf("rule %s: %s, want %s", r.Name, r.State, want)
+				}
+			}
+			if want := len(checkhelo.Rules()); got.Exempt == "" && len(got.Rules) != want {
+				t.Errorf("%d rules, want %d", len(got.Rules), want)
+			}
+		})
+	}
+}
+
+func TestExplainTellsQuestions(t *testing.T) {
+	asIs := func(*Judge) {}
+	e := explain(t, checkhelo.Strict, asIs, Query{Helo: "mail.example.net", Client: netip.MustParseAddr("192.0.2.9")})
+	types := make(map[string]bool)
+	for _, q := range e.Questions {
+		types[q.Type] = true
+		if q.Took <= 0 || q.Result == "" {
+			t.Errorf("question %+v has no time or no result", q)
+		}
+	}
+	if !types["A"] || !types["PTR"] {
+		t.Errorf("questions %v lack A or PTR", e.Questions)
+	}
+	if e = explain(t, checkhelo.Strict, asIs, Query{Helo: "friend"}); len(e.Questions) != 0 {
+		t.Errorf("a single label needs no DNS: %v", e.Questions)
+	}
+}

@@ -1,0 +1,255 @@
+package judge
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"maddy.example/checkhelo"
+	"maddy.example/checkhelo/module/exempt"
+	"maddy.example/checkhelo/module/heloname"
+)
+
+// The tables that OnTable names: the operator's directives.
+const (
+	denyNames       = "deny_names"
+	denyHosts       = "deny_hosts"
+	recipientPolicy = "recipient_policy"
+	allowLists      = "exempt_dnswl"
+)
+
+// Reasons of an exemption beside those of package exempt.
+const (
+	whyDNSWL       = "dnswl"
+	whyDNSWLFailed = "dnswl_failed" // the faults that need no DNS stay
+	whyPolicyOff   = "recipient_policy"
+)
+
+const (
+	maxHosts = 8   // MX hosts and addresses of one name that are looked up
+	maxText  = 250 // octets of an operator's reply text
+)
+
+// proof is the result of the exemptions that need a lookup.
+type proof struct {
+	why  string // "" for none
+	open bool   // exempt_names has the name, and a failed lookup may have proved it
+}
+
+// exemptByProof asks the operator's tables and lists about a greeting with a fault. A name counts
+// only with proof, since anybody can say it.
+func (j *Judge) exemptByProof(ctx context.Context, f *checkhelo.Facts) (p proof) {
+	var ok, listed bool
+	if p.why, ok = j.Tables.Conn(ctx, f.Client, f.Helo.ASCII, ""); ok {
+		return p
+	}
+	// A generic PTR name proves nothing about its parents.
+	generic := func(name string) bool { return f.Lists.GenericPTR(name, f.Client) }
+	for _, name := range f.Confirmed.Value {
+		if j.Tables.Clients != nil && generic(name) {
+			if _, ok, _ = j.Tables.Clients.Lookup(ctx, name); ok {
+				return proof{why: exempt.WhyClientName}
+			}
+		} else if p.why, ok = j.Tables.ClientName(ctx, []string{name}); ok {
+			return p
+		}
+	}
+	if listed, p.why, ok = j.Tables.Name(ctx, f.Helo.ASCII, f.Owns()); ok {
+		return p
+	}
+	if j.Gatherer != nil {
+		switch _, state := j.Gatherer.AllowListed(ctx, f.Client); state {
+		case checkhelo.Found:
+			return proof{why: whyDNSWL}
+		case checkhelo.Failed:
+			j.tell(allowLists, nil)
+			return proof{why: whyDNSWLFailed}
+		}
+	}
+	return proof{open: listed && f.Lost()&checkhelo.NeedProof != 0}
+}
+
+func (j *Judge) tell(table string, err error) {
+	if j.OnTable != nil {
+		j.OnTable(table, err)
+	}
+}
+
+// policyFor returns the policy of one recipient: that of its address in recipient_policy, then that
+// of its domain, else the Judge's own. why is not empty where the recipient is not judged.
+func (j *Judge) policyFor(ctx context.Context, rcpt string) (p *checkhelo.Policy, why string) {
+	if j.Recipients == nil || rcpt == "" {
+		return j.Policy, ""
+	}
+	local, _, _ := strings.Cut(rcpt, "@")
+	domain := "@" + rcptDomain(rcpt)
+	for _, key := range []string{strings.ToLower(local) + domain, domain} {
+		value, found, err := j.Recipients.Lookup(ctx, key)
+		if err != nil {
+			j.tell(recipientPolicy, err)
+			return nil, exempt.WhyTableFailed
+		}
+		if !found {
+			continue
+		}
+		if value, found = exempt.InForce(value, j.now()); !found {
+			continue
+		}
+		if p, err = j.policyNamed(value); err != nil {
+			j.tell(recipientPolicy, err)
+		}
+		if p == nil {
+			return nil, whyPolicyOff
+		}
+		return p, ""
+	}
+	return j.Policy, ""
+}
+
+// policyNamed returns the policy for a value of recipient_policy; nil is off.
+func (j *Judge) policyNamed(value string) (*checkhelo.Policy, error) {
+	if kept, ok := j.policies.Load(value); ok {
+		return kept.(*checkhelo.Policy), nil
+	}
+	var p *checkhelo.Policy
+	switch value {
+	case "off":
+		return nil, nil
+	case "ignore":
+		p = j.Policy.With(j.Policy.Preset, checkhelo.Ignore)
+	case "lenient", "rfc", "strict":
+		p = j.Policy.With(checkhelo.Preset(value), j.Policy.Ceiling)
+	default:
+		return j.Policy, fmt.Errorf("%q; accepted: off, ignore, lenient, rfc, strict", value)
+	}
+	kept, _ := j.policies.LoadOrStore(value, p)
+	return kept.(*checkhelo.Policy), nil
+}
+
+// askDenyNames looks the HELO name, or the address said instead, up in deny_names once a session.
+func (j *Judge) askDenyNames(ctx context.Context, f *checkhelo.Facts) {
+	if j.DenyNames == nil || f.Denied.State != checkhelo.NotAsked {
+		return
+	}
+	key := f.Helo.ASCII
+	if f.Helo.Addr.IsValid() {
+		key = f.Helo.Addr.String()
+	}
+	f.Denied = j.askDenied(ctx, denyNames, j.DenyNames, key)
+}
+
+// askDenyHosts looks the addresses of the HELO name, its MX hosts and their addresses up in
+// deny_hosts.
+func (g *greeting) askDenyHosts(ctx context.Context, p *checkhelo.Policy) {
+	j, f, pending := g.j, &g.facts, g.pending
+	if j.DenyHosts == nil || f.Denied.State == checkhelo.Found || !j.asks() {
+		return
+	}
+	addrs, _ := j.Gatherer.HostAddrs(ctx, pending, f)
+	addrs = slices.Concat(f.Forward.Value, addrs)
+	keys := slices.Clone(f.MX.Value[:min(len(f.MX.Value), maxHosts)])
+	for _, addr := range addrs[:min(len(addrs), maxHosts)] {
+		keys = append(keys, addr.String())
+	}
+	for _, key := range keys {
+		d := j.askDenied(ctx, denyHosts, j.DenyHosts, key)
+		if d.State == checkhelo.Found && d.Value.Message == "" {
+			d.Value.Message = `This server takes no mail from "{match}", where "{helo}" leads`
+			if p.HelpURL != "" {
+				d.Value.Message += ". See {url}"
+			}
+		}
+		if f.Denied.State == checkhelo.NotAsked || d.State == checkhelo.Found {
+			f.Denied = d
+		}
+		if d.State != checkhelo.NotFound {
+			return
+		}
+	}
+}
+
+// askDenied looks key up and then its parents, nearest first. A parent may stand with or without a
+// leading dot. A table that fails denies nobody.
+func (j *Judge) askDenied(
+	ctx context.Context, name string, table exempt.Table, key string,
+) (denied checkhelo.Answer[checkhelo.Denial]) {
+	keys := exempt.Ancestry(key)
+	if _, err := netip.ParseAddr(key); err == nil {
+		keys = slices.Values([]string{key})
+	}
+	for entry := range keys {
+		plain, below := strings.CutPrefix(entry, ".")
+		value, found, err := table.Lookup(ctx, plain)
+		if err == nil && !found && below {
+			value, found, err = table.Lookup(ctx, entry)
+		}
+		if err != nil {
+			j.tell(name, err)
+			return checkhelo.Answer[checkhelo.Denial]{State: checkhelo.Failed, Err: err}
+		}
+		if found {
+			value, found = exempt.InForce(value, j.now())
+		}
+		if !found {
+			continue
+		}
+		d, refuses := j.denial(name, value)
+		if !refuses {
+			break
+		}
+		d.Match = key
+		return checkhelo.Answer[checkhelo.Denial]{State: checkhelo.Found, Value: d}
+	}
+	return checkhelo.Answer[checkhelo.Denial]{State: checkhelo.NotFound}
+}
+
+// denial reads the value of an entry: [CODE [ENHANCED]] TEXT, or a verb of Postfix's access tables.
+// OK and DUNNO end the search and refuse nobody; REJECT gives the text after it. A value that is no
+// reply leaves the row's reply in force.
+func (j *Judge) denial(table, value string) (d checkhelo.Denial, refuses bool) {
+	text := strings.TrimSpace(value)
+	verb, rest, _ := strings.Cut(text, " ")
+	switch strings.ToUpper(verb) {
+	case "OK", "DUNNO", "PERMIT", "RELAY":
+		return d, false
+	case "REJECT":
+		text = strings.TrimSpace(rest)
+	case "DEFER", "DEFER_IF_REJECT", "DEFER_IF_PERMIT", "DISCARD", "HOLD", "FILTER", "REDIRECT", "BCC",
+		"PREPEND", "INFO", "WARN":
+		j.tell(table, fmt.Errorf("value %q: the check has no such action, so that the entry refuses"+
+			" nobody", verb))
+		return d, false
+	}
+	var code, class, subject, detail int
+	if n, _ := fmt.Sscanf(text, "%3d", &code); n == 1 && code >= 400 && code < 600 {
+		d.Code, d.Detail = code, [2]int{7, 1}
+		text = strings.TrimSpace(text[3:])
+	}
+	if n, _ := fmt.Sscanf(text, "%d.%d.%d", &class, &subject, &detail); n == 3 &&
+		(class == d.Code/100 || d.Code == 0 && (class == 4 || class == 5)) {
+		if d.Code == 0 {
+			d.Code = class*100 + 54
+		}
+		d.Detail = [2]int{subject, detail}
+		_, text, _ = strings.Cut(text, " ")
+	}
+	if err := CheckText(text); err != nil {
+		j.tell(table, fmt.Errorf("value is no reply, the rule's own is given: %w", err))
+		return checkhelo.Denial{}, true
+	}
+	d.Message = strings.TrimSpace(text)
+	return d, true
+}
+
+// CheckText returns an error for a text that one line of an SMTP reply cannot hold (RFC 5321, 4.2).
+func CheckText(text string) error {
+	if len(text) > maxText {
+		return fmt.Errorf("found a text of %d octets, longer than %d", len(text), maxText)
+	}
+	if heloname.Line(text, maxText) != text {
+		return fmt.Errorf("found a text with other than printable ASCII characters: %+q", text)
+	}
+	return nil
+}
