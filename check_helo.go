@@ -463,18 +463,18 @@ func hit(evidence string, hits bool) (Finding, bool) { return Finding{Evidence: 
 // or a proven PTR name lies inside. A failed lookup counts as shown, since its answer might have
 // shown it.
 func (f *Facts) owner(inside func(string) bool) bool {
-	proves := func(ptr string) bool { return inside(ptr) && !f.Lists.GenericPTR(ptr, f.Client) }
+	proves := func(ptr string) bool { return inside(ptr) && !f.Lists.LineName(ptr, f.Client) }
 	return f.Forward.unsure() || f.PTR.unsure() || f.Confirmed.unsure() ||
 		slices.Contains(f.Forward.Value, f.Client) || slices.ContainsFunc(f.confirmed(), proves)
 }
 
 // Owns reports whether the DNS shows that the HELO name is the client's: the name resolves to the
-// client, or a confirmed PTR name is the name or lies below it. A generic PTR name, which a provider
-// gives to every customer, proves only itself.
+// client, or a confirmed PTR name is the name or lies below it. The name that a provider gives to
+// a customer's line proves only itself.
 func (f *Facts) Owns() bool {
 	proves := func(ptr string) bool {
 		return ptr == f.Helo.ASCII ||
-			heloname.Below(ptr, f.Helo.ASCII) && !f.Lists.GenericPTR(ptr, f.Client)
+			heloname.Below(ptr, f.Helo.ASCII) && !f.Lists.LineName(ptr, f.Client)
 	}
 	return slices.Contains(f.Forward.Value, f.Client) || slices.ContainsFunc(f.Confirmed.Value, proves)
 }

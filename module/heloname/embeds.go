@@ -253,6 +253,22 @@ func (l *Lists) GenericPTR(ptr string, client netip.Addr) bool {
 	return ShowsAddr(ptr, client) || l.rented(ptr)
 }
 
+// LineName tells whether a PTR name is one that a provider gives to the line of any customer: it
+// shows the client's address and has no word for mail hosts in front of its public suffix. The name
+// is lower-case and without final dot. It does not allocate.
+func (l *Lists) LineName(ptr string, client netip.Addr) bool {
+	if !ShowsAddr(ptr, client) {
+		return false
+	}
+	l = l.orDefault()
+	for _, word := range letterRuns(ptr[:suffixStart(ptr)]) {
+		if l.words[word]&mailWord != 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // rented tells whether a name has a digit and a word for rented machines or
 // access lines.
 func (l *Lists) rented(ascii string) bool {

@@ -261,3 +261,23 @@ func countDigits(s string) int {
 	}
 	return len(seen)
 }
+
+func TestLineName(t *testing.T) {
+	for _, tc := range []struct {
+		ptr, client string
+		want        bool
+	}{
+		{"45-10-1-2.dyn.isp.example", "45.10.1.2", true},
+		{"static-45-10-1-2.isp.example", "45.10.1.2", true},
+		{"45-10-1-2.isp.mail", "45.10.1.2", true},
+		{"45-10-1-2.dyn.isp.example", "64:ff9b::45.10.1.2", true},
+		{"out45-10-1-2.mail.example.com", "45.10.1.2", false},
+		{"host9-rack4-5.eps.example.com", "45.10.1.2", false},
+		{"mail.example.com", "45.10.1.2", false},
+	} {
+		client := netip.MustParseAddr(tc.client)
+		if got := DefaultLists().LineName(tc.ptr, client); got != tc.want {
+			t.Errorf("%s of %s: %t", tc.ptr, tc.client, got)
+		}
+	}
+}

@@ -46,9 +46,8 @@ func (j *Judge) exemptByProof(ctx context.Context, f *checkhelo.Facts) (p proof)
 		return p
 	}
 	// A generic PTR name proves nothing about its parents.
-	generic := func(name string) bool { return f.Lists.GenericPTR(name, f.Client) }
 	for _, name := range f.Confirmed.Value {
-		if j.Tables.Clients != nil && generic(name) {
+		if j.Tables.Clients != nil && f.Lists.LineName(name, f.Client) {
 			if _, ok, _ = j.Tables.Clients.Lookup(ctx, name); ok {
 				return proof{why: exempt.WhyClientName}
 			}
