@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -161,8 +162,28 @@ func (r *record) add(rr dns.RR) {
 			r.texts = append(r.texts, name)
 		}
 	case *dns.TXT:
-		r.addText(strings.Join(rr.Txt, ""))
+		r.addText(octets(strings.Join(rr.Txt, "")))
 	}
+}
+
+// octets undoes the escapes that the library puts into texts: \c and \DDD.
+func octets(s string) string {
+	if !strings.Contains(s, `\`) {
+		return s
+	}
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '\\' && i+1 < len(s) {
+			i++
+			if n, err := strconv.ParseUint(s[i:min(i+3, len(s))], 10, 8); err == nil && i+2 < len(s) {
+				b.WriteByte(byte(n))
+				i += 2
+				continue
+			}
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
 }
 
 func (r *record) addAddr(octets []byte) {

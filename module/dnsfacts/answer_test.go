@@ -115,3 +115,31 @@ func TestNearest(t *testing.T) {
 		t.Errorf("without a name: %v", got)
 	}
 }
+
+// A TXT record's octets are what was sent, not the library's presentation of them.
+func TestTextOctets(t *testing.T) {
+	for _, want := range []string{"plain", `back\slash`, `\065`, `a"b`, "tab\there", "\u00e4\x00\xff", `end\`} {
+		m := new(dns.Msg)
+		m.SetQuestion("x.example.org.", dns.TypeTXT)
+		sent := make([]byte, 0, len(want))
+		for _, c := range []byte(want) {
+			sent = fmt.Appendf(sent, `\%03d`, c)
+		}
+		m.Answer = []dns.RR{&dns.TXT{
+			Hdr: dns.RR_Header{Name: "x.example.org.", Rrtype: dns.TypeTXT, Class: dns.ClassINET},
+			Txt: []string{string(sent)},
+		}}
+		packet, err := m.Pack()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := new(dns.Msg)
+		if err := got.Unpack(packet); err != nil {
+			t.Fatal(err)
+		}
+		var r record
+		if r.add(got.Answer[0]); r.texts[0] != want {
+			t.Errorf("%q, want %q", r.texts[0], want)
+		}
+	}
+}

@@ -13,5 +13,5 @@ var descriptors = sync.OnceValue(func() int {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return 0
 	}
-	return int(min(uint64(limit.Cur), 1<<20)) //nolint:gosec,unconvert // int64 on some systems
+	return int(min(uint64(limit.Cur), 1<<20)) //nolint:unconvert // int64 on some systems
 })

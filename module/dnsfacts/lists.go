@@ -85,12 +85,13 @@ func (p *Pending) lists(f *checkhelo.Facts) bool {
 			if at > 0 && (name == "" || name == names[0]) {
 				break
 			}
-			r := p.get(key{name: name + "." + z.Zone, qtype: dns.TypeA})
+			k := key{name: name + "." + z.Zone, qtype: dns.TypeA}
+			r := p.get(k)
 			if r == nil {
 				settled = false
 				continue
 			}
-			hit, err := z.hit(r)
+			hit, err := z.hit(k, r)
 			if err != nil {
 				answer = lost[[]checkhelo.Listing](hiding(err, z.Zone))
 			}
@@ -119,9 +120,9 @@ func (p *Pending) lists(f *checkhelo.Facts) bool {
 	return settled
 }
 
-// hit reads the answer of a list.
-func (z *Blocklist) hit(r *record) (hit checkhelo.Listing, err *Error) {
-	addrs, err := listed(r)
+// hit reads the answer of a list to k.
+func (z *Blocklist) hit(k key, r *record) (hit checkhelo.Listing, err *Error) {
+	addrs, err := listed(k, r)
 	take := func(addr netip.Addr, action checkhelo.Action, score int) {
 		if action == checkhelo.Off {
 			action, score = z.Action, z.Score
@@ -145,22 +146,24 @@ func (z *Blocklist) hit(r *record) (hit checkhelo.Listing, err *Error) {
 	return hit, err
 }
 
-// listed returns the addresses that mean a listing. What lies outside of
+// listed returns the addresses in the answer to k that mean a listing. What lies outside of
 // 127.0.0.0/8 comes from elsewhere (a wildcard, a captive portal) and does not count.
-func listed(r *record) (hits []netip.Addr, err *Error) {
+func listed(k key, r *record) (hits []netip.Addr, err *Error) {
 	if r.failed() {
 		return nil, r.err
 	}
 	for _, addr := range r.addrs {
 		switch {
-		case listErrors.Contains(addr), addr == listBlocked:
-			return nil, failure(KindListError, key{}, errors.New(addr.String()))
+		case refusal(addr):
+			return nil, failure(KindListError, k, errors.New(addr.String()))
 		case listAnswers.Contains(addr):
 			hits = append(hits, addr)
 		}
 	}
 	return hits, nil
 }
+
+func refusal(a netip.Addr) bool { return listErrors.Contains(a) || a == listBlocked }
 
 // AllowListed asks Allowlists for a client's address (RFC 5782, section
 // 2.1) and returns the first zone that has it with Found. Failed means that a
@@ -178,12 +181,13 @@ func (g *Gatherer) AllowListed(
 			if g.leftOut(z) {
 				continue
 			}
-			r := p.get(key{name: reversed + "." + z, qtype: dns.TypeA})
+			k := key{name: reversed + "." + z, qtype: dns.TypeA}
+			r := p.get(k)
 			if r == nil {
 				done = false
 				continue
 			}
-			switch hits, err := listed(r); {
+			switch hits, err := listed(k, r); {
 			case state == checkhelo.Found:
 			case err != nil || slices.Contains(hits, dnswlBlocked):
 				state = checkhelo.Failed
@@ -258,7 +262,7 @@ func (g *Gatherer) TestLists(ctx context.Context, report func(zone, problem stri
 			return
 		}
 		listsAll := slices.ContainsFunc(bad.addrs, listAnswers.Contains)
-		_, wrong := listed(good)
+		refused := slices.ContainsFunc(good.addrs, refusal)
 		g.mu.Lock()
 		was := g.out[zone]
 		if g.out == nil {
@@ -271,8 +275,8 @@ func (g *Gatherer) TestLists(ctx context.Context, report func(zone, problem stri
 			report(shownZone(zone), "lists "+never+" and is not asked")
 		case was:
 			report(shownZone(zone), "lists "+never+" no more and is asked again")
-		case wrong != nil:
-			report(shownZone(zone), "answers "+wrong.Err.Error()+", which means that it refuses to answer")
+		case refused:
+			report(shownZone(zone), "refuses to answer")
 		case !slices.ContainsFunc(good.addrs, listAnswers.Contains):
 			report(shownZone(zone), "does not list "+always)
 		}

@@ -1,6 +1,7 @@
 package dnsfacts
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -110,5 +111,179 @@ func TestAllowListed(t *testing.T) {
 	check("192.0.2.1", "", failed)
 	if z, st := g.AllowListed(t.Context(), netip.Addr{}); z != "" || st != absent {
 		t.Errorf("no client: %q %v", z, st)
+	}
+}
+
+// What a list's answers mean, with and without responses of the operator.
+func TestListAnswers(t *testing.T) {
+	codes := func(list ...string) (p []netip.Prefix) {
+		for _, c := range list {
+			p = append(p, netip.MustParsePrefix(c))
+		}
+		return p
+	}
+	responses := []Response{
+		{Codes: codes("127.0.0.2/32", "127.0.0.3/32"), Action: checkhelo.Score, Score: 2},
+		{Codes: codes("127.0.1.0/24"), Action: checkhelo.Reject},
+		{Codes: codes("127.0.2.0/24")},
+	}
+	for _, tt := range []struct {
+		answers   string
+		responses []Response
+		state     checkhelo.State
+		action    checkhelo.Action
+		score     int
+	}{
+		{"127.0.0.2", nil, found, checkhelo.Score, 7},
+		{"127.0.0.1", nil, failed, 0, 0},
+		{"127.255.255.255", nil, failed, 0, 0},
+		{"127.255.255.252", responses, failed, 0, 0},
+		{"127.0.0.1 127.0.0.2", nil, failed, 0, 0},
+		{"192.0.2.1", nil, absent, 0, 0},
+		{"127.0.0.3", responses, found, checkhelo.Score, 2},
+		{"127.0.0.4", responses, absent, 0, 0},
+		{"127.0.1.9", responses, found, checkhelo.Reject, 0},
+		{"127.0.0.2 127.0.1.9 127.0.2.1", responses, found, checkhelo.Reject, 0},
+		{"127.0.2.1", responses, found, checkhelo.Score, 7},
+		{"127.0.0.2 127.0.2.1", responses, found, checkhelo.Score, 7},
+	} {
+		var zone strings.Builder
+		for _, a := range strings.Fields(tt.answers) {
+			zone.WriteString("mail.example.net.dbl.example A " + a + "\n")
+		}
+		g, _ := newGatherer(t, zone.String())
+		g.Blocklists[0].Responses = tt.responses
+		f := fill(t, g, "mail.example.net", goodClient)
+		if f.Listed.State != tt.state {
+			t.Errorf("%s: %v", tt.answers, f.Listed)
+			continue
+		}
+		if tt.state == found && (len(f.Listed.Value) != 1 || f.Listed.Value[0].Action != tt.action ||
+			f.Listed.Value[0].Score != tt.score) {
+			t.Errorf("%s: %v", tt.answers, f.Listed.Value)
+		}
+		if tt.state == failed && !strings.Contains(f.Listed.Err.Error(), KindListError) {
+			t.Errorf("%s: %v", tt.answers, f.Listed.Err)
+		}
+	}
+}
+
+// A list of organisational domains hits every name below them, however long.
+func TestListedOrganisation(t *testing.T) {
+	g, s := newGatherer(t, "example.net.dbl.example A 127.0.0.2\n"+
+		"example.net.dbl.example TXT the organisation\n")
+	long := strings.Repeat("a.", 110) + "example.net"
+	for _, helo := range []string{"mail.example.net", "example.net", long} {
+		f := factsOf(helo, goodClient)
+		g.Fill(t.Context(), &f, checkhelo.NeedLists)
+		if f.Listed.State != found || len(f.Listed.Value) != 1 || f.Listed.Value[0].Reason != "the organisation" {
+			t.Errorf("%s: %v", helo, f.Listed)
+		}
+	}
+	s.Reset()
+	for _, helo := range []string{goodClient, "[192.0.2.25]", "[IPv6:2001:db8::1]", "host.example.123", "321.255.255.255"} {
+		f := factsOf(helo, goodClient)
+		g.Fill(t.Context(), &f, checkhelo.NeedLists)
+	}
+	if s.Count() != 0 {
+		t.Errorf("a list is asked about an address or a number: %v", s.Queries())
+	}
+}
+
+const listKey = "abcdefghij0123456789"
+
+// The customer's key in a zone shows neither in listings nor in errors nor in reports.
+func TestListKeyIsHidden(t *testing.T) {
+	for zone, want := range map[string]string{
+		listKey + ".dbl.dq.example.net":      "***.dbl.dq.example.net",
+		listKey + ".zone.example":            "***.zone.example",
+		"dbl.dq.example.net":                 "dbl.dq.example.net",
+		listKey + ".example":                 listKey + ".example",
+		"a-name-of-more-than-20.dbl.example": "a-name-of-more-than-20.dbl.example",
+	} {
+		if got := shownZone(zone); got != want {
+			t.Errorf("%s is shown as %s", zone, got)
+		}
+	}
+	zone := listKey + ".dbl.example"
+	g, _ := newGatherer(t, "mail.example.net."+zone+" A 127.0.0.2\nbad.example.net."+zone+" SERVFAIL\n"+
+		"blocked.example.net."+zone+" A 127.255.255.254\ninvalid."+zone+" A 127.0.0.2\n"+
+		"25.2.0.192."+zone+" A 127.0.0.2\n")
+	g.Blocklists, g.Allowlists = []Blocklist{{Zone: zone}}, []string{zone}
+	var shown []string
+	for _, helo := range []string{"mail.example.net", "bad.example.net", "blocked.example.net"} {
+		f := factsOf(helo, goodClient)
+		g.Fill(t.Context(), &f, checkhelo.NeedLists)
+		shown = append(shown, fmt.Sprintf("%+v", f.Listed))
+	}
+	name, state := g.AllowListed(t.Context(), netip.MustParseAddr(goodClient))
+	if shown = append(shown, name); state != found {
+		t.Errorf("allow list: %v", state)
+	}
+	g.TestLists(t.Context(), func(zone, problem string) { shown = append(shown, zone+" "+problem) })
+	for _, s := range shown {
+		if strings.Contains(s, listKey) || !strings.Contains(s, "***.dbl.example") {
+			t.Errorf("%q", s)
+		}
+	}
+}
+
+// A list that lists everything is left out until it is well again.
+func TestTestLists(t *testing.T) {
+	g, s := newGatherer(t, `
+invalid.all.example A 127.0.0.2
+test.all.example A 127.0.0.2
+mail.example.net.all.example A 127.0.0.2
+test.good.example A 127.0.0.2
+mail.example.net.good.example A 127.0.0.2
+mail.example.net.untested.example A 127.0.0.2
+down.example SERVFAIL
+1.0.0.127.wl.example A 127.0.0.2
+2.0.0.127.wl.example A 127.0.0.2
+25.2.0.192.wl.example A 127.0.0.2
+`)
+	g.Blocklists, g.Allowlists = nil, []string{"wl.example"}
+	for _, zone := range []string{"all.example", "good.example", "untested.example", "down.example"} {
+		g.Blocklists = append(g.Blocklists, Blocklist{Zone: zone})
+	}
+	var reports []string
+	test := func() bool {
+		reports = nil
+		return g.TestLists(t.Context(), func(zone, problem string) { reports = append(reports, zone+" "+problem) })
+	}
+	answered := test()
+	want := []string{
+		"all.example lists invalid and is not asked", "untested.example does not list test",
+		"down.example its test got no answer", "wl.example lists 1.0.0.127 and is not asked",
+	}
+	if answered || !slices.Equal(reports, want) {
+		t.Errorf("%v, %q", answered, reports)
+	}
+	zones := func() (list []string) {
+		f := factsOf("mail.example.net", goodClient)
+		g.Fill(t.Context(), &f, checkhelo.NeedLists)
+		for _, l := range f.Listed.Value {
+			list = append(list, l.Zone)
+		}
+		return list
+	}
+	if got := zones(); !slices.Equal(got, []string{"good.example", "untested.example"}) {
+		t.Errorf("listed by %v", got)
+	}
+	if _, state := g.AllowListed(t.Context(), netip.MustParseAddr(goodClient)); state != absent {
+		t.Errorf("a list of everybody exempts: %v", state)
+	}
+
+	g.Cache = NewCache(0)
+	s.SetHook(func(w dns.ResponseWriter, q *dns.Msg) bool {
+		return strings.HasPrefix(q.Question[0].Name, "invalid.") &&
+			w.WriteMsg(s.Answer(q, "NXDOMAIN", "udp")) == nil
+	})
+	test()
+	if !slices.Contains(reports, "all.example lists invalid no more and is asked again") {
+		t.Errorf("%q", reports)
+	}
+	if got := zones(); len(got) != 3 {
+		t.Errorf("listed by %v", got)
 	}
 }

@@ -33,8 +33,10 @@ type Pending struct {
 	flights []*flight       // asked and not arrived
 	arrived chan *flight
 
-	net    *network // guarded by shares.mu
-	queued int      // flights that wait for the network's share; guarded by shares.mu
+	// Guarded by shares.mu:
+	net    *network
+	queued int  // flights that wait for the network's share
+	turned bool // one of them got its turn
 }
 
 func (g *Gatherer) pending(client netip.Addr) *Pending {
@@ -219,24 +221,22 @@ func (p *Pending) until(ctx context.Context, settled func() (done, enough bool))
 	defer timer.Stop()
 	defer func() { p.left -= time.Since(begun) }()
 	for {
-		if p.g.begin(p) {
-			if enough && !hurried {
-				hurried = true
-				timer.Reset(p.g.timeout() / 5)
-			}
+		waits := p.g.begin(p)
+		if waits && enough && !hurried {
+			hurried = true
+			timer.Reset(p.g.timeout() / 5)
+		}
+		for waits {
 			select {
 			case fl := <-p.arrived:
 				p.take(fl)
+				waits = false
 			case <-timer.C:
-				switch {
-				case hurried:
-					return nil
-				case p.g.queues(p) && time.Now().Before(longest):
-					timer.Reset(p.left)
-					begun = time.Now()
-					continue
+				if over, err := p.over(hurried, longest); over {
+					return err
 				}
-				return wrap(context.DeadlineExceeded, "", dns.TypeANY)
+				begun = time.Now() // time in the queue does not count
+				timer.Reset(p.left)
 			case <-ctx.Done():
 				return wrap(ctx.Err(), "", dns.TypeANY)
 			}
@@ -245,6 +245,18 @@ func (p *Pending) until(ctx context.Context, settled func() (done, enough bool))
 			return err
 		}
 	}
+}
+
+// over reports whether look-ups end when their time is over. They go on while one waits
+// for the share of its network, until longest.
+func (p *Pending) over(hurried bool, longest time.Time) (bool, *Error) {
+	if hurried {
+		return true, nil
+	}
+	if p.g.queued(p) && time.Now().Before(longest) {
+		return false, nil
+	}
+	return true, wrap(context.DeadlineExceeded, "", dns.TypeANY)
 }
 
 // take notes the answer of fl and of what else has arrived.
@@ -278,7 +290,6 @@ func guarded(f func()) (err *Error) {
 func (g *Gatherer) HostAddrs(
 	ctx context.Context, p *Pending, f *checkhelo.Facts,
 ) (addrs []netip.Addr, state checkhelo.State) {
-	const maxHosts = 8
 	if f.Helo.ASCII == "" {
 		return nil, checkhelo.NotFound
 	}
@@ -289,37 +300,48 @@ func (g *Gatherer) HostAddrs(
 	} else {
 		defer p.release()
 	}
-	err := p.until(ctx, func() (done, enough bool) {
-		if lacks(&f.MX) {
-			r := p.get(key{name: f.Helo.ASCII, qtype: dns.TypeMX})
-			if r == nil {
-				return false, false
-			}
-			f.MX = textAnswer(r)
-		}
-		done, addrs, state = true, nil, checkhelo.NotFound
-		if f.MX.State == checkhelo.Failed {
-			state = checkhelo.Failed
-		}
-		for _, host := range f.MX.Value[:min(len(f.MX.Value), maxHosts)] {
-			for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA} {
-				switch r := p.get(key{name: host, qtype: qtype}); {
-				case r == nil:
-					done = false
-				case r.failed():
-					state = checkhelo.Failed
-				default:
-					addrs = append(addrs, r.addrs...)
-				}
-			}
-		}
+	var done bool
+	err := p.until(ctx, func() (bool, bool) {
+		addrs, state, done = p.hostAddrs(f)
 		return done, false
 	})
-	switch {
-	case err != nil || state == checkhelo.Failed:
-		return addrs, checkhelo.Failed
-	case len(addrs) > 0:
-		return addrs, checkhelo.Found
+	if err != nil {
+		state = checkhelo.Failed
 	}
-	return nil, checkhelo.NotFound
+	return addrs, state
+}
+
+// hostAddrs returns what is known of the MX hosts' addresses. done means that no
+// answer is out.
+func (p *Pending) hostAddrs(
+	f *checkhelo.Facts,
+) (addrs []netip.Addr, state checkhelo.State, done bool) {
+	const maxHosts = 8
+	if lacks(&f.MX) {
+		r := p.get(key{name: f.Helo.ASCII, qtype: dns.TypeMX})
+		if r == nil {
+			return nil, checkhelo.Failed, false
+		}
+		f.MX = textAnswer(r)
+	}
+	if f.MX.State == checkhelo.Failed {
+		return nil, checkhelo.Failed, true
+	}
+	state, done = checkhelo.NotFound, true
+	for _, host := range f.MX.Value[:min(len(f.MX.Value), maxHosts)] {
+		for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA} {
+			switch r := p.get(key{name: host, qtype: qtype}); {
+			case r == nil:
+				done = false
+			case r.failed():
+				state = checkhelo.Failed
+			default:
+				addrs = append(addrs, r.addrs...)
+			}
+		}
+	}
+	if len(addrs) > 0 && state == checkhelo.NotFound {
+		state = checkhelo.Found
+	}
+	return addrs, state, done
 }

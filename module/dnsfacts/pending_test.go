@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -54,6 +55,7 @@ func TestPending(t *testing.T) {
 		if other.Listed.State != found {
 			t.Errorf("another greeting got the answers of the first: %v", other.Listed)
 		}
+		synctest.Wait()
 		idle(t, g)
 	})
 }
@@ -83,6 +85,7 @@ i2.example.com TXT v=spf1 ip4:192.0.2.2 -all
 				t.Errorf("%s: %v, want %v; %v", helo, took, 2*d, stateList(&f))
 			}
 		}
+		synctest.Wait()
 		idle(t, g)
 	})
 }
@@ -298,6 +301,7 @@ func TestSharedQuestions(t *testing.T) {
 		if asked := s.questions(); !slices.Equal(asked, []string{"org NS"}) {
 			t.Errorf("asked %v", asked)
 		}
+		synctest.Wait()
 		idle(t, g)
 
 		f := factsOf("mail.example.net", goodClient)
@@ -341,6 +345,36 @@ func TestHostAddrs(t *testing.T) {
 				t.Errorf("%s: %v %v", tt.helo, got, state)
 			}
 		}
+		synctest.Wait()
 		idle(t, g)
+	})
+}
+
+// Run tests the lists at once, again soon while one does not answer, and then daily.
+func TestRun(t *testing.T) {
+	g, s := scripted(t, "invalid.all.example A 127.0.0.2\n")
+	g.Blocklists = []Blocklist{{Zone: "all.example"}}
+	s.delay = time.Millisecond
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		var down atomic.Bool
+		down.Store(true)
+		s.silent = func(dns.Question) bool { return down.Load() }
+		begun := time.Now()
+		reports := make(chan time.Duration, 10)
+		go g.Run(ctx, func(_, _ string) { reports <- time.Since(begun).Truncate(time.Minute) })
+		time.Sleep(time.Minute)
+		down.Store(false)
+		time.Sleep(2 * testEvery)
+		cancel()
+		synctest.Wait()
+		close(reports)
+		var got []time.Duration
+		for at := range reports {
+			got = append(got, at)
+		}
+		if want := []time.Duration{0, testAgain, testAgain + testEvery}; !slices.Equal(got, want) {
+			t.Errorf("tested after %v, want %v", got, want)
+		}
 	})
 }

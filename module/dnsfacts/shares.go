@@ -206,15 +206,21 @@ func (s *shares) queue(fl *flight, p *Pending) {
 	p.queued++
 }
 
-// room reports whether n may ask one more question: it has a share left, and no
-// more places than are still free. So a network that has no place finds one.
+// room reports whether n may ask one more question: it has a share left, and holds
+// less than half as many places as are free. So a few are always free for a network
+// that has none.
 func (g *Gatherer) room(n *network) bool {
 	share := g.ShareQuestions
 	if share <= 0 {
 		share = DefaultShareQuestions
 	}
 	free := g.maxQuestions() - g.shares.asking
-	return n.asking < min(share, free) && (n.wide == nil || n.wide.asking < min(wideShare*share, free))
+	for most := share; n != nil; n, most = n.wide, wideShare*share {
+		if free == 0 || n.asking > 0 && n.asking >= min(most, free/2) {
+			return false
+		}
+	}
+	return true
 }
 
 // start asks the question of fl. The caller holds mu.
@@ -262,6 +268,7 @@ func (g *Gatherer) next() {
 		}
 		for _, p := range fl.waiters {
 			p.queued--
+			p.turned = true
 		}
 		if running := s.flights[fl.key]; running != nil {
 			running.waiters = append(running.waiters, fl.waiters...)
@@ -274,11 +281,14 @@ func (g *Gatherer) next() {
 	}
 }
 
-// queues reports whether a question of p waits for its network's share.
-func (g *Gatherer) queues(p *Pending) bool {
+// queued reports whether a question of p waits for its network's share, or has waited
+// since the last call: then it has only begun.
+func (g *Gatherer) queued(p *Pending) bool {
 	g.shares.mu.Lock()
 	defer g.shares.mu.Unlock()
-	return p.queued > 0
+	turned := p.turned
+	p.turned = false
+	return turned || p.queued > 0
 }
 
 // leave gives up what p waits for, and ends what nobody else waits for.
@@ -307,7 +317,7 @@ func (g *Gatherer) leave(p *Pending) {
 			s.unqueue(fl)
 		}
 	}
-	p.queued = 0
+	p.queued, p.turned = 0, false
 	p.flights, p.wanted = p.flights[:0], p.wanted[:0]
 	for len(p.arrived) > 0 {
 		<-p.arrived

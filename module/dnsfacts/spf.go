@@ -134,17 +134,19 @@ func (s *spfResolver) LookupTXT(_ context.Context, name string) ([]string, error
 	if r == nil {
 		return []string{"v=spf1 ?all"}, nil
 	}
+	var records []string
 	for _, txt := range r.texts {
 		if !isSPF(txt) {
 			continue
 		}
-		exists, ok := spfRecord(txt)
+		record, exists, ok := spfRecord(txt)
 		if !ok {
 			return nil, errSyntax
 		}
+		records = append(records, record)
 		s.exists = s.exists || exists
 	}
-	return r.texts, nil
+	return records, nil
 }
 
 // LookupMX implements spf.DNSResolver.

@@ -31,25 +31,30 @@ var (
 	spfOther    = regexp.MustCompile(`^` + spfUnknown + `$`)
 )
 
-// spfRecord reports whether an SPF record follows the grammar of RFC 7208, section
-// 12, and whether it has the mechanism "exists".
-func spfRecord(txt string) (exists, ok bool) {
-	seen := make(map[string]bool)
-	for _, term := range strings.Split(strings.ToLower(txt), " ")[1:] {
-		name, _, _ := strings.Cut(term, "=")
+// spfRecord checks an SPF record by the grammar of RFC 7208, section 12. It returns
+// the record without unknown modifiers and explanations, which change no result
+// (section 6), and whether the record has the mechanism "exists".
+func spfRecord(txt string) (record string, exists, ok bool) {
+	terms := []string{"v=spf1"}
+	redirects, explanations := 0, 0
+	for _, term := range strings.Split(txt, " ")[1:] {
+		lower := strings.ToLower(term)
+		name, value, _ := strings.Cut(lower, "=")
 		switch {
-		case term == "" || spfMechanism.MatchString(term):
-		case name == "redirect" || name == "exp":
-			if seen[name] || !spfModifier.MatchString(term) { // section 6: once at most
-				return false, false
-			}
-			seen[name] = true
-		case !spfIP(term) && !spfOther.MatchString(term):
-			return false, false
+		case term == "":
+		case spfMechanism.MatchString(lower) || spfIP(lower):
+			terms = append(terms, term)
+			exists = exists || strings.HasPrefix(strings.TrimLeft(lower, "+-?~"), "exists:")
+		case name == "redirect" && spfModifier.MatchString(lower):
+			redirects++
+			terms = append(terms, "redirect="+term[len(term)-len(value):])
+		case name == "exp" && spfModifier.MatchString(lower):
+			explanations++
+		case name == "redirect" || name == "exp" || !spfOther.MatchString(lower):
+			return "", false, false
 		}
-		exists = exists || strings.HasPrefix(strings.TrimLeft(term, "+-?~"), "exists:")
 	}
-	return exists, true
+	return strings.Join(terms, " "), exists, redirects <= 1 && explanations <= 1
 }
 
 // spfIP reports whether a term is a mechanism ip4 or ip6.
