@@ -46,7 +46,7 @@ func TestFillStates(t *testing.T) {
 		"list error":   {"error.example.net", goodClient, want{absent, absent, found, found, found, found, failed}, "none"},
 		"list wild":    {"wild.example.net", goodClient, want{absent, absent, found, found, found, found, absent}, "none"},
 		"single label": {"localhost", goodClient, want{absent, absent, found, found, absent, found, asked0}, "none"},
-		"numeric":      {"host.example.123", goodClient, want{absent, absent, found, found, absent, found, asked0}, "none"},
+		"numeric":      {"host.example.123", goodClient, want{asked0, asked0, found, found, asked0, found, asked0}, "none"},
 		"bare ip":      {goodClient, goodClient, want{asked0, asked0, found, found, asked0, found, asked0}, "none"},
 		"literal":      {"[192.0.2.25]", goodClient, want{asked0, asked0, found, found, asked0, found, asked0}, "none"},
 		"malformed":    {"a..b", goodClient, want{asked0, asked0, found, found, asked0, found, asked0}, "none"},
