@@ -1,57 +1,32 @@
 package module_test
 
 import (
-	"bytes"
 	"database/sql"
 	"fmt"
 	"os"
-	"os/exec"
-	"os/user"
-	"path/filepath"
-	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	_ "github.com/lib/pq"
+
+	"maddy.example/checkhelo/module/memory/pgtest"
 )
 
-// postgres is a private cluster on a port of its own.
+// postgres is a private cluster with the tables that the lists of two servers share.
 type postgres struct {
-	t    *testing.T
-	bin  string
-	data string
-	port string
+	t *testing.T
+	*pgtest.Server
 	*sql.DB
 }
 
 // startPostgres makes and runs a cluster, or skips the test where there is no PostgreSQL.
 func startPostgres(t *testing.T) *postgres {
 	t.Helper()
-	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
-	if err != nil || len(found) == 0 {
-		t.Skip("SKIPPED: PostgreSQL is not installed (Debian: apt-get install postgresql); " +
-			"lists shared through table.sql_query are not tested")
-	}
-	//nolint:usetesting // t.TempDir is too long for a socket, and closed to the user postgres
-	dir, err := os.MkdirTemp("/tmp", "checkhelo-pg-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	p := &postgres{t: t, bin: filepath.Dir(found[len(found)-1]), data: filepath.Join(dir, "data"), port: freePort()}
-	if os.Getuid() == 0 { // PostgreSQL does not run as root
-		id := p.account()
-		if err := os.Chown(dir, int(id.Uid), int(id.Gid)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	p.run("initdb", "-D", p.data, "-A", "trust", "-U", "maddy", "--no-sync")
-	p.start()
-	t.Cleanup(func() { _ = p.command("pg_ctl", "-D", p.data, "-m", "immediate", "stop").Run() })
-	p.DB, err = sql.Open("postgres", p.dsn())
-	if err != nil {
+	p := &postgres{t: t, Server: pgtest.New(t)}
+	t.Cleanup(p.Remove)
+	var err error
+	if p.DB, err = sql.Open("postgres", p.dsn()); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = p.Close() })
@@ -60,46 +35,7 @@ func startPostgres(t *testing.T) *postgres {
 	return p
 }
 
-func (p *postgres) account() *syscall.Credential {
-	p.t.Helper()
-	u, err := user.Lookup("postgres")
-	if err != nil {
-		p.t.Skip("SKIPPED: there is no user postgres to run PostgreSQL as")
-	}
-	uid, _ := strconv.ParseUint(u.Uid, 10, 32)
-	gid, _ := strconv.ParseUint(u.Gid, 10, 32)
-	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
-}
-
-func (p *postgres) command(name string, args ...string) *exec.Cmd {
-	cmd := exec.Command(filepath.Join(p.bin, name), args...)
-	cmd.Dir = "/"
-	if os.Getuid() == 0 {
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: p.account()}
-	}
-	return cmd
-}
-
-func (p *postgres) run(name string, args ...string) {
-	p.t.Helper()
-	var out bytes.Buffer
-	cmd := p.command(name, args...)
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Run(); err != nil {
-		p.t.Fatalf("%s: %v\n%s", name, err, &out)
-	}
-}
-
-func (p *postgres) start() {
-	p.t.Helper()
-	p.run("pg_ctl", "-D", p.data, "-w", "-l", filepath.Join(filepath.Dir(p.data), "log"),
-		"-o", fmt.Sprintf("-p %s -c listen_addresses=127.0.0.1 -c unix_socket_directories=%s -c fsync=off",
-			p.port, filepath.Dir(p.data)), "start")
-}
-
-func (p *postgres) dsn() string {
-	return fmt.Sprintf("host=127.0.0.1 port=%s user=maddy dbname=postgres sslmode=disable", p.port)
-}
+func (p *postgres) dsn() string { return p.DSN("postgres") }
 
 func (p *postgres) exec(query string) {
 	p.t.Helper()
@@ -144,7 +80,7 @@ func TestListsSharedThroughPostgreSQL(t *testing.T) {
 	// Octets that PostgreSQL refuses must not pass for a failing table.
 	both("a\xff\x01b.example.com", 501)
 
-	db.run("pg_ctl", "-D", db.data, "-m", "immediate", "-w", "stop")
+	db.Stop(t)
 	both("under_score.sender-bench.com", 250)
 	both("mta01.yourcompany.com", 250)
 	both("mta01.yourcompany.com", 250)
@@ -157,7 +93,7 @@ func TestListsSharedThroughPostgreSQL(t *testing.T) {
 			t.Errorf("server %d logged the dead tables %d times", i, n)
 		}
 	}
-	db.start()
+	db.Start(t)
 	for range 50 { // the servers' connections come back one by one
 		if _, err := db.Exec("SELECT 1"); err == nil {
 			break
