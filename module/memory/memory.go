@@ -1,0 +1,319 @@
+// Package memory records what this server has seen: which senders it knows, which organisations
+// greet from one network, and which messages wait for a greylist delay. It carries out what
+// RFC 6647 calls greylisting, but only for greetings that a policy finds unusual.
+//
+// Memory decides; a Store keeps the rows. A server opens a DB (SQLite or PostgreSQL), a replay of
+// old logs makes a Map. Both give the same answers:
+//
+//	db, err := memory.Open("sqlite3", "/var/lib/maddy/helo_fqdn.db", memory.Options{})
+//	if err != nil {
+//		return err // memory.ErrNoDriver: the binary has no such driver
+//	}
+//	defer db.Close()
+//	m := &memory.Memory{Store: db, Delay: 5 * time.Minute}
+//	grade, err := m.Known(ctx, memory.Sender{Helo: heloname.Parse("mail.example.org"), Client: ip})
+//
+// A store that cannot be read gives an error and no knowledge: nobody is known, has neighbours or
+// waits.
+package memory
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+	"time"
+
+	"maddy.example/checkhelo"
+	"maddy.example/checkhelo/module/heloname"
+)
+
+// How long rows are kept, and how many of one network.
+const (
+	KnownDays      = 180 // days after the last greeting
+	NeighbourDays  = 30  // days after the last greeting
+	MaxNeighbours  = 8   // organisations of one network
+	MaxNames       = 1024
+	MaxWaiting     = 1024           // waiting messages of one network
+	Window         = 48 * time.Hour // a retry later than this starts a new wait
+	DefaultDelay   = 5 * time.Minute
+	seenDays       = 3 // days with a greeting, for the grade Seen
+	seenSpan       = 7 // days from the first to the last of them
+	defaultMinOrgs = 2
+)
+
+// Errors of a store.
+var (
+	// ErrAway says that the store does not answer. Callers go on without memory.
+	ErrAway = errors.New("memory: the store does not answer")
+	// ErrFull says that the store takes no new row.
+	ErrFull = errors.New("memory: the store is full")
+)
+
+// Grade tells how well a sender is known. A higher grade includes the lower ones.
+type Grade uint8
+
+// The grades of a sender.
+const (
+	Unknown  Grade = iota
+	Seen           // greeted on 3 days, 7 days or more between the first and the last
+	Accepted       // at least one message passed this server's own policy
+)
+
+// String returns the word that logs and JSON use.
+func (g Grade) String() string { return [...]string{"unknown", "seen", "accepted"}[g] }
+
+// Sender is one greeting. Client must be valid; a Sender without it is never remembered.
+type Sender struct {
+	Helo      heloname.Name
+	Client    netip.Addr
+	Confirmed []string        // the client's PTR names that resolve back to it; Wait alone reads them
+	Lists     *heloname.Lists // nil: the built-in lists
+}
+
+// Store keeps the rows of a Memory: a DB or a Map.
+type Store interface {
+	known(ctx context.Context, k greeting) (row, error)
+	neighbours(ctx context.Context, network netip.Prefix) ([]orgDay, error)
+	// waiting returns the first attempts of a message and how many messages of its network have
+	// waited since a Unix time.
+	waiting(ctx context.Context, k waitKeys, since int64) (t tries, kept int, err error)
+	// see records a greeting: the organisation of its name unless "", and a day of the name.
+	see(k greeting, org string, day int32, taken, accepted bool, now int64)
+	wait(k waitKeys, first int64) error
+	// expiryTime is the time that rows are old by: now, unless the clock has jumped.
+	expiryTime(now int64) int64
+	secret() []byte // key of the hashes; nil while the store is away
+}
+
+// Memory decides by what a store holds. A nil Memory knows nobody and writes nothing. Its fields
+// must not change once it is in use; it is then safe for concurrent use.
+type Memory struct {
+	Store Store
+	Clock func() time.Time // nil: time.Now
+	// Delay is how long a message waits, in whole seconds; 0 is DefaultDelay.
+	Delay time.Duration
+	// NeighboursMin is how many organisations of one network make them neighbours, the sender's
+	// own among them; 0 is 2.
+	NeighboursMin int
+}
+
+func (m *Memory) now() int64 {
+	if m.Clock == nil {
+		return time.Now().Unix()
+	}
+	return m.Clock().Unix()
+}
+
+// Known returns how well a sender is known by HELO name and network. Call it once a session and
+// before Greet, so that today's greeting does not count for itself.
+func (m *Memory) Known(ctx context.Context, s Sender) (Grade, error) {
+	k := s.key()
+	if m == nil || !k.network.IsValid() || k.name == "" {
+		return Unknown, nil
+	}
+	r, err := m.Store.known(ctx, k)
+	if err != nil {
+		return Unknown, err
+	}
+	today := dayOf(m.Store.expiryTime(m.now()))
+	switch {
+	case r.days == 0 || today-r.last > KnownDays:
+		return Unknown, nil
+	case r.accepted:
+		return Accepted, nil
+	case r.days >= seenDays && r.last-r.first >= seenSpan:
+		return Seen, nil
+	}
+	return Unknown, nil
+}
+
+// Neighbours returns Found with the other organisations that greeted from the client's network
+// in the last 30 days, when there are enough of them. Call it for a PTR fault only: the answer
+// changes nothing else.
+func (m *Memory) Neighbours(ctx context.Context, s Sender) checkhelo.Answer[[]string] {
+	own, network := s.org(), networkOf(s.Client)
+	if m == nil || own == "" || !network.IsValid() {
+		return checkhelo.Answer[[]string]{State: checkhelo.NotFound}
+	}
+	orgs, err := m.Store.neighbours(ctx, network)
+	if err != nil {
+		return checkhelo.Answer[[]string]{State: checkhelo.Failed, Err: err}
+	}
+	least := m.NeighboursMin
+	if least == 0 {
+		least = defaultMinOrgs
+	}
+	today := dayOf(m.Store.expiryTime(m.now()))
+	var others []string
+	for _, o := range orgs {
+		if o.org != own && today-o.last <= NeighbourDays {
+			others = append(others, o.org)
+		}
+	}
+	if len(others)+1 < least {
+		return checkhelo.Answer[[]string]{State: checkhelo.NotFound}
+	}
+	slices.Sort(others)
+	return checkhelo.Answer[[]string]{State: checkhelo.Found, Value: others}
+}
+
+// Wait is what becomes of a message that a policy wants to wait.
+type Wait struct {
+	Result WaitResult
+	// Left is the time that the client still has to wait: 451 while it is above 0.
+	Left time.Duration
+	// Waited is the time since the first attempt, when Result is WaitOver.
+	Waited time.Duration
+}
+
+// WaitResult says why a message waits or does not.
+type WaitResult uint8
+
+// The results of Memory.Wait.
+const (
+	NoWait      WaitResult = iota // memory cannot keep the attempt: the message passes
+	WaitStarted                   // the first attempt
+	WaitAgain                     // a retry before the delay has passed
+	WaitOver                      // a retry after the delay: the message passes
+	WaitShare                     // the network has used its share up: 451, and nothing is kept
+)
+
+// String returns the word that metrics, logs and JSON use.
+func (r WaitResult) String() string {
+	return [...]string{"none", "started", "again", "over", "share"}[r]
+}
+
+// Wait starts a wait or tells how it stands (RFC 6647, section 2.1). A message is known by the
+// client's network, MAIL FROM and the recipient; see sameMessage for what does not count in an
+// address. A wait that cannot be kept is no wait: Result is NoWait, with the error to log.
+//
+// Another network waits again, unless the HELO name has the organisation of the first attempt
+// and a confirmed PTR name, not a generic one, has it too.
+func (m *Memory) Wait(ctx context.Context, s Sender, from, rcpt string) (Wait, error) {
+	network := networkOf(s.Client)
+	if m == nil || !network.IsValid() {
+		return Wait{}, nil
+	}
+	secret := m.Store.secret()
+	if secret == nil {
+		return Wait{}, ErrAway
+	}
+	delay := m.Delay
+	if delay == 0 {
+		delay = DefaultDelay
+	}
+	k := keysOf(secret, s, from, rcpt)
+	now := m.now()
+	t, kept, err := m.Store.waiting(ctx, k, now-windowSeconds)
+	if err != nil {
+		return Wait{}, err
+	}
+	t = t.at(now)
+	first := t.network
+	if k.proven {
+		first = earlier(first, t.org)
+	}
+	if first != 0 {
+		waited := time.Duration(now-first) * time.Second
+		if waited >= delay {
+			return Wait{Result: WaitOver, Waited: waited}, nil
+		}
+		return Wait{Result: WaitAgain, Left: delay - waited}, nil
+	}
+	if kept >= MaxWaiting {
+		return Wait{Result: WaitShare, Left: delay}, nil
+	}
+	if t.org != 0 {
+		k.org = waitKey{} // the row is there
+	}
+	switch err := m.Store.wait(k, now); {
+	case errors.Is(err, errShare):
+		return Wait{Result: WaitShare, Left: delay}, nil
+	case err != nil:
+		return Wait{}, err
+	}
+	return Wait{Result: WaitStarted, Left: delay}, nil
+}
+
+// Greet records a session that got to RCPT TO. taken tells that at least one recipient was
+// answered 250: only then does the day count for the sender. It never blocks on the store.
+func (m *Memory) Greet(s Sender, taken bool) { m.see(s, taken, false) }
+
+// Accept records that a message of the sender was accepted under this server's own policy. It
+// never blocks on the store.
+func (m *Memory) Accept(s Sender) { m.see(s, true, true) }
+
+func (m *Memory) see(s Sender, taken, accepted bool) {
+	if m == nil {
+		return
+	}
+	k := s.key()
+	if !k.network.IsValid() {
+		return
+	}
+	now := m.now()
+	m.Store.see(k, s.org(), dayOf(now), taken && k.name != "", accepted, now)
+}
+
+// greeting is the key of a known sender.
+type greeting struct {
+	network netip.Prefix
+	name    string
+}
+
+func (s *Sender) key() greeting {
+	k := greeting{networkOf(s.Client), s.Helo.ASCII}
+	if k.name == "" && s.Helo.Addr.IsValid() {
+		k.name = s.Helo.Addr.String()
+		if s.Helo.Kind == heloname.Literal {
+			k.name = "[" + k.name + "]"
+		}
+	}
+	return k
+}
+
+// org returns the organisation of a full name, otherwise "".
+func (s *Sender) org() string {
+	if s.Helo.Kind != heloname.FQDN {
+		return ""
+	}
+	return heloname.OrgDomain(s.Helo.ASCII)
+}
+
+// proven tells whether a confirmed PTR name has the organisation of the HELO name. A generic PTR
+// name proves nothing: the owner of the network gave it.
+func (s *Sender) proven() bool {
+	for _, ptr := range s.Confirmed {
+		if s.Helo.Kind == heloname.FQDN && heloname.SameOrg(ptr, s.Helo.ASCII) &&
+			!s.Lists.GenericPTR(ptr, s.Client) {
+			return true
+		}
+	}
+	return false
+}
+
+var nat64 = netip.MustParsePrefix("64:ff9b::/96") // RFC 6052, section 2.1
+
+// networkOf returns the /24 or /48 of a client. A mapped or translated address has the network
+// of the IPv4 address in it.
+func networkOf(addr netip.Addr) netip.Prefix {
+	addr = addr.Unmap().WithZone("")
+	if nat64.Contains(addr) {
+		b := addr.As16()
+		addr = netip.AddrFrom4([4]byte(b[12:]))
+	}
+	bits := 48
+	if addr.Is4() {
+		bits = 24
+	}
+	network, _ := addr.Prefix(bits) // an invalid address has no network
+	return network
+}
+
+const daySeconds = 24 * 60 * 60
+
+// dayOf returns the day (UTC) of a Unix time, counted from 1970.
+func dayOf(unix int64) int32 {
+	return int32(unix / daySeconds) //nolint:gosec // days of an int32 last for millions of years
+}
