@@ -1,0 +1,6 @@
+package memory
+
+import (
+	_ "github.com/lib/pq"
+	_ "modernc.org/sqlite"
+)

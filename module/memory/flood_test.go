@@ -1,0 +1,200 @@
+package memory
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// floodSize is 10,000 greetings, with the race detector 3,000, or what CHECKHELO_FLOOD says: 1000000 takes some minutes.
+func floodSize(t *testing.T) int {
+	t.Helper()
+	text := os.Getenv("CHECKHELO_FLOOD")
+	if text == "" && raceEnabled {
+		return 3_000
+	}
+	if text == "" {
+		return 10_000
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// flood lets strangers greet and wait, with a batch after every 1000 and a day after the half.
+func flood(t *testing.T, m *Memory, c *fakeClock, db *DB, stranger func(i int) Sender) (kept int) {
+	t.Helper()
+	n := floodSize(t)
+	for i := range n {
+		s := stranger(i)
+		m.Greet(s, true)
+		w, err := m.Wait(context.Background(), s, fmt.Sprintf("u%dx@example.org", i), "b@example.net")
+		if err == nil && w.Result == WaitStarted {
+			kept++
+		}
+		if c := db.Counters(); c.Queued > queueRows {
+			t.Fatalf("%d rows are queued", c.Queued)
+		}
+		if i%1000 == 999 {
+			flush(t, db)
+		}
+		if i == n/2 {
+			c.move(day)
+		}
+	}
+	flush(t, db)
+	return kept
+}
+
+// A flood of names from one network uses its share up and nothing else: others are known, become
+// known and wait as before, and no stranger is known.
+func TestFloodFromOneNetwork(t *testing.T) {
+	onDatabases(t, func(t *testing.T, driver, dsn string) {
+		t.Helper()
+		c := newClock()
+		db := openDB(t, driver, dsn, c)
+		m := &Memory{Store: db, Clock: c.now}
+		m.Accept(friend)
+		near := sender("mail.near.example", "203.0.113.250") // in the network of the flood
+		m.Accept(near)
+		flush(t, db)
+		name := func(i int) Sender {
+			return sender(fmt.Sprintf("mail.s%d.example", i), fmt.Sprintf("203.0.113.%d", i%250))
+		}
+		kept := flood(t, m, c, db, name)
+		if kept == 0 || kept > MaxWaiting {
+			t.Errorf("%d messages wait, want at most %d", kept, MaxWaiting)
+		}
+		w, err := m.Wait(context.Background(), name(1), "new@example.org", "b@example.net")
+		if w.Result != WaitShare || w.Left == 0 || err != nil {
+			t.Errorf("past its share: %+v, %v", w, err)
+		}
+		n := counted(t, db)
+		// Each message has a row of its organisation, too.
+		if n.known > MaxNames+2 || n.neighbours > MaxNeighbours+1 || n.waiting > 2*MaxWaiting {
+			t.Errorf("rows: %+v", n)
+		}
+		c.move(time.Minute)
+		for i := range floodSize(t) / 97 {
+			if g := grade(t, m, name(i*97)); g != Unknown {
+				t.Fatalf("stranger %d is %v", i*97, g)
+			}
+		}
+		for _, s := range []Sender{friend, near} {
+			if g := grade(t, m, s); g != Accepted {
+				t.Errorf("%s is %v", s.Helo.ASCII, g)
+			}
+		}
+		// An accepted message in the network of the flood still makes known.
+		other := sender("mail.other.example", "203.0.113.251")
+		m.Accept(other)
+		flush(t, db)
+		c.move(2 * time.Minute)
+		if g := grade(t, m, other); g != Accepted {
+			t.Errorf("an accepted sender near the flood is %v", g)
+		}
+		works(t, m, true)
+		t.Logf("%d greetings: %+v, %+v", floodSize(t), n, db.Counters())
+	})
+}
+
+// A flood from many networks fills the tables and no more. Strangers of earlier days make room.
+func TestFloodFromManyNetworks(t *testing.T) {
+	const most = 2000
+	onDatabases(t, func(t *testing.T, driver, dsn string) {
+		t.Helper()
+		c := newClock()
+		db := openDB(t, driver, dsn, c, func(o *Options) { o.MaxRows = most })
+		m := &Memory{Store: db, Clock: c.now}
+		m.Accept(friend)
+		regular := sender("mail.regular.example", "192.0.2.77")
+		for range seenDays {
+			m.Greet(regular, true)
+			c.move(4 * day)
+			m.Greet(sender("daily.example", "192.0.2.78"), true)
+		}
+		flush(t, db)
+		name := func(i int) Sender {
+			return sender(fmt.Sprintf("mail.s%d.example", i),
+				fmt.Sprintf("10.%d.%d.1", i/250%250, i%250))
+		}
+		flood(t, m, c, db, name)
+		n := counted(t, db)
+		// One batch goes in whole once the table has room.
+		if n.known > most+1000 || n.neighbours > most+1000 || n.waiting > most+2*1000 {
+			t.Errorf("rows: %+v", n)
+		}
+		if g := grade(t, m, friend); g != Accepted {
+			t.Errorf("the friend is %v", g)
+		}
+		if g := grade(t, m, regular); g != Seen {
+			t.Errorf("the regular one is %v", g)
+		}
+		c.move(time.Minute)
+		for i := range floodSize(t) / 97 {
+			if g := grade(t, m, name(i*97)); g != Unknown {
+				t.Fatalf("stranger %d is %v", i*97, g)
+			}
+		}
+		// The tables are full: nobody waits, since no wait can be kept.
+		w, err := m.Wait(context.Background(), stranger, "a@example.org", "b@example.net")
+		if w != (Wait{}) || err == nil {
+			t.Errorf("wait: %+v, %v", w, err)
+		}
+		c.move(day)
+		m.Greet(friend, true)
+		flush(t, db)
+		db.expireAll(t)
+		flush(t, db)
+		late := sender("mail.late.example", "198.51.100.9")
+		m.Accept(late)
+		flush(t, db)
+		c.move(2 * time.Minute)
+		for _, s := range []Sender{friend, late} {
+			if g := grade(t, m, s); g != Accepted {
+				t.Errorf("%s is %v", s.Helo.ASCII, g)
+			}
+		}
+		if g := grade(t, m, regular); g != Seen {
+			t.Errorf("the regular one is %v", g)
+		}
+		t.Logf("%d greetings: %+v, later %+v; %+v", floodSize(t), n, counted(t, db), db.Counters())
+	})
+}
+
+// The same in a Map, which a replay uses: it says that its answers are incomplete.
+func TestMapOverflows(t *testing.T) {
+	c := newClock()
+	s := NewMap(1000)
+	m := &Memory{Store: s, Clock: c.now}
+	m.Accept(friend)
+	for i := range 5000 {
+		m.Greet(sender(fmt.Sprintf("mail.s%d.example", i), fmt.Sprintf("10.%d.%d.1", i/250, i%250)),
+			true)
+	}
+	if s.Dropped() == 0 || s.Len() > 1000 {
+		t.Errorf("%d rows, %d dropped", s.Len(), s.Dropped())
+	}
+	if g := grade(t, m, friend); g != Accepted {
+		t.Errorf("the friend is %v", g)
+	}
+	m.Accept(stranger)
+	if g := grade(t, m, stranger); g != Accepted {
+		t.Errorf("a quarter is kept for accepted ones; this one is %v", g)
+	}
+	// Old rows make room.
+	for range 200 {
+		c.move(day)
+		m.Greet(friend, true)
+	}
+	dropped := s.Dropped()
+	m.Greet(sender("mail.new.example", "198.51.100.7"), true)
+	if s.Dropped() != dropped || s.Len() > 10 {
+		t.Errorf("%d rows, %d dropped more", s.Len(), s.Dropped()-dropped)
+	}
+}
