@@ -24,13 +24,14 @@ import (
 	"maddy.example/checkhelo/module/exempt"
 	"maddy.example/checkhelo/module/heloname"
 	"maddy.example/checkhelo/module/judge"
+	"maddy.example/checkhelo/module/memory"
 )
 
 const (
 	maxURL   = 160  // octets of help_url, so that a reply line holds it
 	maxScore = 1000 // points
 
-	acceptedActions = "off, ignore, score N, quarantine, reject [CODE [ENHANCED [TEXT]]]"
+	acceptedActions = "off, ignore, score N, greylist, quarantine, reject [CODE [ENHANCED [TEXT]]]"
 	acceptedTables  = "accepted: file, static, regexp, sql_query or another table of Maddy," +
 		" or &NAME of a table's own block"
 )
@@ -68,6 +69,8 @@ type settings struct {
 	extension                             heloname.Extension
 	scored                                *config.Node // the first directive that gives a score
 	dnsServers, allowlists                []string
+	waits                                 *config.Node // the first directive that greylists
+	knownAfter                            string
 	dnsTimeout                            time.Duration
 	cacheSize                             int
 	onDNSError                            string
@@ -83,6 +86,12 @@ func (s *settings) declare(cfg *config.Map) {
 	oneOf(cfg, "enforce_at", &s.enforceAt, "rcpt", "rcpt", "ehlo")
 	cfg.Int("quarantine_threshold", false, false, p.QuarantineScore, &p.QuarantineScore)
 	cfg.Int("reject_threshold", false, false, p.RejectScore, &p.RejectScore)
+	cfg.Int("greylist_threshold", false, false, 0, &p.GreylistScore)
+	cfg.Duration("greylist_delay", false, false, memory.DefaultDelay, &s.check.memory.Delay)
+	cfg.Int("neighbours_min", false, false, 2, &s.check.memory.NeighboursMin)
+	oneOf(cfg, "known_after", &s.knownAfter, "seen", "seen", "accepted")
+	s.check.memoryKind, s.check.memoryPlace = "sqlite3", "helo_fqdn.db"
+	cfg.Callback("memory", s.memory)
 	for _, rule := range checkhelo.Rules() {
 		cfg.Callback(rule.Name+"_action", s.action(rule))
 	}
@@ -115,6 +124,57 @@ func (s *settings) declare(cfg *config.Map) {
 // Tables are the directives that take one of Maddy's tables.
 var Tables = []string{
 	"exempt_clients", "exempt_names", "deny_names", "deny_hosts", "recipient_policy",
+}
+
+// memory reads `memory sqlite3 PATH | postgres DSN | off`. An error never repeats the DSN.
+func (s *settings) memory(_ *config.Map, node config.Node) error {
+	kind := ""
+	if len(node.Args) > 0 && len(node.Children) == 0 {
+		kind = node.Args[0]
+	}
+	switch {
+	case kind == "off" && len(node.Args) == 1:
+		s.check.memoryKind = ""
+		return nil
+	case (kind == "sqlite3" || kind == "postgres") && len(node.Args) == 2 && node.Args[1] != "":
+		s.check.memoryKind, s.check.memoryPlace = kind, node.Args[1]
+		return nil
+	}
+	return config.NodeErr(node, "memory: accepted: sqlite3 PATH, postgres DSN, off")
+}
+
+// applyMemory checks the directives that need a memory.
+func (s *settings) applyMemory(cfg *config.Map) error {
+	m, p := &s.check.memory, s.policy
+	if m.Delay < time.Second || m.Delay > time.Hour || m.Delay%time.Second != 0 {
+		return fault(cfg, "greylist_delay", "found %s; accepted: whole seconds from 1s to 1h", m.Delay)
+	}
+	if m.NeighboursMin < 2 || m.NeighboursMin > memory.MaxNeighbours {
+		return fault(cfg, "neighbours_min", "found %d; accepted: 2 to %d organisations",
+			m.NeighboursMin, memory.MaxNeighbours)
+	}
+	if p.GreylistScore < 0 {
+		return fault(cfg, "greylist_threshold", "found %d; accepted: 0 (points never greylist) or more",
+			p.GreylistScore)
+	}
+	if s.knownAfter == "accepted" {
+		s.judge.KnownAfter = checkhelo.Accepted
+	}
+	if s.check.memoryKind != "" {
+		return nil
+	}
+	if s.waits != nil {
+		return config.NodeErr(*s.waits, "%s: greylist needs a memory; accepted: another action, or"+
+			" memory other than off", s.waits.Name)
+	}
+	if p.GreylistScore > 0 {
+		return fault(cfg, "greylist_threshold", "points cannot greylist with memory off")
+	}
+	if set, given := p.Override["neighbours"]; given && set.Action != checkhelo.Off {
+		return fault(cfg, "neighbours_action", "the rule can never hit with memory off")
+	}
+	p.Override["neighbours"] = checkhelo.Rule{Action: checkhelo.Off}
+	return nil
 }
 
 // failAction reads the old name of max_action, which also takes Maddy's own form for the action of a
@@ -194,6 +254,9 @@ func (s *settings) action(rule checkhelo.Rule) func(*config.Map, config.Node) er
 			return config.NodeErr(node, "%s: found %s; accepted: off, ignore, score N, quarantine",
 				node.Name, set.Action)
 		}
+		if set.Action == checkhelo.Greylist && s.waits == nil {
+			s.waits = &node
+		}
 		if set.Action == checkhelo.Score && s.scored == nil {
 			s.scored = &node
 		}
@@ -214,12 +277,13 @@ func parseAction(node config.Node) (set checkhelo.Rule, err error) {
 	}
 	word, args := node.Args[0], node.Args[1:]
 	switch word {
-	case "off", "ignore", "quarantine":
+	case "off", "ignore", "greylist", "quarantine":
 		if len(args) != 0 {
 			return bad(fmt.Sprintf("found %q after %s", args[0], word))
 		}
 		set.Action = map[string]checkhelo.Action{
-			"off": checkhelo.Off, "ignore": checkhelo.Ignore, "quarantine": checkhelo.Quarantine,
+			"off": checkhelo.Off, "ignore": checkhelo.Ignore, "greylist": checkhelo.Greylist,
+			"quarantine": checkhelo.Quarantine,
 		}[word]
 	case "score":
 		set.Action = checkhelo.Score
@@ -328,7 +392,7 @@ func (s *settings) provider(_ *config.Map, node config.Node) error {
 // apply checks the settings against each other and puts them in force.
 func (s *settings) apply(cfg *config.Map) error {
 	steps := []func(*config.Map) error{
-		s.applyPolicy, s.applyScores, s.applyURL, s.applySelf, s.applyExempt, s.applyLists, s.applyDNS,
+		s.applyPolicy, s.applyScores, s.applyMemory, s.applyURL, s.applySelf, s.applyExempt, s.applyLists, s.applyDNS,
 	}
 	for _, step := range steps {
 		if err := step(cfg); err != nil {
@@ -522,7 +586,6 @@ func (s *settings) applyDNS(cfg *config.Map) error {
 	if len(g.Blocklists) == 0 {
 		s.policy.Override["listed"] = checkhelo.Rule{Action: checkhelo.Off}
 	}
-	s.policy.Override["neighbours"] = checkhelo.Rule{Action: checkhelo.Off}
 	return nil
 }
 

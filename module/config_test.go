@@ -108,7 +108,7 @@ func TestConfigErrors(t *testing.T) {
 		"policy in block":     {"helo_fqdn {\npolicy severe\n}", `maddy.conf:2: policy: found "severe"; accepted: one of lenient, rfc, strict`},
 		"unknown rule":        {"helo_fqdn {\n\nno_such_action reject\n}", `maddy.conf:3: unknown rule "no_such"; accepted: address_literal, `},
 		"unknown directive":   {"helo_fqdn {\nreject_all yes\n}", `maddy.conf:2: unknown directive "reject_all"`},
-		"unknown action":      {"helo_fqdn {\nnot_fqdn_action deny\n}", `maddy.conf:2: not_fqdn_action: found "deny"; accepted: off, ignore, score N, quarantine, reject [CODE [ENHANCED [TEXT]]]`},
+		"unknown action":      {"helo_fqdn {\nnot_fqdn_action deny\n}", `maddy.conf:2: not_fqdn_action: found "deny"; accepted: off, ignore, score N, greylist, quarantine, reject [CODE [ENHANCED [TEXT]]]`},
 		"no action":           {"helo_fqdn {\nnot_fqdn_action\n}", "found no action"},
 		"action block":        {"helo_fqdn {\nnot_fqdn_action off {\nx y\n}\n}", "found a block"},
 		"action twice":        {"helo_fqdn {\nnot_fqdn_action off\nnot_fqdn_action off\n}", "maddy.conf:3: duplicate directive"},

@@ -103,6 +103,7 @@ type state struct {
 	sess    judge.Session // of this message, where it is judged
 	logged  map[string]bool
 	counted bool // an exemption of the client is in the metrics
+	body    bool // the body was checked and the message not refused
 }
 
 // CheckConnection does nothing: the verdict falls at RCPT TO, where the login and the recipient are
@@ -147,6 +148,7 @@ func (s *state) CheckBody(
 		return res
 	}
 	o := s.sess.Message(ctx)
+	s.body = !o.Refused()
 	res.Reject = o.Refused()
 	res.Quarantine = o.Exempt == "" && o.Action == checkhelo.Quarantine
 	if res.Reject || res.Quarantine {
@@ -156,8 +158,15 @@ func (s *state) CheckBody(
 	return res
 }
 
-// Close implements module.CheckState.
-func (s *state) Close() error { return nil }
+// Close implements module.CheckState. Maddy 0.9.5 closes the state after the check of the body only
+// where every check and target took the message; nothing depends on Close to be released.
+func (s *state) Close() error {
+	defer s.survive("the end of the message")
+	if s.body && !s.meta.Quarantine {
+		s.sess.Accepted()
+	}
+	return nil
+}
 
 // open finds the session that the early check left in the connection. It makes a new one where no
 // early check runs: in source and destination blocks.

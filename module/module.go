@@ -25,6 +25,7 @@ import (
 	"maddy.example/checkhelo/module/dnsfacts"
 	"maddy.example/checkhelo/module/exempt"
 	"maddy.example/checkhelo/module/judge"
+	"maddy.example/checkhelo/module/memory"
 )
 
 const modName = "check.helo_fqdn"
@@ -42,6 +43,10 @@ type Check struct {
 	quiet    quiet
 
 	noResolver error // the system's DNS servers are unknown
+
+	memoryKind, memoryPlace string // "": memory is off
+	memory                  memory.Memory
+	db                      *memory.DB // nil before Start
 }
 
 var instances atomic.Int64
@@ -77,6 +82,7 @@ func (c *Check) Start() error {
 	if c.noResolver != nil {
 		return c.noResolver
 	}
+	c.openMemory()
 	caches.add(c)
 	c.log.Msg("started", "version", Version(), "policy", string(c.judge.Policy.Preset))
 	return nil
@@ -85,7 +91,27 @@ func (c *Check) Start() error {
 // Stop implements container.LifetimeModule. Sessions that are still open keep their policy.
 func (c *Check) Stop() error {
 	caches.remove(c)
-	return nil
+	if c.db == nil {
+		return nil
+	}
+	return c.db.Close()
+}
+
+// openMemory never fails: without its database the check works as with memory off.
+func (c *Check) openMemory() {
+	if c.memoryKind == "" {
+		return
+	}
+	db, err := memory.Open(c.memoryKind, c.memoryPlace, memory.Options{Report: func(err error) {
+		c.log.Error("memory does not answer, nobody is known or waits", err)
+	}})
+	if err != nil {
+		c.log.Error("memory is off", err)
+		return
+	}
+	c.db, c.memory.Store = db, db
+	c.judge.SetMemory(&c.memory)
+	c.log.Msg("memory", "place", db.Place(), "days", memory.KnownDays)
 }
 
 var (

@@ -12,6 +12,7 @@ import (
 	"maddy.example/checkhelo"
 	"maddy.example/checkhelo/module/heloname"
 	"maddy.example/checkhelo/module/judge"
+	"maddy.example/checkhelo/module/memory"
 )
 
 const (
@@ -24,7 +25,7 @@ const (
 func (c *Check) refusal(o *judge.Outcome, f *checkhelo.Facts) *exterrors.SMTPError {
 	reply := c.judge.WouldReply(o)
 	misc := map[string]any{"helo": heloname.Clean(f.Helo.Raw, maxLogged)}
-	if !o.TryLater {
+	if len(o.Hits) > 0 {
 		misc["evidence"], misc["score"] = heloname.Line(o.Hits[0].Evidence, maxLogged), o.Score
 	}
 	return &exterrors.SMTPError{
@@ -85,6 +86,12 @@ func (c *Check) logVerdict(o *judge.Outcome, f *checkhelo.Facts, msgID string) {
 	if o.Would != o.Action {
 		fields = append(fields, "would", o.Would.String())
 	}
+	if o.Known != memory.Unknown {
+		fields = append(fields, "known", o.Known.String(), "lifted", o.Lifted.String())
+	}
+	if o.Wait.Result != memory.NoWait {
+		fields = append(fields, "wait", o.Wait.Result.String(), "waited", o.Wait.Waited.Seconds())
+	}
 	c.log.Msg("helo verdict", fields...)
 }
 
@@ -130,6 +137,9 @@ func (s *state) trace(res *module.CheckResult, o *judge.Outcome) {
 	if o.Exempt != "" {
 		res.Header.Add(traceHeader, fmt.Sprintf("exempt; reason=%s; %s", o.Exempt, said))
 		return
+	}
+	if o.Wait.Waited > 0 {
+		said += fmt.Sprintf("; waited=%.0f", o.Wait.Waited.Seconds())
 	}
 	res.Header.Add(traceHeader,
 		fmt.Sprintf("%s; rule=%s; score=%d; %s", o.Word(), o.Rule(), o.Score, said))

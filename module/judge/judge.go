@@ -15,6 +15,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/idna"
@@ -23,6 +24,7 @@ import (
 	"maddy.example/checkhelo/module/dnsfacts"
 	"maddy.example/checkhelo/module/exempt"
 	"maddy.example/checkhelo/module/heloname"
+	"maddy.example/checkhelo/module/memory"
 )
 
 // Judge holds the settings of one check. Its fields must not change after the first Greet; all
@@ -47,6 +49,10 @@ type Judge struct {
 
 	// OnTable learns of a table that failed (value empty) or of a value that is no reply.
 	OnTable func(table string, err error)
+
+	KnownAfter checkhelo.Known // the least grade of a known sender
+
+	memory atomic.Pointer[memory.Memory] // nil: off; set when the server starts
 
 	Clock func() time.Time // nil: time.Now
 
@@ -89,6 +95,9 @@ type Session struct {
 	mildest Outcome // of the judged recipients that were accepted
 	refused Outcome // the first refusal; no policy: none
 	later   Outcome // the first one whose lookup failed
+	waits   Outcome // the first one that has to wait
+	clean   bool    // a verdict that makes the sender known
+	unclean bool    // a verdict that does not
 }
 
 // greeting is the part of a session that all its messages share.
@@ -104,14 +113,18 @@ type greeting struct {
 	// The operator's tables are asked once a session.
 	hostsAsked, proofAsked bool
 	proof                  proof
+	memory                 remembered
+	atEHLO                 bool // the greeting itself is judged: memory is not read
 }
 
 // Outcome is the decision about a greeting, a recipient or a message.
 type Outcome struct {
 	checkhelo.Verdict
-	Exempt   string // reason why the client passes unjudged; "" for none
-	TryLater bool   // 451: a lookup failed, and dns_error_action is tempfail
-	Early    bool   // the reply to EHLO
+	Exempt   string       // reason why the client passes unjudged; "" for none
+	TryLater bool         // 451: a lookup failed, and dns_error_action is tempfail
+	Early    bool         // the reply to EHLO
+	Known    memory.Grade // of the sender, where it could change the verdict
+	Wait     memory.Wait  // of a message that was to wait
 
 	policy *checkhelo.Policy
 	said   heloname.Name
@@ -119,8 +132,11 @@ type Outcome struct {
 
 // Refused reports whether the client gets a 4xx or 5xx reply.
 func (o *Outcome) Refused() bool {
-	return o.Exempt == "" && (o.TryLater || o.Action == checkhelo.Reject)
+	return o.Exempt == "" && (o.TryLater || o.Waits() || o.Action == checkhelo.Reject)
 }
+
+// Waits reports whether the client is told to try again after a greylist delay.
+func (o *Outcome) Waits() bool { return o.Wait.Left > 0 && o.Action == checkhelo.Greylist }
 
 // Word names the outcome in logs, headers and JSON.
 func (o *Outcome) Word() string {
@@ -180,9 +196,9 @@ func (j *Judge) Greet(ctx context.Context, c Conn) *Session {
 		}
 		return s
 	}
-	if g.early = g.judge(ctx, j.Policy, ""); g.early.Action == checkhelo.Reject {
-		g.early.Early = true
-	}
+	g.atEHLO = true
+	g.early = g.judge(ctx, j.Policy, "")
+	g.early.Early, g.atEHLO = g.early.Action == checkhelo.Reject, false
 	return s
 }
 
@@ -205,7 +221,16 @@ func (s *Session) Next() Session { return Session{greeting: s.greeting} }
 // address of MAIL FROM.
 func (s *Session) Rcpt(ctx context.Context, user, from, rcpt string) Outcome {
 	o := s.rcpt(ctx, user, rcpt)
+	s.hold(ctx, from, rcpt, &o)
+	s.remember(&o)
+	if o.Waits() && s.waits.policy == nil {
+		s.waits = o
+	}
+	if from == "" && o.Waits() {
+		o.Action = checkhelo.Score // the null sender waits at DATA, so that callouts pass
+	}
 	switch {
+	case o.Waits():
 	case o.TryLater:
 		if s.later.policy == nil {
 			s.later = o
@@ -217,6 +242,7 @@ func (s *Session) Rcpt(ctx context.Context, user, from, rcpt string) Outcome {
 	case o.Exempt != "":
 		s.exempt = o.Exempt
 	default:
+		s.judgedOwn(&o)
 		if s.taken++; s.taken == 1 || o.Action < s.mildest.Action {
 			s.mildest = o
 		}
@@ -268,6 +294,8 @@ func (s *Session) Message(context.Context) Outcome {
 	switch {
 	case s.early.Early:
 		return s.early
+	case s.waits.policy != nil && (s.taken > 0 || !accepted):
+		return s.waits
 	case s.refused.policy != nil && !accepted:
 		return s.refused
 	case s.refused.policy != nil && s.taken > 0:
@@ -293,6 +321,10 @@ func (j *Judge) Reply(o *Outcome) checkhelo.Reply {
 	switch {
 	case !o.Refused():
 		return checkhelo.Reply{}
+	case o.Waits():
+		// RFC 3463, 3.8: x.7.1 is a refusal by policy, here of this attempt.
+		return checkhelo.Reply{Code: 451, Enhanced: [3]int{4, 7, 1},
+			Text: heloname.Line(waitText(o), maxReply)}
 	case o.TryLater:
 		// RFC 3463, 3.5: x.4.3 is a failure of a directory server.
 		return checkhelo.Reply{Code: 451, Enhanced: [3]int{4, 4, 3}, Text: "Temporary DNS failure" +
@@ -305,7 +337,7 @@ func (j *Judge) Reply(o *Outcome) checkhelo.Reply {
 // WouldReply returns the reply that the client would get without Policy.Ceiling and for quarantine
 // too: the text that names the fault. It is zero when no rule hit.
 func (j *Judge) WouldReply(o *Outcome) checkhelo.Reply {
-	if o.TryLater || o.policy == nil {
+	if o.TryLater || o.Waits() || o.policy == nil {
 		return j.Reply(o)
 	}
 	return o.policy.Reply(o.Verdict, o.said)
@@ -323,6 +355,7 @@ func (g *greeting) judge(ctx context.Context, p *checkhelo.Policy, domain string
 		g.askDenyHosts(ctx, p)
 		g.hostsAsked = true
 	}
+	g.askNeighbours(ctx, p)
 	o := Outcome{Verdict: p.Evaluate(f), policy: p, said: f.Helo}
 	open := j.TempFail && o.Action < checkhelo.Reject && p.Doubt(f) != 0
 	if o.Would < checkhelo.Score && !open {
@@ -338,6 +371,7 @@ func (g *greeting) judge(ctx context.Context, p *checkhelo.Policy, domain string
 	case g.proof.why != "":
 		return Outcome{Exempt: g.proof.why, said: f.Helo}
 	}
+	g.lift(ctx, p, &o)
 	o.TryLater = open || j.TempFail && g.proof.open && o.Action >= checkhelo.Greylist
 	return o
 }
@@ -360,6 +394,8 @@ func (j *Judge) need(f *checkhelo.Facts, p *checkhelo.Policy) checkhelo.Need {
 	}
 	return need
 }
+
+const maxReply = 460 // octets of a reply's text, as in package checkhelo
 
 // rounds bounds the lookups that depend on earlier answers.
 const rounds = 3

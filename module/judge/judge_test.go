@@ -25,6 +25,8 @@ ptr 192.0.2.9 mail.example.net
 other.example.net A 203.0.113.7
 mxonly.example.net MX 10 mx.example.com
 broken.example.net SERVFAIL
+mail.example.top A 198.51.100.77
+other.example.top A 203.0.113.9
 `
 
 // newJudge returns a judge of a preset whose lookups go to a DNS server on loopback.
