@@ -1591,7 +1591,7 @@ func TestRulesIsACopy(t *testing.T) {
 // 5. The documents.
 
 // notRules are the directives that end in _action and set no rule.
-var notRules = []string{"fail", "dns_error"}
+var notRules = []string{"max", "fail", "dns_error"}
 
 func TestDocumentsMirrorTheTable(t *testing.T) {
 	rules := byName(checkhelo.Rules())
