@@ -276,8 +276,9 @@ var table = []Rule{
 	{Name: "dynamic_name", Basis: grade, Code: 550, Detail: [2]int{7, 1}, when: public,
 		preset: [3]Effect{ign, score(1), quar}, Match: dynamicName, Liftable: true,
 		Message: `"{helo}" is the name of an access line, not of a mail server` + fix},
-	{Name: "generic_ptr", Basis: grade, Needs: NeedPTR, Code: 550, Detail: [2]int{7, 25}, when: outside,
-		fault: faultPTR, preset: [3]Effect{ign, score(2), quar}, Match: genericPTR, Liftable: true,
+	{Name: "generic_ptr", Basis: grade, Needs: NeedPTR, Code: 550, Detail: [2]int{7, 25},
+		when: outside, fault: faultPTR, preset: [3]Effect{ign, score(2), quar}, Match: genericPTR,
+		Liftable: true,
 		Message: `The reverse DNS name of your address is your provider's default, not "{helo}".` +
 			` Ask them to set it to your mail server's name`},
 	{Name: "no_ptr", Basis: grade, Needs: NeedPTR, Code: 550, Detail: [2]int{7, 25}, when: always,
@@ -371,9 +372,11 @@ func literalMismatch(f *Facts) (Finding, bool) {
 	return hit("", f.Helo.Kind == heloname.Literal && f.Client.IsValid() && f.Helo.Addr != f.Client)
 }
 func addressLiteral(f *Facts) (Finding, bool) { return hit("", f.Helo.Kind == heloname.Literal) }
-func notFQDN(f *Facts) (Finding, bool)        { return hit("", f.Helo.Kind == heloname.SingleLabel) }
-func underscore(f *Facts) (Finding, bool)     { return hit("", f.Helo.Underscore) }
-func trailingDot(f *Facts) (Finding, bool)    { return hit("", f.Helo.TrailingDot) }
+func notFQDN(f *Facts) (Finding, bool) {
+	return hit("", f.Helo.Kind == heloname.SingleLabel)
+}
+func underscore(f *Facts) (Finding, bool)  { return hit("", f.Helo.Underscore) }
+func trailingDot(f *Facts) (Finding, bool) { return hit("", f.Helo.TrailingDot) }
 func reservedTLD(f *Facts) (Finding, bool) {
 	c := f.class()
 	return hit(c.reserved, c.reserved != "" && !c.local)
@@ -788,8 +791,8 @@ const (
 )
 
 // Lift returns v for a sender of that grade. A known sender never waits and passes quarantine, as
-// far as the rows permit: a row that is Never keeps its own greylist, and only a row that is Liftable
-// gives up its own quarantine. Points lift for Accepted alone. Nothing lifts a reject.
+// far as the rows permit: a row that is Never keeps its own greylist, and only a row that is
+// Liftable gives up its own quarantine. Points lift for Accepted alone. Nothing lifts a reject.
 func (p *Policy) Lift(v Verdict, grade Known) Verdict {
 	if grade == Stranger || v.Would != Greylist && v.Would != Quarantine {
 		return v
@@ -819,7 +822,8 @@ func (p *Policy) Lift(v Verdict, grade Known) Verdict {
 // Needs returns the facts not asked for yet that could still change the verdict.
 func (p *Policy) Needs(f *Facts) Need { return p.open(f, f.asked()) }
 
-// Doubt returns the facts whose lookup failed and whose answer could still make the verdict harsher.
+// Doubt returns the facts whose lookup failed and whose answer could still make the verdict
+// harsher.
 func (p *Policy) Doubt(f *Facts) Need {
 	lost := f.Lost()
 	if lost == 0 {

@@ -177,8 +177,8 @@ func (s *settings) applyMemory(cfg *config.Map) error {
 	return nil
 }
 
-// failAction reads the old name of max_action, which also takes Maddy's own form for the action of a
-// check: `reject CODE ENHANCED TEXT`. The reply then replaces that of every rule.
+// failAction reads the old name of max_action, which also takes Maddy's own form for the action of
+// a check: `reject CODE ENHANCED TEXT`. The reply then replaces that of every rule.
 func (s *settings) failAction(_ *config.Map, node config.Node) error {
 	if len(node.Children) != 0 || len(node.Args) == 0 ||
 		!slices.Contains([]string{"reject", "quarantine", "ignore"}, node.Args[0]) ||
@@ -392,7 +392,8 @@ func (s *settings) provider(_ *config.Map, node config.Node) error {
 // apply checks the settings against each other and puts them in force.
 func (s *settings) apply(cfg *config.Map) error {
 	steps := []func(*config.Map) error{
-		s.applyPolicy, s.applyScores, s.applyMemory, s.applyURL, s.applySelf, s.applyExempt, s.applyLists, s.applyDNS,
+		s.applyPolicy, s.applyScores, s.applyMemory, s.applyURL, s.applySelf, s.applyExempt,
+		s.applyLists, s.applyDNS,
 	}
 	for _, step := range steps {
 		if err := step(cfg); err != nil {
@@ -577,7 +578,7 @@ func (s *settings) applyDNS(cfg *config.Map) error {
 	case len(s.dnsServers) != 0:
 		return fault(cfg, "dns_servers", "%v", err)
 	default: // Start fails; the tool goes on with every lookup failed
-		s.check.noResolver = fmt.Errorf("no DNS server: %w; accepted: dns_servers ADDRESS...", err)
+		s.check.noResolver = fmt.Errorf("no DNS server: %w; accepted: dns_servers ADDRESS", err)
 		g.Exchange = func(context.Context, *dns.Msg) (*dns.Msg, error) { return nil, err }
 	}
 	j.OwnPTR = len(s.dnsServers) == 0

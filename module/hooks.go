@@ -43,8 +43,8 @@ func (c *Check) CheckConnection(_ context.Context, conn *module.ConnState) (refu
 	return c.refusal(s.Early(), s.Facts())
 }
 
-// greet judges the greeting of a connection and keeps the session in it; nil for what is not judged:
-// local messages, LMTP, and connections that are not TCP.
+// greet judges the greeting of a connection and keeps the session in it. It returns nil for local
+// messages, LMTP, and connections that are not TCP.
 func (c *Check) greet(conn *module.ConnState, atRcpt bool) *judge.Session {
 	if conn == nil || conn.Proto == "" || conn.Proto == "LMTP" {
 		return nil

@@ -120,8 +120,8 @@ var (
 	_ container.LifetimeModule = (*Check)(nil)
 )
 
-// sessionKey names the data of one instance in a connection. Maddy's own key for an unnamed instance
-// is a dump of the whole struct, so that this type replaces it.
+// sessionKey names the data of one instance in a connection. Maddy's own key for an unnamed
+// instance is a dump of the whole struct, so that this type replaces it.
 type sessionKey struct{ name string }
 
 // Configure implements module.Module.

@@ -210,15 +210,15 @@ func (s *Session) Early() *Outcome {
 	return &s.early
 }
 
-// Facts returns what is known about the greeting. It must not be changed, and is complete only after
-// Rcpt.
+// Facts returns what is known about the greeting. It must not be changed, and is complete only
+// after Rcpt.
 func (s *Session) Facts() *checkhelo.Facts { return &s.facts }
 
 // Next returns the session for one more message after the same greeting.
 func (s *Session) Next() Session { return Session{greeting: s.greeting} }
 
-// Rcpt judges one recipient (RFC 5321, 4.1.1.3), an address or a domain; user is the login, from the
-// address of MAIL FROM.
+// Rcpt judges one recipient (RFC 5321, 4.1.1.3), an address or a domain; user is the login, from
+// the address of MAIL FROM.
 func (s *Session) Rcpt(ctx context.Context, user, from, rcpt string) Outcome {
 	o := s.rcpt(ctx, user, rcpt)
 	s.hold(ctx, from, rcpt, &o)
@@ -379,8 +379,8 @@ func (g *greeting) judge(ctx context.Context, p *checkhelo.Policy, domain string
 // asks reports whether there is a DNS server to ask.
 func (j *Judge) asks() bool { return j.Gatherer != nil && j.Gatherer.Exchange != nil }
 
-// need returns the facts worth a lookup: those that the policy can use, and proof for the operator's
-// tables.
+// need returns the facts worth a lookup: those that the policy can use, and proof for the
+// operator's tables.
 func (j *Judge) need(f *checkhelo.Facts, p *checkhelo.Policy) checkhelo.Need {
 	if !j.asks() {
 		return 0

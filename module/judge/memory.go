@@ -31,7 +31,8 @@ func (g *greeting) sender() memory.Sender {
 // askNeighbours sets the fact Neighbours where it can still change the verdict.
 func (g *greeting) askNeighbours(ctx context.Context, p *checkhelo.Policy) {
 	m, f := g.j.memory.Load(), &g.facts
-	if m == nil || g.atEHLO || f.Neighbours.State != checkhelo.NotAsked || p.Needs(f)&checkhelo.NeedMemory == 0 {
+	if m == nil || g.atEHLO || f.Neighbours.State != checkhelo.NotAsked ||
+		p.Needs(f)&checkhelo.NeedMemory == 0 {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, memoryTime)
@@ -46,10 +47,10 @@ func (g *greeting) lift(ctx context.Context, p *checkhelo.Policy, o *Outcome) {
 		return
 	}
 	if !g.memory.asked {
-		ctx, cancel := context.WithTimeout(ctx, memoryTime)
+		soon, cancel := context.WithTimeout(ctx, memoryTime)
 		defer cancel()
 		g.memory.asked = true
-		if grade, err := m.Known(ctx, g.sender()); err == nil {
+		if grade, err := m.Known(soon, g.sender()); err == nil {
 			g.memory.known = grade
 		}
 	}
@@ -93,9 +94,10 @@ func (s *Session) remember(o *Outcome) {
 	m.Greet(s.sender(), taken)
 }
 
-// Accepted records the sender of a message that every check and target took: call it once the message
-// is closed after the check of its body. It counts when this server's own policy judged a recipient,
-// the verdict before ceiling and exemption was pass, and no lost fact could have changed it.
+// Accepted records the sender of a message that every check and target took: call it once the
+// message is closed after the check of its body. It counts when this server's own policy judged a
+// recipient, the verdict before ceiling and exemption was pass, and no lost fact could have changed
+// it.
 func (s *Session) Accepted() {
 	if m := s.j.memory.Load(); m != nil && s.clean && !s.unclean {
 		m.Accept(s.sender())

@@ -44,8 +44,8 @@ func deliver(t *testing.T, j *Judge, helo, ip, from string, rcpts ...string) (co
 	t.Helper()
 	s := j.Greet(t.Context(), Conn{Helo: helo, Client: netip.MustParseAddr(ip)})
 	for _, rcpt := range rcpts {
-		o := s.Rcpt(t.Context(), "", from, rcpt)
-		codes = append(codes, j.Reply(&o).Code)
+		one := s.Rcpt(t.Context(), "", from, rcpt)
+		codes = append(codes, j.Reply(&one).Code)
 	}
 	o = s.Message(t.Context())
 	r := j.Reply(&o)

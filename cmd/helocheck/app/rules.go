@@ -40,7 +40,8 @@ func runRules(c *cli.Context) error {
 	for _, r := range policy.Rules() {
 		table.Rules = append(table.Rules, ruleJSON{
 			r.Name, r.Action.String(), r.Score,
-			replyJSON{r.Code, enhanced([3]int{r.Code / 100, r.Detail[0], r.Detail[1]}), policy.Text(&r)}, r.Basis,
+			replyJSON{r.Code, enhanced([3]int{r.Code / 100, r.Detail[0], r.Detail[1]}), policy.Text(&r)},
+			r.Basis,
 		})
 	}
 	switch format {
