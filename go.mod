@@ -20,6 +20,7 @@ require (
 	github.com/prometheus/client_model v0.6.1
 	github.com/rogpeppe/go-internal v1.14.1
 	github.com/schollz/progressbar/v3 v3.18.0
+	github.com/ulikunitz/xz v0.5.17
 	github.com/urfave/cli/v2 v2.27.5
 	github.com/yuin/goldmark v1.7.8
 	golang.org/x/mod v0.22.0

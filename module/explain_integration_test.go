@@ -61,7 +61,7 @@ func refusedByLog(t *testing.T, s *server, check *module.Check) (refused int) {
 	t.Helper()
 	_, err := replay.Read(t.Context(), []string{s.log}, replay.Options{}, func(rec *replay.Record) error {
 		said := judge.Conn{Helo: rec.Helo, Client: rec.Client, AtRcpt: true}
-		o := check.Judge().Greet(t.Context(), said).Rcpt(t.Context(), "", "", rec.Rcpt)
+		o := check.Judge().Greet(t.Context(), said).Rcpt(t.Context(), "", "", rec.FirstRcpt())
 		if o.Refused() {
 			refused++
 		}

@@ -10,7 +10,7 @@ import (
 
 // corpusColumns are the columns that become those of columnNames; the flags
 // turn into ptr_confirmed.
-var corpusColumns = [numColumns]string{
+var corpusColumns = [colCount + 1]string{
 	"helo", "ip", "rdns", "flags", "rcpt_domain", "by_host", "class", "count",
 }
 
@@ -27,7 +27,7 @@ func ConvertCorpus(r io.Reader, w io.Writer) error {
 		return err
 	}
 	out := csv.NewWriter(w)
-	if err := out.Write(columnNames[:]); err != nil {
+	if err := out.Write(columnNames[:len(corpusColumns)]); err != nil {
 		return fmt.Errorf("replay: corpus: %w", err)
 	}
 	for {
@@ -42,7 +42,7 @@ func ConvertCorpus(r io.Reader, w io.Writer) error {
 		if strings.ContainsAny(flags, "Lai") {
 			continue
 		}
-		conv := make([]string, numColumns)
+		conv := make([]string, len(corpusColumns))
 		for col, name := range corpusColumns {
 			conv[col] = row[where[name]]
 		}

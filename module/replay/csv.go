@@ -7,6 +7,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // csvColumns are the columns that are read; others are passed over.
@@ -19,11 +20,13 @@ const (
 	colSelf
 	colClass
 	colCount
+	colTime
+	colServer
 	numColumns
 )
 
 var columnNames = [numColumns]string{
-	"helo", "ip", "rdns", "ptr_confirmed", "rcpt", "self", "class", "count",
+	"helo", "ip", "rdns", "ptr_confirmed", "rcpt", "self", "class", "count", "time", "server",
 }
 
 // csvReader reads one table. Rows are single lines: a quoted line break would
@@ -121,7 +124,7 @@ func (r *run) readCSV() error {
 			r.st.Broken++
 			continue
 		}
-		r.emit(&r.rec)
+		r.hand(&r.rec)
 	}
 }
 
@@ -130,10 +133,19 @@ func (c *csvReader) record(rec *Record) bool {
 	// Neighbouring rows have most columns in common, so texts are kept.
 	*rec = Record{
 		Helo: again(rec.Helo, c.field(colHelo)), PTR: rec.PTR, Count: 1,
-		Rcpt: again(rec.Rcpt, c.field(colRcpt)), Self: again(rec.Self, c.field(colSelf)),
-		Class: again(rec.Class, c.field(colClass)),
+		Rcpts: rec.Rcpts, Self: again(rec.Self, c.field(colSelf)),
+		Class: again(rec.Class, c.field(colClass)), Server: again(rec.Server, c.field(colServer)),
+	}
+	switch rcpt := c.field(colRcpt); {
+	case len(rcpt) == 0:
+		rec.Rcpts = nil
+	case len(rec.Rcpts) != 1 || rec.Rcpts[0] != string(rcpt):
+		rec.Rcpts = []string{text(rcpt)}
 	}
 	var ok bool
+	if rec.Time, ok = csvTime(c.field(colTime)); !ok {
+		return false
+	}
 	if rec.Client, ok = parseAddr(c.field(colIP)); !ok || rec.Helo == "" {
 		return false
 	}
@@ -163,6 +175,21 @@ func (c *csvReader) record(rec *Record) bool {
 		return false
 	}
 	return true
+}
+
+// csvTime reads seconds since 1970, a fraction behind them or not, or a time of
+// RFC 3339. Without one it is the zero time.
+func csvTime(b []byte) (time.Time, bool) {
+	if len(b) == 0 {
+		return time.Time{}, true
+	}
+	whole, frac, _ := strings.Cut(string(b), ".")
+	if sec, err := strconv.ParseInt(whole, 10, 64); err == nil && (frac == "" || digits([]byte(frac))) {
+		rest, _ := cutFraction([]byte("." + frac))
+		return time.Unix(sec, int64(rest)), true
+	}
+	t, err := time.Parse(time.RFC3339, string(b))
+	return t, err == nil
 }
 
 // again returns b as a string, the one already there when it is the same.

@@ -19,12 +19,12 @@ func TestCSV(t *testing.T) {
 			"a 192.0.2.7 b.example.net/confirmed example.org mx.example.org ham 3", 0},
 		"states": {head + "a,192.0.2.7,b.,no\na,192.0.2.7,b,\na,192.0.2.7,,no\na,192.0.2.7,-,yes\n",
 			"a 192.0.2.7 b/unconfirmed    1\na 192.0.2.7 b/confirmed    1\n" +
-				"a 192.0.2.7 /none    1\na 192.0.2.7 /not_recorded    1", 0},
+				"a 192.0.2.7 /none    1\na 192.0.2.7 /unknown    1", 0},
 		"no rdns column": {"IP;Helo;other\n[IPv6:2001:db8::7];a;x\n",
-			"a 2001:db8::7 /not_recorded    1", 0},
+			"a 2001:db8::7 /unknown    1", 0},
 		"quoted": {"helo,ip,class\r\n\"a,\"\"b\",192.0.2.7,spam\r\n",
-			"a,\"b 192.0.2.7 /not_recorded   spam 1", 0},
-		"tabs": {"helo\tip\na\t192.0.2.7\n\n", "a 192.0.2.7 /not_recorded    1", 0},
+			"a,\"b 192.0.2.7 /unknown   spam 1", 0},
+		"tabs": {"helo\tip\na\t192.0.2.7\n\n", "a 192.0.2.7 /unknown    1", 0},
 		"broken": {head + "a,nowhere,\n,192.0.2.7,\na\n\"a,192.0.2.7\na,192.0.2.7,b,maybe\n" +
 			"a,192.0.2.7,,,,,,0\na,192.0.2.7,,,,,,x\na,192.0.2.7,,,,,,-1\nb,192.0.2.7,,,,,,2\n",
 			"b 192.0.2.7 /none    2", 8},
@@ -33,7 +33,7 @@ func TestCSV(t *testing.T) {
 		var got []string
 		for _, r := range recs {
 			got = append(got, strings.Join([]string{r.Helo, r.Client.String(),
-				r.PTR + "/" + r.PTRState.String(), r.Rcpt, r.Self, r.Class, itoa(r.Count)}, " "))
+				r.PTR + "/" + r.PTRState.String(), strings.Join(r.Rcpts, ","), r.Self, r.Class, itoa(r.Count)}, " "))
 		}
 		if s := strings.Join(got, "\n"); s != tt.want || st.Broken != tt.broken {
 			t.Errorf("%s: %d broken, got\n%s\nwant\n%s", name, st.Broken, s, tt.want)

@@ -16,11 +16,11 @@ smtp: aborted	{"msg_id":"1"}
 	opt := replay.Options{Stdin: strings.NewReader(log)}
 	st, err := replay.Read(context.Background(), []string{"-"}, opt,
 		func(r *replay.Record) error {
-			fmt.Println(r.Helo, r.Client, r.Rcpt, r.Outcome, r.Reason)
+			fmt.Println(r.Helo, r.Client, r.Rcpts, r.Outcome, r.Reason)
 			return nil
 		})
 	fmt.Println(st.Records, st.Formats, err)
 	// Output:
-	// friend 192.0.2.9 bob@example.org reject helo_fqdn
+	// friend 192.0.2.9 [bob@example.org] rejected helo_fqdn
 	// 1 map[maddy:1] <nil>
 }

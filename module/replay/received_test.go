@@ -2,6 +2,7 @@ package replay
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,13 +18,42 @@ func TestParseReceived(t *testing.T) {
 			got := ""
 			if h, ok := parseReceived(tt.in); ok {
 				got = fmt.Sprintf("%s|%s|%s|%s|%s|%v|%s", h.helo, h.ptr, h.state, h.client,
-					h.by, h.auth, h.rcpt)
+					h.by, h.auth, strings.Join(h.rcpts, ","))
 			}
 			if got != tt.want {
 				t.Errorf("got  %s\nwant %s", got, tt.want)
 			}
 		})
 	}
+}
+
+// FuzzGreeting puts any words where servers write the greeting: the client's
+// address stays, or the field is unclear.
+func FuzzGreeting(f *testing.F) {
+	for _, s := range []string{"mail.example.net", "[198.51.100.77]", "x) (y [198.51.100.77]",
+		"x) [198.51.100.77] (y", "[198.51.100.77] (HELO z)", "a ([198.51.100.77]) by mx.example.org with ESMTP id 1",
+		"[198.51.100.77]) (198.51.100.77", "x helo=y", "(", ")", "\\", "account u HELO z", "a by b",
+		"x (c.example.com [198.51.100.77]) by mx.example.org with ESMTP; a"} {
+		f.Add(s)
+	}
+	want := netip.MustParseAddr("192.0.2.8")
+	f.Fuzz(func(t *testing.T, said string) {
+		for _, form := range []string{
+			"from @ (c.example.com [192.0.2.8]) by mx.example.org (Postfix) with ESMTP id 1",
+			"from @ ([192.0.2.8]) by mx.example.org (8.15.2/8.15.2) with ESMTP id 1",
+			"from unknown (HELO @) (192.0.2.8) by mx.example.org with SMTP",
+			"from c.example.com (HELO @) (u@192.0.2.8) by mx.example.org with SMTP",
+			"from c.example.com (EHLO @) [192.0.2.8] by mx.example.org (mp1) with SMTP",
+			"from [192.0.2.8] (helo=@) by mx.example.org with esmtp (Exim 4.96) id 1",
+			"from c.example.com ([192.0.2.8] helo=@) by mx.example.org with esmtp (Exim 4.96) id 1",
+			"from [192.0.2.8] (account u HELO @) by mx.example.org (CommuniGate Pro) with ESMTPA id 1",
+		} {
+			h, ok := parseReceived(strings.Replace(form, "@", said, 1))
+			if ok && !h.unclear && h.client != want {
+				t.Errorf("%s, greeting %q: client %s", form, said, h.client)
+			}
+		}
+	})
 }
 
 func TestBorderHop(t *testing.T) {
@@ -91,8 +121,8 @@ func TestBorderFoundAndGiven(t *testing.T) {
 		mbox.WriteString("From a@example.net Mon Nov 23 13:31:16 2026\n" + hopsMail(n) + "\n")
 	}
 	recs, st := collectText(t, testOptions(), mbox.String())
-	if st.By != "mx.example.org" || len(recs) != 600 || st.Skipped != 0 {
-		t.Fatalf("border %q, %d records, %d skipped", st.By, len(recs), st.Skipped)
+	if st.By != "mx.example.org" || len(recs) != 600 || st.Skipped[SkippedBorder] != 0 {
+		t.Fatalf("border %q, %d records, %d skipped", st.By, len(recs), st.Skipped[SkippedBorder])
 	}
 	for n, r := range recs {
 		if want := fmt.Sprintf("h%d.example.net", n); r.Helo != want || r.Self != "mx.example.org" {
@@ -115,8 +145,8 @@ func TestBorderFoundAndGiven(t *testing.T) {
 		if len(recs) > 0 {
 			got = recs[0].Helo
 		}
-		if got != want || st.By != "" || (st.Skipped == 1) != (want == "") {
-			t.Errorf("--by %s: %q, want %q; %d skipped", by, got, want, st.Skipped)
+		if got != want || st.By != "" || (st.Skipped[SkippedBorder] == 1) != (want == "") {
+			t.Errorf("--by %s: %q, want %q; %d skipped", by, got, want, st.Skipped[SkippedBorder])
 		}
 	}
 }
@@ -176,9 +206,9 @@ func TestMailEdges(t *testing.T) {
 		"received with junk": {"Received: (((\nReceived:\n" + hopsMail(1), 1, 0, 0},
 	} {
 		recs, st := collectText(t, testOptions(), tt.in)
-		if st.Records != tt.recs || st.Broken != tt.broken || st.Skipped != tt.skipped {
+		if st.Records != tt.recs || st.Broken != tt.broken || st.Skipped[SkippedBorder] != tt.skipped {
 			t.Errorf("%s: %d records, %d broken, %d skipped\n%s", name, st.Records, st.Broken,
-				st.Skipped, showAll(recs))
+				st.Skipped[SkippedBorder], showAll(recs))
 		}
 	}
 }

@@ -5,9 +5,11 @@
 package replay
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"net/netip"
+	"strings"
 	"time"
 )
 
@@ -18,7 +20,7 @@ type PTRState uint8
 // The states of a recorded PTR name. A server that writes one placeholder for
 // "no PTR" and "PTR without a forward record" gives None.
 const (
-	NotRecorded PTRState = iota // the server never writes it, or its look-up failed
+	NotRecorded PTRState = iota // unknown: not written, not looked up, or the look-up failed
 	None                        // looked up; none, or none that is confirmed
 	Unconfirmed                 // there is a name, and it does not resolve back
 	Confirmed                   // there is a name, and nothing says that it fails to resolve back
@@ -34,34 +36,73 @@ func (s PTRState) String() string {
 	case Confirmed:
 		return "confirmed"
 	default:
-		return "not_recorded"
+		return "unknown"
 	}
 }
 
-// The outcomes that a server's own records name.
+// The outcomes that a server's own records name; "" is unknown.
 const (
-	Accept   = "accept"   // the server took the message
-	Refuse   = "reject"   // a 5xx reply
-	TempFail = "tempfail" // a 4xx reply
+	Accepted = "accepted" // the server took the message
+	Rejected = "rejected" // a 5xx reply
+	Deferred = "deferred" // a 4xx reply
 )
+
+// NullSender is the sender of bounces (RFC 5321, 4.5.5) in Record.From.
+const NullSender = "<>"
 
 // Record is one greeting that somebody's server saw. Its texts are raw, as the
 // server wrote them (a JSON string decoded), and at most 4 KiB long each.
 type Record struct {
 	Time     time.Time // zero when the input has none
+	Server   string    // the receiving host's name in the log; "" when not recorded
 	Helo     string    // never ""
+	Masked   bool      // the server wrote "?" for some octets of Helo, see Plain
 	Client   netip.Addr
 	PTR      string // the name recorded for Client, without a final dot; may be "" in each state
 	PTRState PTRState
-	Rcpt     string // first recipient, an address or a domain; "" when not recorded
-	Self     string // the receiving server's own name; "" when not recorded
-	Class    string // ham, spam or whatever the operator calls it
-	Count    int    // messages, at least 1
-	Auth     bool   // an authenticated session
-	Outcome  string // what that server answered: "", Accept, Refuse or TempFail
+	From     string   // the sender's address, NullSender or, when not recorded, ""
+	Rcpts    []string // recipients, addresses or domains; nil when not recorded
+	Self     string   // the receiving server's own name in the mail; "" when not recorded
+	MsgID    string   // the server's ID of the message, of a mail its Message-ID; may be ""
+	Class    string   // ham, spam or whatever the operator calls it
+	Count    int      // messages, at least 1
+	Auth     bool     // an authenticated session
+	Outcome  string   // what that server answered: "", Accepted, Rejected or Deferred
 	// Reason is that server's words, or the name of the rule or check that
-	// decided. With Accept it says why the message was put into quarantine.
+	// decided. With Accepted it says why the message was put into quarantine.
 	Reason string
+}
+
+// Plain returns the greeting to judge: where the server masked octets a letter
+// stands for each, since the mask proves nothing about the spelling.
+func (r *Record) Plain() string {
+	if !r.Masked {
+		return r.Helo
+	}
+	return strings.Map(func(c rune) rune {
+		if c == '?' || c == '_' {
+			return 'x'
+		}
+		return c
+	}, r.Helo)
+}
+
+// FirstRcpt returns the first recipient, "" when none is recorded.
+func (r *Record) FirstRcpt() string {
+	if len(r.Rcpts) == 0 {
+		return ""
+	}
+	return r.Rcpts[0]
+}
+
+// setPTR notes a PTR name. What has no dot is a placeholder of the server's.
+func (r *Record) setPTR(name []byte, state PTRState) {
+	name = bytes.TrimSuffix(name, []byte("."))
+	if bytes.IndexByte(name, '.') <= 0 {
+		r.PTR, r.PTRState = "", NotRecorded
+		return
+	}
+	r.PTR, r.PTRState = text(name), state
 }
 
 // Options says how to read. The zero value is usable.
@@ -85,33 +126,88 @@ type Options struct {
 	Progress func(n int64)
 }
 
+// Reasons for which a line or a mail that tells of a greeting gives no record,
+// the keys of Stats.Skipped. SkippedDropped counts records that were handed out
+// before the server's answer was known, since too many waited for theirs.
+const (
+	SkippedSubmission = "submission" // users of a submission service, no servers
+	SkippedNoMail     = "no_mail"    // the client never named a sender: AUTH, a port scan
+	SkippedEmpty      = "empty"      // an empty greeting, or none
+	SkippedClient     = "no_client"  // from the machine itself, or a client without an address
+	SkippedDuplicate  = "duplicate"  // the same event in an input before
+	SkippedBorder     = "border"     // mails without a readable greeting of the border
+	SkippedTime       = "time"       // before Options.Since or not before Options.Until
+	SkippedDropped    = "dropped"
+)
+
+// Unread is an input that could not be read, or not to the end.
+type Unread struct {
+	Name string
+	Err  error
+	Part bool // something was read
+}
+
 // Stats sums up one Read.
 type Stats struct {
-	Bytes   int64 // of the inputs as stored, bodies that need no reading included
-	Lines   int64 // lines looked at, after unpacking
-	Records int64 // records handed out
-	Broken  int64 // lines, rows or files that could not be read to the end
-	Skipped int64 // mails without a greeting of the border
+	Bytes    int64 // of the inputs as stored, bodies that need no reading included
+	Lines    int64 // lines looked at, after unpacking
+	Records  int64 // records handed out
+	LoggedIn int64 // of these with Record.Auth
+	Broken   int64 // lines, rows or mails that tell of a greeting and could not be read
+	// Skipped counts by reason what gives no record.
+	Skipped map[string]int64
+	// NoGreeting counts messages that Postfix accepted without naming their
+	// greeting in the log.
+	NoGreeting int64
+	// NoNames are the inputs of which no line names a client by its PTR record:
+	// the server does not look it up, so the state of their records is unknown.
+	NoNames []string
+	// Unsure counts records that were not compared with those of inputs before,
+	// since there were too many.
+	Unsure int64
 	// Formats counts the inputs by what they held: maddy, postfix, exim,
 	// mbox, mail, csv or unknown. A log of several servers counts for each.
 	Formats map[string]int
+	// Servers are the hosts that records name, the first thousand only.
+	Servers map[string]bool
 	// By is the border that mails were read at when Options.By named none:
 	// the most common host that took mail from a public address.
 	By string
-	// Errs says which inputs could not be read to the end and why; the
-	// first ten only.
-	Errs []error
+	// Inputs counts the files and streams, Whole those that were read to the end.
+	Inputs, Whole int64
+	// Unread are the inputs that could not be read to the end, the first
+	// hundred only; there are Inputs-Whole.
+	Unread []Unread
 }
 
+// Nothing reports that no input could be read, not even a part of one.
+func (s *Stats) Nothing() bool {
+	if s.Whole > 0 || s.Records > 0 {
+		return false
+	}
+	for _, u := range s.Unread {
+		if u.Part {
+			return false
+		}
+	}
+	return s.Inputs > 0
+}
+
+// Partial reports that some input could not be read, or not to the end.
+func (s *Stats) Partial() bool { return s.Whole < s.Inputs }
+
 const (
-	maxField = 4 << 10  // bytes of one text in a Record
-	maxLine  = 64 << 10 // bytes of one line of input
-	maxErrs  = 10
+	maxField   = 4 << 10  // bytes of one text in a Record
+	maxLine    = 64 << 10 // bytes of one line of input
+	maxRcpts   = 100      // recipients of one Record (RFC 5321, 4.5.3.1.8)
+	maxErrs    = 100
+	maxServers = 1000
+	maxUnnamed = 4096 // records that wait for the first client with a name
 )
 
 // Read reads the files and directories of paths ("-" is standard input) and
 // calls fn for every greeting, always in the same order for the same input.
-// Packed files (.gz, .zst) and formats are told apart by content. Directories
+// Packed files (.gz, .zst, .xz, .bz2) and formats are told apart by content. Directories
 // are walked in lexical order, links in them left alone; of a Maildir cur and
 // new are read.
 //
@@ -144,9 +240,16 @@ type run struct {
 	stamp   stamper
 	line    entry            // the current line of a log
 	seen    [numServers]bool // whose lines the current log holds
+	named   bool             // a client is named by its PTR record
 	maddy   table            // messages under way, by message ID
 	warned  table            // Postfix: warnings that wait for the answer, by process
 	queued  table            // Postfix: messages under way, by queue ID
+	policed table            // Postfix: what a policy server saw, by client
+	held    int              // bytes in these tables
+	unnamed []Record         // wait for the first client with a name
+	events  events
+	several bool   // more than one input
+	name    string // of the current input
 	ptrs    ptrNotes
 	fields  maddyFields // of the current line
 	postfix postfixLine
@@ -155,27 +258,76 @@ type run struct {
 
 func newRun(ctx context.Context, opt Options, fn func(*Record) error) *run {
 	r := &run{ctx: ctx, opt: opt, fn: fn}
-	r.st.Formats = make(map[string]int)
+	r.st.Formats, r.st.Skipped = make(map[string]int), make(map[string]int64)
+	r.st.Servers = make(map[string]bool)
 	r.border.init(opt.By)
 	r.stamp.zone = opt.Zone
 	if r.stamp.zone == nil {
 		r.stamp.zone = time.Local
 	}
 	r.in.run = r
-	for _, t := range []*table{&r.maddy, &r.warned, &r.queued} {
-		t.settle = r.settle
+	for _, t := range []*table{&r.maddy, &r.warned, &r.queued, &r.policed} {
+		t.run = r
 	}
 	return r
 }
 
-// emit hands out one record unless its time is out of bounds.
+// emit hands out a record of a log. A server that never looks up names writes the
+// same as for a client without one, so that records wait for the first name.
 func (r *run) emit(rec *Record) {
-	if r.err != nil || rec.Helo == "" {
+	if rec.Helo == "" {
+		r.st.Skipped[SkippedEmpty]++
+		return
+	}
+	if r.several {
+		repeated, unsure := r.events.repeated(rec)
+		if unsure {
+			r.st.Unsure++
+		}
+		if repeated {
+			r.st.Skipped[SkippedDuplicate]++
+			return
+		}
+	}
+	if rec.PTRState == None && !r.named || len(r.unnamed) > 0 {
+		if r.unnamed = append(r.unnamed, *rec); len(r.unnamed) < maxUnnamed && !r.named {
+			return
+		}
+		r.decideNames()
+		return
+	}
+	r.hand(rec)
+}
+
+// decideNames hands out the records that wait for a client with a name. Without
+// one it is not known whether anybody looked.
+func (r *run) decideNames() {
+	if len(r.unnamed) > 0 && !r.named {
+		if len(r.st.NoNames) < maxErrs && (len(r.st.NoNames) == 0 || r.st.NoNames[len(r.st.NoNames)-1] != r.name) {
+			r.st.NoNames = append(r.st.NoNames, r.name)
+		}
+		for i := range r.unnamed {
+			if r.unnamed[i].PTRState == None {
+				r.unnamed[i].PTRState = NotRecorded
+			}
+		}
+	}
+	for i := range r.unnamed {
+		r.hand(&r.unnamed[i])
+	}
+	clear(r.unnamed)
+	r.unnamed = r.unnamed[:0]
+}
+
+// hand hands out one record unless its time is out of bounds.
+func (r *run) hand(rec *Record) {
+	if r.err != nil {
 		return
 	}
 	if !rec.Time.IsZero() {
 		if !r.opt.Since.IsZero() && rec.Time.Before(r.opt.Since) ||
 			!r.opt.Until.IsZero() && !rec.Time.Before(r.opt.Until) {
+			r.st.Skipped[SkippedTime]++
 			return
 		}
 	}
@@ -185,6 +337,12 @@ func (r *run) emit(rec *Record) {
 	rec.Count = max(rec.Count, 1)
 	rec.Client = rec.Client.Unmap()
 	r.st.Records++
+	if rec.Auth {
+		r.st.LoggedIn++
+	}
+	if rec.Server != "" && !r.st.Servers[rec.Server] && len(r.st.Servers) < maxServers {
+		r.st.Servers[rec.Server] = true
+	}
 	r.err = r.fn(rec)
 }
 
@@ -195,10 +353,9 @@ func (r *run) finish() error {
 }
 
 // fault counts an input that could not be read to the end.
-func (r *run) fault(err error) {
-	r.st.Broken++
-	if len(r.st.Errs) < maxErrs {
-		r.st.Errs = append(r.st.Errs, err)
+func (r *run) fault(name string, err error, part bool) {
+	if len(r.st.Unread) < maxErrs {
+		r.st.Unread = append(r.st.Unread, Unread{name, err, part})
 	}
 }
 

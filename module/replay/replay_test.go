@@ -53,7 +53,7 @@ func show(r *Record) string {
 		at = r.Time.UTC().Format(time.RFC3339Nano)
 	}
 	return fmt.Sprintf("%s\t%s\t%q\tptr=%s/%s\trcpt=%s\tself=%s\tclass=%s\tcount=%d\tauth=%v\t%s\t%s",
-		at, r.Client, r.Helo, r.PTR, r.PTRState, r.Rcpt, r.Self, r.Class, r.Count, r.Auth,
+		at, r.Client, r.Helo, r.PTR, r.PTRState, strings.Join(r.Rcpts, ","), r.Self, r.Class, r.Count, r.Auth,
 		r.Outcome, r.Reason)
 }
 
@@ -88,8 +88,8 @@ func TestSamples(t *testing.T) {
 			if got := fmt.Sprint(st.Formats); got != tt.formats {
 				t.Errorf("formats %s, want %s", got, tt.formats)
 			}
-			if st.Broken != 0 || st.Skipped != tt.skipped || st.By != tt.by {
-				t.Errorf("broken %d, skipped %d, by %q", st.Broken, st.Skipped, st.By)
+			if st.Broken != 0 || st.Skipped[SkippedBorder] != tt.skipped || st.By != tt.by {
+				t.Errorf("broken %d, skipped %d, by %q", st.Broken, st.Skipped[SkippedBorder], st.By)
 			}
 			golden := filepath.Join("testdata", tt.file+".want")
 			got := showAll(recs)
@@ -127,14 +127,14 @@ func TestReplies(t *testing.T) {
 			greeting := strings.Contains(said, "EHLO ") || strings.Contains(said, "HELO ")
 			switch {
 			case said == "None" && reply[0] == '2' && reply[:3] == "250":
-				want[Accept]++ // the end of DATA
+				want[Accepted]++ // the end of DATA
 			case !greeting && !strings.HasPrefix(said, "RCPT "):
 			case reply[:3] == "503" || strings.HasPrefix(reply, "500 5.5.2"):
 				// Postfix does not log these with the greeting.
 			case reply[0] == '5':
-				want[Refuse]++
+				want[Rejected]++
 			case reply[0] == '4':
-				want[TempFail]++
+				want[Deferred]++
 			}
 		}
 		got := make(map[string]int)
@@ -142,7 +142,7 @@ func TestReplies(t *testing.T) {
 		for _, r := range recs {
 			got[r.Outcome]++
 		}
-		if fmt.Sprint(got) != fmt.Sprint(want) || got[Refuse] == 0 {
+		if fmt.Sprint(got) != fmt.Sprint(want) || got[Rejected] == 0 {
 			t.Errorf("%s: got %v, the clients were told %v", tt.log, got, want)
 		}
 	}
@@ -250,7 +250,7 @@ func TestFieldsAreBounded(t *testing.T) {
 		"helo,ip,rdns\n" + huge + ",192.0.2.7," + huge + "\n",
 		"a: incoming message\t" + `{"msg_id":"1","src_host":"` + huge +
 			`","src_ip":"192.0.2.7:1"}` + "\n",
-		"2026-11-23 13:00:00 1 <= a H=" + huge + " (" + huge + ") [192.0.2.7] P=esmtp\n",
+		"2026-11-23 13:00:00 1abc-0002-XX <= a H=" + huge + " (" + huge + ") [192.0.2.7] P=esmtp\n",
 	} {
 		recs, _ := collectText(t, testOptions(), in)
 		if len(recs) != 1 || len(recs[0].Helo) != maxField || len(recs[0].PTR) > maxField {
@@ -304,8 +304,8 @@ func TestDetect(t *testing.T) {
 func TestUnknownIsSkipped(t *testing.T) {
 	for _, in := range []string{"", "\x00\x01\x02", "hello\nworld\n", "{}\n", "a: b\n"} {
 		recs, st := collectText(t, testOptions(), in)
-		if len(recs) != 0 || st.Broken != 0 {
-			t.Errorf("%q: %d records, %d broken", in, len(recs), st.Broken)
+		if len(recs) != 0 || st.Broken != 0 || !st.Nothing() || len(st.Unread) != 1 {
+			t.Errorf("%q: %d records, %d broken, %v", in, len(recs), st.Broken, st.Unread)
 		}
 	}
 }

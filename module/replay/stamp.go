@@ -17,8 +17,6 @@ type stamper struct {
 	hourTime, hourUTC time.Time
 }
 
-func (s *stamper) clock() time.Time { return time.Now() }
-
 // setNow fixes the latest moment that a line of the coming input can be from.
 func (s *stamper) setNow(given, file time.Time) {
 	if s.now = given; s.now.IsZero() {
@@ -27,27 +25,31 @@ func (s *stamper) setNow(given, file time.Time) {
 	s.hour = [13]byte{}
 }
 
-// cut returns the time that line starts with, zero when there is none, and
-// what follows it. Known are the forms of syslog (RFC 3164, 4.1.2; RFC 5424,
-// 6.2.3), journalctl, Maddy, Exim and docker.
-func (s *stamper) cut(line []byte) (time.Time, []byte) {
-	rest := cutPriority(line)
-	if t, after, ok := s.cutMonth(rest); ok {
-		return t, after
+// cut returns the time that line starts with and what follows it. Known are the
+// forms of syslog (RFC 3164, 4.1.2; RFC 5424, 6.2.3), journalctl, Maddy, Exim
+// and docker.
+func (s *stamper) cut(line []byte) (at time.Time, rest []byte, ok bool) {
+	rest = cutPriority(line)
+	if at, rest, ok := s.cutMonth(rest); ok {
+		return at, rest, true
 	}
-	// "journalctl -o short-full" puts the day of the week before the date.
+	// "journalctl -o short-full" puts the day of the week before the date, and
+	// some programs put the date into brackets.
 	if len(rest) > 4 && rest[3] == ' ' && isLetter(rest[0]) && digits(rest[4:5]) {
-		if t, after, ok := s.cutISO(rest[4:]); ok {
-			return t, after
-		}
+		rest = rest[4:]
 	}
-	if t, after, ok := s.cutISO(rest); ok {
-		return t, after
+	bracket := len(rest) > 0 && rest[0] == '['
+	if bracket {
+		rest = rest[1:]
 	}
-	if t, after, ok := cutUnix(rest); ok {
-		return t, after
+	if at, rest, ok = s.cutISO(rest); !ok && !bracket {
+		at, rest, ok = cutUnix(cutPriority(line))
 	}
-	return time.Time{}, rest
+	if bracket && ok {
+		rest, ok = bytes.CutPrefix(rest, []byte("]"))
+		rest = skipSpace(rest)
+	}
+	return at, rest, ok
 }
 
 // cutPriority cuts "<22>" and the version of RFC 5424, 6.2.
@@ -212,13 +214,4 @@ func skipSpace(b []byte) []byte {
 		b = b[1:]
 	}
 	return b
-}
-
-// unixMicro reads the microseconds since 1970 of journalctl's JSON.
-func unixMicro(s string) time.Time {
-	n, err := strconv.ParseInt(s, 10, 64)
-	if err != nil {
-		return time.Time{}
-	}
-	return time.UnixMicro(n)
 }

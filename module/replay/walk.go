@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 // Size returns how many bytes Read would deal with for paths, for a progress
@@ -35,12 +36,20 @@ func Size(paths []string) (int64, error) {
 
 // walk reads every path in turn.
 func (r *run) walk(paths []string) error {
+	r.several = len(paths) > 1
+	for _, p := range paths {
+		if info, err := os.Stat(p); p != "-" && err != nil {
+			return fmt.Errorf("replay: %w", err)
+		} else if p != "-" {
+			r.several = r.several || info.IsDir()
+		}
+	}
 	for _, p := range paths {
 		var err error
 		if p == "-" {
 			err = r.readStdin()
 		} else {
-			err = walkPath(p, r.readFile, r.fault)
+			err = walkPath(p, r.readFile, r.unreadable)
 		}
 		if err != nil {
 			return err
@@ -53,7 +62,7 @@ func (r *run) walk(paths []string) error {
 // A file named by the operator may be anything that can be read, a pipe too.
 // What cannot be entered below p goes to fault; nil drops it.
 func walkPath(
-	p string, read func(string, fs.FileInfo) error, fault func(error),
+	p string, read func(string, fs.FileInfo) error, fault func(string, error),
 ) error {
 	info, err := os.Stat(p)
 	if err != nil {
@@ -73,14 +82,14 @@ func walkPath(
 // walker reads the files below one directory.
 type walker struct {
 	read  func(string, fs.FileInfo) error
-	fault func(error)     // hears of what cannot be entered; nil: nobody
-	mails map[string]bool // Maildirs met
+	fault func(string, error) // hears of what cannot be entered; nil: nobody
+	mails map[string]bool     // Maildirs met
 }
 
 func (w *walker) visit(name string, d fs.DirEntry, err error) error {
 	if err != nil {
 		if w.fault != nil {
-			w.fault(fmt.Errorf("replay: %w", err))
+			w.fault(name, err)
 		}
 		return nil
 	}
@@ -117,6 +126,12 @@ func isMaildir(dir string) bool {
 	return true
 }
 
+// unreadable notes an input that could not be opened.
+func (r *run) unreadable(name string, err error) {
+	r.st.Inputs++
+	r.fault(name, err, false)
+}
+
 // readFile reads one named file.
 func (r *run) readFile(name string, info fs.FileInfo) error {
 	if err := r.ctx.Err(); err != nil {
@@ -124,7 +139,7 @@ func (r *run) readFile(name string, info fs.FileInfo) error {
 	}
 	f, err := os.Open(name)
 	if err != nil {
-		r.fault(fmt.Errorf("replay: %w", err))
+		r.unreadable(name, err)
 		return nil
 	}
 	defer f.Close()
@@ -146,7 +161,7 @@ func (r *run) readStdin() error {
 	if in == nil {
 		in = os.Stdin
 	}
-	r.stamp.setNow(r.opt.Now, r.stamp.clock())
+	r.stamp.setNow(r.opt.Now, time.Now())
 	return r.readPipe("standard input", in)
 }
 

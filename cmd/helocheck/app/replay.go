@@ -200,12 +200,12 @@ func (r *replaying) writeTo(w io.Writer) error {
 // sayStats tells how the input could be read.
 func sayStats(w io.Writer, s replay.Stats) {
 	fmt.Fprintf(w, "%d lines, %d greetings, %d broken, %d mails without a greeting\n",
-		s.Lines, s.Records, s.Broken, s.Skipped)
+		s.Lines, s.Records, s.Broken, s.Skipped[replay.SkippedBorder])
 	if s.By != "" {
 		fmt.Fprintf(w, "mails read at the border %s; --by names another\n", s.By)
 	}
-	for _, err := range s.Errs {
-		fmt.Fprintln(w, err)
+	for _, u := range s.Unread {
+		fmt.Fprintf(w, "%s: %v\n", u.Name, u.Err)
 	}
 }
 

@@ -81,7 +81,7 @@ func (j *recordJudge) result(ctx context.Context, rec *replay.Record) report.Res
 	if j.kept == nil {
 		return j.evaluate(ctx, rec)
 	}
-	q := question{rec.Helo, "", rec.Rcpt, rec.Self, rec.Client, replay.NotRecorded, rec.Auth}
+	q := question{rec.Plain(), "", rec.FirstRcpt(), rec.Self, rec.Client, replay.NotRecorded, rec.Auth}
 	if j.recorded {
 		q.ptr, q.state = rec.PTR, rec.PTRState
 	}
@@ -94,7 +94,7 @@ func (j *recordJudge) result(ctx context.Context, rec *replay.Record) report.Res
 
 func (j *recordJudge) evaluate(ctx context.Context, rec *replay.Record) report.Result {
 	f := checkhelo.Facts{
-		Helo: heloname.Parse(rec.Helo), Client: heloname.Unmap(rec.Client), Self: j.self(rec.Self),
+		Helo: heloname.Parse(rec.Plain()), Client: heloname.Unmap(rec.Client), Self: j.self(rec.Self),
 	}
 	if j.recorded {
 		recall(&f, rec)
@@ -104,7 +104,7 @@ func (j *recordJudge) evaluate(ctx context.Context, rec *replay.Record) report.R
 		user = "recorded"
 	}
 	conn := judge.Conn{Helo: rec.Helo, Client: f.Client, Known: &f, AtRcpt: !j.AtEHLO}
-	o := j.Greet(ctx, conn).Rcpt(ctx, user, "", rec.Rcpt)
+	o := j.Greet(ctx, conn).Rcpt(ctx, user, "", rec.FirstRcpt())
 	res := report.Result{Action: o.Action, Exempt: o.Exempt, TryLater: o.TryLater, Decided: -1}
 	for _, h := range o.Hits {
 		res.Rules |= 1 << j.index[h.Rule.Name]

@@ -91,8 +91,8 @@ func TestRecordsThatAreNotJudged(t *testing.T) {
 	tests := map[string]replay.Record{
 		"auth":    {Helo: "friend", Client: someClient, Auth: true},
 		"network": {Helo: "friend", Client: netip.MustParseAddr("127.0.0.1")},
-		"rcpt":    {Helo: "friend", Client: someClient, Rcpt: "postmaster@example.org"},
-		"":        {Helo: "friend", Client: someClient, Rcpt: "bob@example.org"},
+		"rcpt":    {Helo: "friend", Client: someClient, Rcpts: []string{"postmaster@example.org"}},
+		"":        {Helo: "friend", Client: someClient, Rcpts: []string{"bob@example.org"}},
 	}
 	for want, rec := range tests {
 		rec.Count = 1
@@ -145,7 +145,7 @@ func randomRecords(n int) []replay.Record {
 			Client:   netip.AddrFrom4([4]byte{192, 0, 2, byte(24 + rnd.IntN(3))}),
 			PTR:      pick("", "mail.example.org", "host.example.net"),
 			PTRState: replay.PTRState(rnd.IntN(4)),
-			Rcpt:     pick("", "example.org", "bob@example.org", "abuse@example.org", "example.net"),
+			Rcpts:    []string{pick("", "example.org", "bob@example.org", "abuse@example.org", "example.net")},
 			Self:     pick("", "mail.example.org", "mx.example.net"),
 			Auth:     rnd.IntN(5) == 0,
 			Count:    1 + rnd.IntN(3),
@@ -193,7 +193,7 @@ func csvOf(t *testing.T, records []replay.Record) string {
 			confirmed = "no"
 		}
 		class := [...]string{"ham", "spam", ""}[i%3]
-		fmt.Fprintf(&text, "%s,%s,%s,%s,%s,%s,%s,%d\n", r.Helo, r.Client, rdns, confirmed, r.Rcpt, r.Self, class, r.Count)
+		fmt.Fprintf(&text, "%s,%s,%s,%s,%s,%s,%s,%d\n", r.Helo, r.Client, rdns, confirmed, r.FirstRcpt(), r.Self, class, r.Count)
 	}
 	path := filepath.Join(t.TempDir(), "mail.csv")
 	if err := os.WriteFile(path, []byte(text.String()), 0o600); err != nil {

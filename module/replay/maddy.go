@@ -5,11 +5,14 @@ import "bytes"
 // maddyFields are the fields of a Maddy log line that matter here, as raw text.
 type maddyFields struct {
 	srcHost, helo, srcIP, msgID, user    []byte
+	sender                               []byte
 	rcpt, check, rule, action, code, why []byte
 }
 
 func (f *maddyFields) at(key []byte) *[]byte {
 	switch string(key) {
+	case "sender":
+		return &f.sender
 	case "src_host":
 		return &f.srcHost
 	case "helo":
@@ -37,37 +40,51 @@ func (f *maddyFields) at(key []byte) *[]byte {
 }
 
 // maddyEvent reads "smtp: incoming message\t{...}" and what becomes of that
-// message later.
-func (r *run) maddyEvent(e *entry) {
-	i := bytes.Index(e.msg, markTab)
-	width := len(markTab)
+// message later; false for lines of another form. Programs between write the
+// tab as "#011" or the like, or as blanks.
+func (r *run) maddyEvent(e *entry) bool {
+	i := bytes.IndexByte(e.msg, '{')
 	if i < 0 {
-		i, width = bytes.Index(e.msg, markEscaped), len(markEscaped)
+		return false
 	}
-	if i < 0 {
-		return
+	head := bytes.TrimRight(e.msg[:i], " \t")
+	for _, tab := range []string{"#011", `\t`, "^I", "<009>", "<09>"} {
+		head = bytes.TrimRight(bytes.TrimSuffix(head, []byte(tab)), " ")
 	}
-	name, event := maddyName(e.msg[:i])
-	if !isMaddyEvent(event) || bytes.HasPrefix(name, []byte("lmtp")) {
-		return
+	name, event := maddyName(head)
+	if !isMaddyEvent(event) || len(head) == i {
+		return false
 	}
 	r.seen[byMaddy] = true
+	if bytes.HasPrefix(name, []byte("lmtp")) {
+		return true
+	}
 	f := &r.fields
 	*f = maddyFields{}
-	if !f.parse(e.msg[i+width-1:]) {
+	ok := scanJSON(e.msg[i:], maxWraps, func(key, value []byte) {
+		if dst := f.at(key); dst != nil {
+			*dst = value
+		}
+	})
+	if !ok {
 		r.st.Broken++
-		return
+		return true
 	}
 	switch string(event) {
 	case "incoming message":
-		r.maddyStart(e, f)
+		if isSubmission(name) {
+			r.st.Skipped[SkippedSubmission]++
+		} else {
+			r.maddyStart(e, f)
+		}
 	case "helo verdict":
 		r.maddyVerdict(e, f)
 	default:
-		if h := r.maddy.get(keyOf(nil, f.msgID)); h != nil {
+		if h := r.maddy.get(keyOf(e.host, f.msgID)); h != nil {
 			r.maddyAnswer(h, string(event), f)
 		}
 	}
+	return true
 }
 
 // maddyName splits "host maddy[1]: smtp: RCPT ok" into the logger's name and
@@ -95,25 +112,35 @@ func (r *run) maddyStart(e *entry, f *maddyFields) {
 	client, ok := addrPort(f.srcIP)
 	if !ok && len(f.srcIP) > 0 && f.srcIP[0] != '@' && f.srcIP[0] != '/' {
 		r.st.Broken++
-	}
-	if !ok || len(f.srcHost) == 0 {
 		return
 	}
-	key := keyOf(nil, f.msgID)
+	switch {
+	case !ok:
+		r.st.Skipped[SkippedClient]++
+		return
+	case len(f.srcHost) == 0:
+		r.st.Skipped[SkippedEmpty]++
+		return
+	}
+	key := keyOf(e.host, f.msgID)
 	if h := r.maddy.get(key); h != nil {
 		r.maddy.done(h)
 	}
-	h := r.maddy.put(key)
-	h.rec = Record{
-		Time: e.at, Helo: text(f.srcHost), Client: client, Count: 1, Auth: len(f.user) > 0,
+	rec := Record{
+		Time: e.at, Server: e.host, Helo: text(f.srcHost), Client: client, From: text(f.sender),
+		MsgID: text(f.msgID), Count: 1, Auth: len(f.user) > 0,
 	}
+	if f.sender != nil && rec.From == "" {
+		rec.From = NullSender
+	}
+	r.maddy.put(key, rec)
 }
 
 // maddyVerdict reads the check's own line. One without a message ID is a
 // refusal at EHLO, after which no other line tells of that greeting.
 func (r *run) maddyVerdict(e *entry, f *maddyFields) {
 	if len(f.msgID) > 0 {
-		h := r.maddy.get(keyOf(nil, f.msgID))
+		h := r.maddy.get(keyOf(e.host, f.msgID))
 		if h != nil && (string(f.action) == "reject" || string(f.action) == "quarantine") {
 			h.rec.Reason, h.verdict = text(f.rule), true
 		}
@@ -128,22 +155,23 @@ func (r *run) maddyVerdict(e *entry, f *maddyFields) {
 		return
 	}
 	r.rec = Record{
-		Time: e.at, Helo: text(f.helo), Client: client, Count: 1,
-		Outcome: Refuse, Reason: text(f.rule),
+		Time: e.at, Server: e.host, Helo: text(f.helo), Client: client, Count: 1,
+		Outcome: Rejected, Reason: text(f.rule),
 	}
 	r.emit(&r.rec)
 }
 
 // maddyAnswer notes one of Maddy's replies to a message under way.
 func (r *run) maddyAnswer(h *held, event string, f *maddyFields) {
-	if h.rec.Rcpt == "" {
-		h.rec.Rcpt = text(f.rcpt)
+	if len(f.rcpt) > 0 {
+		h.rec.Rcpts = merged(h.rec.Rcpts, []string{text(f.rcpt)})
+		r.maddy.resize(h)
 	}
 	switch event {
 	case "RCPT ok":
 		h.ok, h.rec.Outcome = true, ""
 	case "accepted":
-		h.rec.Outcome = Accept
+		h.rec.Outcome = Accepted
 		r.maddy.done(h)
 	case "aborted":
 		r.maddy.done(h)
@@ -162,9 +190,9 @@ func (r *run) maddyAnswer(h *held, event string, f *maddyFields) {
 
 // refuse notes a refusal. Maddy answers 554 when the error names no code.
 func (h *held) refuse(f *maddyFields) {
-	h.rec.Outcome = Refuse
+	h.rec.Outcome = Rejected
 	if len(f.code) > 0 && f.code[0] == '4' {
-		h.rec.Outcome = TempFail
+		h.rec.Outcome = Deferred
 	}
 	h.because(f)
 }

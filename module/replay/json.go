@@ -1,11 +1,14 @@
 package replay
 
-import "encoding/json"
+import (
+	"bytes"
+	"encoding/json"
+)
 
-// parse reads a JSON object and keeps the texts of the fields that matter;
-// nested values are passed over. It takes what encoding/json takes for objects
-// that were written by it, and costs a tenth.
-func (f *maddyFields) parse(b []byte) bool {
+// scanJSON calls field for every member of an object whose value is no object,
+// strings decoded, and does the same within objects. It takes what encoding/json
+// takes for objects that were written by it, and costs a tenth.
+func scanJSON(b []byte, depth int, field func(key, value []byte)) bool {
 	b = b[1:]
 	for {
 		b = skipSpace(b)
@@ -20,8 +23,10 @@ func (f *maddyFields) parse(b []byte) bool {
 		if !ok {
 			return false
 		}
-		if dst := f.at(key); dst != nil {
-			*dst = value
+		if depth < maxWraps && len(value) > 0 && value[0] == '{' && nested(b, rest) {
+			scanJSON(value, depth+1, field)
+		} else {
+			field(key, value)
 		}
 		rest = skipSpace(rest)
 		if len(rest) == 0 {
@@ -35,21 +40,30 @@ func (f *maddyFields) parse(b []byte) bool {
 	}
 }
 
+// nested reports whether the value that ends before rest is an object and not a
+// text that looks like one.
+func nested(b, rest []byte) bool {
+	i := len(b) - len(rest) - 1
+	return i >= 0 && b[i] == '}'
+}
+
 // jsonString cuts a string off b and decodes it.
 func jsonString(b []byte) (s, rest []byte, ok bool) {
 	if len(b) == 0 || b[0] != '"' {
 		return nil, nil, false
 	}
-	escaped := false
+	end := bytes.IndexByte(b[1:], '"') + 1
+	if end == 0 {
+		return nil, nil, false
+	}
+	if bytes.IndexByte(b[1:end], '\\') < 0 {
+		return b[1:end], b[end+1:], true
+	}
 	for i := 1; i < len(b); i++ {
 		switch b[i] {
 		case '\\':
-			escaped = true
 			i++
 		case '"':
-			if !escaped {
-				return b[1:i], b[i+1:], true
-			}
 			var plain string
 			if json.Unmarshal(b[:i+1], &plain) != nil {
 				return nil, nil, false

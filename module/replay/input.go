@@ -1,0 +1,384 @@
+package replay
+
+import (
+	"bufio"
+	"bytes"
+	"compress/bzip2"
+	"errors"
+	"io"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+	"github.com/ulikunitz/xz"
+)
+
+// maxWindow is the largest zstd window that is unpacked, in bytes: what the
+// zstd tool itself takes without being asked for more.
+const maxWindow = 128 << 20
+
+// source unpacks one input after the other with the same buffers.
+type source struct {
+	raw  *bufio.Reader // the input as stored
+	flat *bufio.Reader // unpacked
+	gz   *gzip.Reader
+	zst  *zstd.Decoder
+}
+
+// counter reports what is read through it and notices the end of the context.
+type counter struct {
+	r  *run
+	in io.Reader
+}
+
+func (c *counter) Read(p []byte) (int, error) {
+	if err := c.r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	n, err := c.in.Read(p)
+	c.r.count(int64(n))
+	return n, err
+}
+
+func (r *run) count(n int64) {
+	r.st.Bytes += n
+	if r.opt.Progress != nil && n > 0 {
+		r.opt.Progress(n)
+	}
+}
+
+// open returns the unpacked text of in; the first bytes tell how it is packed.
+func (r *run) open(in io.Reader) (*bufio.Reader, error) {
+	s := &r.src
+	if s.raw == nil {
+		s.raw = bufio.NewReaderSize(nil, maxLine)
+		s.flat = bufio.NewReaderSize(nil, maxLine)
+	}
+	s.raw.Reset(&counter{r, in})
+	magic, err := s.raw.Peek(6)
+	switch {
+	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}): // RFC 1952, 2.3.1
+		return s.openGzip()
+	case bytes.HasPrefix(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}): // RFC 8878, 3.1.1
+		return s.openZstd()
+	case bytes.HasPrefix(magic, []byte{0xfd, '7', 'z', 'X', 'Z', 0}):
+		in, err := xz.NewReader(s.raw)
+		if err != nil {
+			return nil, err
+		}
+		s.flat.Reset(in)
+		return s.flat, nil
+	case bytes.HasPrefix(magic, []byte("BZh")) && len(magic) > 4 && magic[4] == 0x31:
+		s.flat.Reset(bzip2.NewReader(s.raw))
+		return s.flat, nil
+	case len(magic) == 0 && errors.Is(err, io.EOF):
+		return nil, errEmpty
+	}
+	return s.raw, nil
+}
+
+func (s *source) openGzip() (*bufio.Reader, error) {
+	var err error
+	if s.gz == nil {
+		s.gz, err = gzip.NewReader(s.raw)
+	} else {
+		err = s.gz.Reset(s.raw)
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.flat.Reset(s.gz)
+	return s.flat, nil
+}
+
+func (s *source) openZstd() (*bufio.Reader, error) {
+	var err error
+	if s.zst == nil {
+		// One goroutine and small buffers: memory counts more than speed here.
+		s.zst, err = zstd.NewReader(s.raw, zstd.WithDecoderConcurrency(1),
+			zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
+	} else {
+		err = s.zst.Reset(s.raw)
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.flat.Reset(s.zst)
+	return s.flat, nil
+}
+
+func (r *run) close() {
+	if r.src.zst != nil {
+		r.src.zst.Close()
+	}
+}
+
+// What is wrong with an input that could be opened.
+var (
+	errEmpty   = errors.New("empty")
+	errUnknown = errors.New("no known form")
+)
+
+// readInput unpacks one input, tells its format and reads it. An error of the
+// input is noted; only what ends the run is returned.
+func (r *run) readInput(name string, in io.Reader) error {
+	r.name = name
+	r.events.input++
+	r.st.Inputs++
+	before := r.st.Lines
+	br, err := r.open(in)
+	if err == nil {
+		r.in.br = br
+		err = r.readFormat()
+	}
+	if r.err != nil {
+		return r.err
+	}
+	if ctxErr := r.ctx.Err(); ctxErr != nil {
+		return ctxErr
+	}
+	if err != nil {
+		unknown := errors.Is(err, errUnknown) || errors.Is(err, errEmpty)
+		r.fault(name, err, !unknown && r.st.Lines > before)
+		return nil
+	}
+	r.st.Whole++
+	return nil
+}
+
+func (r *run) readFormat() error {
+	head, err := r.in.br.Peek(headSize)
+	if len(head) == 0 {
+		if errors.Is(err, io.EOF) {
+			err = errEmpty
+		}
+		return err
+	}
+	f := detect(head)
+	if f != formatLog {
+		r.st.Formats[f.String()]++
+	}
+	switch f {
+	case formatLog:
+		err = r.readLog()
+	case formatMbox:
+		err = r.readMbox()
+	case formatMail:
+		err = r.readMail()
+	case formatCSV:
+		err = r.readCSV()
+	default:
+		return errUnknown
+	}
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return err
+}
+
+// lineReader cuts the current input into lines.
+type lineReader struct {
+	run *run
+	br  *bufio.Reader
+}
+
+// next returns the next line without its end; it is valid until the next call.
+// A line longer than 64 KiB is passed over: cut is true and line nil. A last
+// line that an error cut off is dropped.
+func (l *lineReader) next() (line []byte, cut bool, err error) {
+	r := l.run
+	if r.err != nil {
+		return nil, false, r.err
+	}
+	// What is read may be packed a thousandfold, so the counter alone would
+	// notice the end of the context late.
+	if r.st.Lines&0x3ff == 0 && r.ctx.Err() != nil {
+		return nil, false, r.ctx.Err()
+	}
+	line, err = l.br.ReadSlice('\n')
+	if err == nil {
+		r.st.Lines++
+		return chomp(line), false, nil
+	}
+	if errors.Is(err, bufio.ErrBufferFull) {
+		r.st.Lines++
+		return nil, true, l.skip()
+	}
+	if errors.Is(err, io.EOF) && len(line) > 0 {
+		r.st.Lines++
+		return chomp(line), false, nil
+	}
+	return nil, false, err
+}
+
+// skip passes over the rest of a line.
+func (l *lineReader) skip() error {
+	for {
+		_, err := l.br.ReadSlice('\n')
+		if err == nil || errors.Is(err, io.EOF) {
+			return nil
+		}
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return err
+		}
+	}
+}
+
+func chomp(line []byte) []byte {
+	if n := len(line); n > 0 && line[n-1] == '\n' {
+		line = line[:n-1]
+	}
+	if n := len(line); n > 0 && line[n-1] == '\r' {
+		line = line[:n-1]
+	}
+	return line
+}
+
+// headSize is how much of an input decides about its format, in bytes.
+const headSize = 4 << 10
+
+type format uint8
+
+const (
+	formatUnknown format = iota
+	formatLog
+	formatMbox
+	formatMail
+	formatCSV
+)
+
+// String returns the name that Stats.Formats uses. Logs are named by the
+// server that wrote them.
+func (f format) String() string {
+	switch f {
+	case formatMbox:
+		return "mbox"
+	case formatMail:
+		return "mail"
+	case formatCSV:
+		return "csv"
+	case formatLog:
+		return "log"
+	default:
+		return "unknown"
+	}
+}
+
+// detect tells the format by the first bytes of the text. What is neither mail
+// nor CSV is taken for a log, since nobody knows what else is in syslog.
+func detect(head []byte) format {
+	head = bytes.TrimPrefix(head, byteOrderMark)
+	first, _, _ := bytes.Cut(head, []byte("\n"))
+	first = chomp(first)
+	switch {
+	case bytes.IndexByte(first, 0) >= 0:
+		return formatUnknown
+	case isFromLine(first):
+		return formatMbox
+	case isCSVHeader(first):
+		return formatCSV
+	case isHeader(head):
+		return formatMail
+	default:
+		return formatLog
+	}
+}
+
+// commonFields are header fields of which every stored mail has one early on.
+var commonFields = []string{
+	"received", "return-path", "delivered-to", "from", "to", "date",
+	"message-id", "subject", "mime-version", "envelope-to", "x-original-to",
+}
+
+// isHeader reports whether head starts as a mail header does (RFC 5322, 2.2):
+// nothing but fields and folded lines, one of the common fields among them.
+func isHeader(head []byte) bool {
+	fields := 0
+	for line := range bytes.SplitSeq(head, []byte("\n")) {
+		line = chomp(line)
+		if fields > 0 && len(line) > 0 && (line[0] == ' ' || line[0] == '\t') {
+			continue
+		}
+		name := fieldName(line)
+		if name == nil {
+			return false
+		}
+		if slices.Contains(commonFields, string(bytes.ToLower(name))) {
+			return true
+		}
+		fields++
+	}
+	return false
+}
+
+// fieldName returns the name of a header field (RFC 5322, 2.2), nil when line
+// does not start one.
+func fieldName(line []byte) []byte {
+	i := bytes.IndexByte(line, ':')
+	if i <= 0 {
+		return nil
+	}
+	for _, c := range line[:i] {
+		if c <= ' ' || c >= 0x7f {
+			return nil
+		}
+	}
+	return line[:i]
+}
+
+// isFromLine reports whether line separates two mails of an mbox (RFC 4155,
+// appendix A): "From ", somebody, and a date with a time of day.
+func isFromLine(line []byte) bool {
+	if !bytes.HasPrefix(line, []byte("From ")) {
+		return false
+	}
+	for i := len("From "); i+4 < len(line); i++ {
+		if line[i+2] == ':' && digits(line[i:i+2]) && digits(line[i+3:i+5]) {
+			return true
+		}
+	}
+	return false
+}
+
+func digits(b []byte) bool {
+	for _, c := range b {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return len(b) > 0
+}
+
+// addrPort reads "192.0.2.7:2525", "[2001:db8::7]:2525" or an address alone.
+func addrPort(b []byte) (netip.Addr, bool) {
+	if i := bytes.LastIndexByte(b, ':'); i >= 0 && digits(b[i+1:]) {
+		if a, ok := parseAddr(b[:i]); ok && (a.Is4() || b[0] == '[') {
+			return a, true
+		}
+	}
+	return parseAddr(b)
+}
+
+// parseAddr reads an address with or without brackets, as literals have them
+// (RFC 5321, 4.1.3).
+func parseAddr(b []byte) (netip.Addr, bool) {
+	b = bytes.TrimSuffix(bytes.TrimPrefix(b, []byte("[")), []byte("]"))
+	if len(b) > 5 && strings.EqualFold(string(b[:5]), "IPv6:") {
+		b = b[5:]
+	}
+	if len(b) > 64 {
+		return netip.Addr{}, false
+	}
+	a, err := netip.ParseAddr(string(b))
+	return a.Unmap(), err == nil
+}
+
+// literal writes a client's address as it greets with it (RFC 5321, 4.1.3).
+func literal(a netip.Addr) string {
+	if a.Is6() {
+		return "[IPv6:" + a.String() + "]"
+	}
+	return "[" + a.String() + "]"
+}
