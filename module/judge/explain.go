@@ -87,7 +87,7 @@ func (j *Judge) Explain(ctx context.Context, q Query) Explanation {
 			o.Rules = ruleStates(&o.Outcome, s.Facts())
 		}
 		e.Recipients = append(e.Recipients, o)
-		if o.weight() > e.Recipients[e.Deciding].weight() {
+		if o.Weight() > e.Recipients[e.Deciding].Weight() {
 			e.Deciding = i
 		}
 	}
@@ -98,7 +98,8 @@ func (j *Judge) Explain(ctx context.Context, q Query) Explanation {
 	return e
 }
 
-func (o *Outcome) weight() int {
+// Weight orders outcomes by what they do to a recipient, an exemption least.
+func (o *Outcome) Weight() int {
 	switch {
 	case o.Exempt != "":
 		return -1

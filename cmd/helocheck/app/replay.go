@@ -82,11 +82,22 @@ func runReplay(c *cli.Context) error {
 	if err := r.write(c); err != nil {
 		return err
 	}
-	if interrupted {
+	switch {
+	case interrupted:
 		return errors.New("interrupted; this is what was counted until then")
+	case stats.Nothing():
+		return cli.Exit("", exitUnread)
+	case stats.Partial():
+		return cli.Exit("", exitPart)
 	}
 	return nil
 }
+
+// Exit statuses of replay for input that could not be read.
+const (
+	exitUnread = 2 // nothing of it
+	exitPart   = 4 // a part of it
+)
 
 func newReplaying(c *cli.Context) (*replaying, error) {
 	r := &replaying{}

@@ -5,6 +5,7 @@ import (
 	"hash/maphash"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"maddy.example/checkhelo"
 	"maddy.example/checkhelo/cmd/helocheck/report"
@@ -81,7 +82,9 @@ func (j *recordJudge) result(ctx context.Context, rec *replay.Record) report.Res
 	if j.kept == nil {
 		return j.evaluate(ctx, rec)
 	}
-	q := question{rec.Plain(), "", rec.FirstRcpt(), rec.Self, rec.Client, replay.NotRecorded, rec.Auth}
+	q := question{
+		rec.Plain(), "", strings.Join(rec.Rcpts, " "), rec.Self, rec.Client, replay.NotRecorded, rec.Auth,
+	}
 	if j.recorded {
 		q.ptr, q.state = rec.PTR, rec.PTRState
 	}
@@ -103,8 +106,16 @@ func (j *recordJudge) evaluate(ctx context.Context, rec *replay.Record) report.R
 	if rec.Auth {
 		user = "recorded"
 	}
-	conn := judge.Conn{Helo: rec.Helo, Client: f.Client, Known: &f, AtRcpt: !j.AtEHLO}
-	o := j.Greet(ctx, conn).Rcpt(ctx, user, "", rec.FirstRcpt())
+	s := j.Greet(ctx, judge.Conn{
+		Helo: rec.Plain(), Client: f.Client, Known: &f, AtRcpt: !j.AtEHLO,
+	})
+	o := s.Rcpt(ctx, user, rec.From, rec.FirstRcpt())
+	for _, rcpt := range rec.Rcpts[min(1, len(rec.Rcpts)):] {
+		// The report shows the strongest outcome of a greeting.
+		if other := s.Rcpt(ctx, user, rec.From, rcpt); other.Weight() > o.Weight() {
+			o = other
+		}
+	}
 	res := report.Result{Action: o.Action, Exempt: o.Exempt, TryLater: o.TryLater, Decided: -1}
 	for _, h := range o.Hits {
 		res.Rules |= 1 << j.index[h.Rule.Name]
