@@ -17,7 +17,7 @@ func page(t *testing.T, path string) string {
 	return string(text)
 }
 
-// The pages with figures of "helocheck fit --table" have those of accuracy.md, where another test
+// The pages with figures of "lab fit --table" have those of accuracy.md, where another test
 // compares the ones of 2002 with what the command prints.
 func TestFiguresOfRules(t *testing.T) {
 	accuracy := page(t, "accuracy.md")
@@ -37,7 +37,7 @@ func TestFiguresOfRules(t *testing.T) {
 	tested := 0
 	for _, path := range pages {
 		text := page(t, path)
-		if !strings.Contains(text, "`helocheck fit --table` prints it") {
+		if !strings.Contains(text, "by `go run ./cmd/lab fit --table`.") {
 			continue
 		}
 		tested++

@@ -34,13 +34,11 @@ func Commands() []*cli.Command {
 		explainCommand(),
 		replayCommand(),
 		rulesCommand(),
-		fitCommand(),
 		buildCommand(),
 		versionCommand(),
 		selfCommand(),
 		pagesCommand(),
 		completionCommand(),
-		corpusCommand(),
 	}
 	for _, command := range commands {
 		finish(command)

@@ -33,7 +33,7 @@ func TestBashCompletion(t *testing.T) {
 	path := script(t, "bash")
 	file := filepath.Base(path)
 	tests := []struct{ line, want, not string }{
-		{"helocheck ", "explain self pages", "corpus"},
+		{"helocheck ", "explain self pages", "fit"},
 		{"helocheck se", "self", "explain"},
 		{"helocheck self --", "--config --ip --watch --help", "--name"},
 		{"helocheck self --format ", "text json", "html"},

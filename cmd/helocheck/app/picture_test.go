@@ -2,6 +2,7 @@ package app
 
 import (
 	"bytes"
+	"flag"
 	"image/png"
 	"net/http"
 	"os"
@@ -12,6 +13,8 @@ import (
 
 	"maddy.example/checkhelo/cmd/helocheck/browsertest"
 )
+
+var update = flag.Bool("update", false, "write the pictures of the report into docs")
 
 // The report on the mail of 2002 fits the README, in light and in dark. With
 // -update the pictures there are made anew.
