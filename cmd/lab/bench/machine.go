@@ -3,6 +3,7 @@ package bench
 import (
 	"fmt"
 	"os"
+	"regexp"
 	"runtime"
 	"strconv"
 	"strings"
@@ -23,13 +24,19 @@ func describeMachine(programs string) machine {
 		Processor: field(readText("/proc/cpuinfo"), "model name", ":"),
 		Cores:     runtime.NumCPU(),
 		System: strings.Trim(field(readText("/etc/os-release"), "PRETTY_NAME", "="), `"`) +
-			", Linux " + strings.TrimSpace(readText("/proc/sys/kernel/osrelease")),
+			", Linux " + plainVersion(readText("/proc/sys/kernel/osrelease")),
 		Go: runtime.Version(),
 	}
 }
 
 func (m machine) String() string {
 	return fmt.Sprintf("%s, %d cores, %s, %s; %s", m.Processor, m.Cores, m.System, m.Go, m.Programs)
+}
+
+// plainVersion is the version at the beginning of text, without what a
+// distribution or a host added to it.
+func plainVersion(text string) string {
+	return regexp.MustCompile(`^[0-9]+(\.[0-9]+)*`).FindString(text)
 }
 
 // readText returns "" for what cannot be read.

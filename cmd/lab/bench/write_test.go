@@ -149,6 +149,13 @@ func TestMachine(t *testing.T) {
 	if got := field(text, "bogomips", ":"); got != "unknown" {
 		t.Errorf("%q", got)
 	}
+	for text, want := range map[string]string{
+		"6.1.0-13-amd64\n": "6.1.0", "6.12\n": "6.12", "5.15.90.1-x\n": "5.15.90.1", "": "",
+	} {
+		if got := plainVersion(text); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
 	m := describeMachine("Maddy 1")
 	if m.Cores < 1 || !strings.HasPrefix(m.Go, "go") && !strings.HasPrefix(m.Go, "devel") ||
 		m.Programs != "Maddy 1" {
