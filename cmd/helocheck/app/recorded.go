@@ -17,9 +17,9 @@ type Recorded struct{ judge *recordJudge }
 func NewRecorded(policy string) (*Recorded, error) {
 	check, err := maddyconf.FromPolicy(policy)
 	if err != nil {
-		conf, err := maddyconf.Load(policy, "")
-		if err != nil {
-			return nil, err
+		conf, fault := maddyconf.Load(policy, "")
+		if fault != nil {
+			return nil, fault
 		}
 		check = conf.Check
 	}
