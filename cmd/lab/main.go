@@ -2,6 +2,7 @@
 // is for maintainers, runs in a checkout, and is in no package.
 //
 //	go run ./cmd/lab bench                         # docs/performance.md, on an idle machine
+//	go run ./cmd/lab attack                        # floods, and what other clients notice
 //	go run ./cmd/lab fit --table corpus.csv        # tables of docs/accuracy.md
 //	go run ./cmd/lab corpus collection.csv         # a collection of greetings as CSV for fit
 //	go run ./cmd/lab record -o DIR                 # metrics and log of a Maddy under traffic
@@ -20,6 +21,7 @@ import (
 	"strings"
 	"syscall"
 
+	"maddy.example/checkhelo/cmd/lab/attack"
 	"maddy.example/checkhelo/cmd/lab/bench"
 	"maddy.example/checkhelo/cmd/lab/fit"
 	"maddy.example/checkhelo/cmd/lab/manual"
@@ -31,6 +33,7 @@ import (
 var commands = map[string]func(
 	ctx context.Context, args []string, stdout, stderr io.Writer,
 ) (status int){
+	"attack":  attack.Main,
 	"bench":   bench.Main,
 	"corpus":  fit.Corpus,
 	"fit":     fit.Main,
