@@ -1,8 +1,9 @@
 package heloname
 
 // The built-in lists. Sources: PTR and HELO names in real mail of 2002 and of
-// 2019 to 2026, makers' documentation, and the registries named below. Date:
-// 2026-11-26. The list of top-level domains is tlds.txt.
+// 2019 to 2026, makers' documentation, and the registries named below; those of
+// the providers' PTR domains stand at providerRows. Date: 2026-11-26. The list of
+// top-level domains is tlds.txt.
 
 // reservedNames are suffixes under which no public mail server can exist; the
 // longest one decides. example.com, example.net and example.org are left out:
@@ -128,10 +129,10 @@ type providerRow struct {
 // nothing. onmicrosoft.com is left out, since customers name their own servers
 // in it.
 //
-// The PTR domains of an operator come from its SPF records and sender pages,
-// and from mail of its own (italiaonline.it for libero.it). An operator that
-// has moved its mailboxes has the new one's too: cox.net and att.net are at
-// Yahoo, xs4all.nl at KPN, pobox.com at Fastmail.
+// italiaonline.it, from which libero.it greets, was seen in recorded mail. The
+// other ptr domains come from the maintainers' knowledge and were not read from
+// SPF records. An operator that has moved its mailboxes has the new one's too:
+// cox.net and att.net are at Yahoo, xs4all.nl at KPN, pobox.com at Fastmail.
 var providerRows = []providerRow{
 	{
 		name:   "google",

@@ -16,8 +16,9 @@ func TLD(ascii string) string {
 	return ascii[strings.LastIndexByte(ascii, '.')+1:]
 }
 
-// rootZone is IANA's list of top-level domains as IANA publishes it. go generate
-// replaces it by the list of the day.
+// rootZone is IANA's list of top-level domains, as the npm package tlds 1.261.0
+// has it; its first line has the date. go generate replaces it by the list that
+// IANA publishes on the day.
 //
 //go:generate curl -sSfo tlds.txt https://data.iana.org/TLD/tlds-alpha-by-domain.txt
 //go:embed tlds.txt
