@@ -83,7 +83,11 @@ func count(ctx context.Context, files []string) ([]*table, error) {
 func (t *table) add(ctx context.Context, rec *replay.Record) {
 	f := facts(rec)
 	s := t.judge.Greet(ctx, judge.Conn{Helo: rec.Helo, Client: f.Client, Known: &f, AtRcpt: true})
-	o := s.Rcpt(ctx, "", "", rec.Rcpt)
+	rcpt := ""
+	if len(rec.Rcpts) > 0 {
+		rcpt = rec.Rcpts[0]
+	}
+	o := s.Rcpt(ctx, "", "", rcpt)
 	c := t.classes[rec.Class]
 	if c == nil {
 		c = &tally{orgs: make(map[string]bool), lost: make(map[string]bool),
