@@ -8,8 +8,8 @@ import (
 const untilWord = "until="
 
 // InForce returns the value of a table entry without its leading until=YYYY-MM-DD, and whether the
-// entry still counts at now: it does on that day (UTC) and before. A date that cannot be read counts
-// as past, so that a typing mistake exempts nobody for ever.
+// entry still counts at now: it does on that day (UTC) and before. A date that cannot be read
+// counts as past, so that a mistake exempts nobody for ever.
 func InForce(value string, now time.Time) (rest string, ok bool) {
 	text := strings.TrimSpace(value)
 	if !strings.HasPrefix(text, untilWord) {

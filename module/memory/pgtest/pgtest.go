@@ -40,7 +40,7 @@ func New(tb testing.TB) *Server {
 		gid, _ := strconv.ParseUint(u.Gid, 10, 32)
 		s.cred = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
 	}
-	// tb.TempDir is too long for a socket, and closed to the user postgres.
+	//nolint:usetesting // tb.TempDir is too long for a socket, and closed to the user postgres
 	if s.dir, err = os.MkdirTemp("/tmp", "checkhelo-pg-"); err != nil {
 		tb.Fatal(err)
 	}
