@@ -77,7 +77,7 @@ func TestFitSaysWhenItIsNoBetter(t *testing.T) {
 			"1688 ham, 970 spam, 0 of other classes; policy rfc\n",
 			"corpus-2002: at most as much ham lost as now\n",
 			"\nin sample ", "\npart 5, fitted to the others", "\nheld out, all parts",
-			"keep those in force\n", "\n    default_host_action score ",
+			"keep those in force\n", "\n    underscore_action score ",
 		} {
 			if !strings.Contains(out, want) {
 				t.Errorf("seed %s: no %q in\n%s", seed, want, out)
