@@ -65,8 +65,9 @@ type table struct {
 }
 
 func count(ctx context.Context, files []string) ([]*table, error) {
-	var tables []*table
-	for _, p := range []checkhelo.Preset{checkhelo.Lenient, checkhelo.RFC, checkhelo.Strict} {
+	presets := []checkhelo.Preset{checkhelo.Lenient, checkhelo.RFC, checkhelo.Strict}
+	tables := make([]*table, 0, len(presets))
+	for _, p := range presets {
 		j := &judge.Judge{Policy: checkhelo.NewPolicy(p)}
 		tables = append(tables, &table{p, j, make(map[string]*tally)})
 	}
@@ -120,7 +121,8 @@ func facts(rec *replay.Record) checkhelo.Facts {
 	}
 	ptr := heloname.Parse(rec.PTR).ASCII
 	switch {
-	case rec.PTRState == replay.None, rec.PTRState != replay.NotRecorded && rec.PTR != "" && ptr == "":
+	case rec.PTRState == replay.None,
+		rec.PTRState != replay.NotRecorded && rec.PTR != "" && ptr == "":
 		f.PTR.State, f.Confirmed.State = checkhelo.NotFound, checkhelo.NotFound
 	case rec.PTRState == replay.NotRecorded || rec.PTR == "":
 	default:
@@ -139,8 +141,8 @@ func facts(rec *replay.Record) checkhelo.Facts {
 }
 
 func write(w io.Writer, tables []*table) {
-	fmt.Fprintln(w, "| policy | mail | organisations | of them hit | messages | rejected | quarantined"+
-		" | both | at most |")
+	fmt.Fprintln(w, "| policy | mail | organisations | of them hit | messages | rejected "+
+		"| quarantined | both | at most |")
 	fmt.Fprintln(w, "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
 	for _, t := range tables {
 		for _, class := range slices.Sorted(maps.Keys(t.classes)) {
@@ -156,8 +158,8 @@ func write(w io.Writer, tables []*table) {
 
 func percent(n, of int) float64 { return 100 * float64(n) / float64(max(of, 1)) }
 
-// upper returns the share of organisations that n hits of total do not rule out at 95 %: 3/total for
-// none (the rule of three), else the upper end of Wilson's interval.
+// upper returns the share of organisations that n hits of total do not rule out at 95 %: 3/total
+// for none (the rule of three), else the upper end of Wilson's interval.
 func upper(n, total int) float64 {
 	if total == 0 {
 		return 1
