@@ -16,6 +16,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"maddy.example/checkhelo/module/build"
 )
@@ -79,8 +80,10 @@ func (d *demo) main(ctx context.Context, args []string) int {
 
 // run builds, starts, shows and clears away. It returns how many things were not as expected.
 func (d *demo) run(ctx context.Context) (wrong int, err error) {
-	progress := newProgress(d.err, progressEvery)
-	binary, err := build.Cached(ctx, build.Builder{Tags: "debugflags", Progress: progress.step})
+	ticker := time.NewTicker(progressEvery)
+	defer ticker.Stop()
+	progress := newProgress(d.err, ticker.C)
+	binary, err := build.Cached(ctx, build.Builder{Tags: "debugflags", Progress: progress.say})
 	progress.end()
 	if err != nil {
 		return 0, err

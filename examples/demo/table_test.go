@@ -2,12 +2,12 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 func TestRow(t *testing.T) {
@@ -86,14 +86,23 @@ func TestWrap(t *testing.T) {
 	}
 }
 
-// TestProgress waits for a second line, which only the clock can have written.
+// TestProgress has one line for a hundred downloads, and a sign of life for each tick.
 func TestProgress(t *testing.T) {
-	out := &watched{text: "work\n[", seen: make(chan struct{})}
-	p := newProgress(out, time.Millisecond)
-	p.step("work")
-	<-out.seen
+	var out bytes.Buffer
+	p := newProgress(&out, nil)
+	p.tick()
+	p.say("fetching Maddy 1.0")
+	for i := range 100 {
+		p.say(fmt.Sprintf("go: downloading example.org/m%d v1.0.0", i))
+	}
+	p.tick()
+	p.say("compiling Maddy 1.0")
+	p.tick()
 	p.end()
-	if !regexp.MustCompile(`^\[ +\d+ s\] work\n`).MatchString(out.String()) {
-		t.Errorf("got %q", out)
+	got := regexp.MustCompile(`(?m)^\[ +\d+ s\] `).ReplaceAllString(out.String(), "")
+	want := "fetching Maddy 1.0\ndownloading modules\ndownloading modules, 100 so far\n" +
+		"compiling Maddy 1.0\nstill compiling Maddy 1.0\n"
+	if got != "waiting for another build\n"+want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
