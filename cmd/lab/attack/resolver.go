@@ -151,11 +151,10 @@ func pointer(name string) []string {
 func far(label, qtype string) (data []string) {
 	switch qtype {
 	case "TXT":
-		terms := []string{"v=spf1"}
 		for i := range 10 {
-			terms = append(terms, fmt.Sprintf("mx:m%d-%s.far.example.org", i, label))
+			data = append(data, fmt.Sprintf("mx:m%d-%s.far.example.org", i, label))
 		}
-		return []string{`TXT "` + strings.Join(terms, " ") + ` -all"`}
+		return []string{`TXT "v=spf1 ` + strings.Join(data, " ") + ` -all"`}
 	case "MX":
 		for i := range 10 {
 			zone := []string{"far", "dead"}[i%2]
