@@ -21,6 +21,7 @@ type model struct {
 	free               []int // rules whose points are to be chosen
 	quarantine, reject int   // thresholds; reject 0: scores never reject
 	values             []int // points to choose from
+	same               []int // rules about one fault: only the most points of them count
 }
 
 func newModel(p *checkhelo.Policy) *model {
@@ -30,6 +31,9 @@ func newModel(p *checkhelo.Policy) *model {
 		if r.Action == checkhelo.Score {
 			points = r.Score
 			m.free = append(m.free, i)
+		}
+		if r.Name == "ptr_unconfirmed" || r.Name == "generic_ptr" {
+			m.same = append(m.same, i)
 		}
 		m.names = append(m.names, r.Name)
 		m.actions = append(m.actions, r.Action)
@@ -58,15 +62,21 @@ func (m *model) pattern(rules uint64, sets int) *pattern {
 		p.fixed = p.fixed || action >= checkhelo.Quarantine
 		p.refused = p.refused || action == checkhelo.Reject
 	}
-	p.refused = p.refused || m.reject > 0 && p.sum(m.points) >= m.reject
+	p.refused = p.refused || m.reject > 0 && p.sum(m, m.points) >= m.reject
 	return p
 }
 
-func (p *pattern) sum(points []int) (total int) {
+func (p *pattern) sum(m *model, points []int) (total int) {
+	most := 0
 	for at := p.rules; at != 0; at &= at - 1 {
-		total += points[bits.TrailingZeros64(at)]
+		rule := bits.TrailingZeros64(at)
+		if slices.Contains(m.same, rule) {
+			most = max(most, points[rule])
+			continue
+		}
+		total += points[rule]
 	}
-	return total
+	return total + most
 }
 
 // part is some of the samples.
@@ -108,7 +118,7 @@ func (p *part) costs(m *model, points []int) []Cost {
 // add adds to costs, and returns how many messages are rejected by points alone.
 func (p *part) add(m *model, points []int, costs []Cost) (refused int64) {
 	for _, at := range p.patterns {
-		sum := at.sum(points)
+		sum := at.sum(m, points)
 		acts := at.fixed || sum >= m.quarantine
 		newly := m.reject > 0 && sum >= m.reject && !at.refused
 		for set := range costs {
