@@ -7,7 +7,7 @@
 //	p := checkhelo.NewPolicy(checkhelo.RFC)
 //	f := checkhelo.Facts{Helo: heloname.Parse("localhost"), Client: client}
 //	if v := p.Evaluate(&f); v.Action == checkhelo.Reject {
-//		reply := p.Reply(v, f.Helo) // 550 5.7.1 "localhost" means every machine ...
+//		reply := p.Reply(v, f.Helo) // 550 5.7.1 "localhost" is what every machine ...
 //	}
 package checkhelo
 
@@ -168,12 +168,15 @@ type Rule struct {
 	Never bool
 	Match func(*Facts) (Finding, bool)
 
-	when   func(*Facts) bool // false: no lookup can make Match hit
-	fault  fault             // rows of one fault count once
-	upto   Action            // strongest action that a Finding may carry
-	weak   bool              // a Finding may be Weak
-	preset [3]Effect         // lenient, rfc, strict
-	ipv6   [3]Effect         // the same for IPv6 clients; zero: no difference
+	when func(*Facts) bool // false: no lookup can make Match hit
+	// program is the Message for a greeting that a program or container made up by itself, as
+	// Finding.Program tells; "": Message.
+	program string
+	fault   fault     // rows of one fault count once
+	upto    Action    // strongest action that a Finding may carry
+	weak    bool      // a Finding may be Weak
+	preset  [3]Effect // lenient, rfc, strict
+	ipv6    [3]Effect // the same for IPv6 clients; zero: no difference
 }
 
 // Finding is the result of a row that matched.
@@ -182,6 +185,7 @@ type Finding struct {
 	Own      Effect // replaces the row's effect where Action is set
 	Rows     int    // times that the row's effect counts beside Own
 	Weak     bool   // the row adds weakScore points at most
+	Program  bool   // a program or container made up the greeting
 	Denial   *Denial
 }
 
@@ -206,6 +210,11 @@ const (
 	resolv = "RFC 5321, 2.3.5"
 	verify = "RFC 5321, 4.1.4"
 	fix    = ". Let your mail server greet with its full DNS name, such as mail.example.org"
+
+	fqdnFix  = ". Set its full DNS name, such as mail.example.org"
+	loopback = `"{helo}" means your own machine: a program or container on it says this` + fqdnFix
+	ours     = " of this server, not of yours. Check your machine for malware, or greet with your own" +
+		" server's name"
 )
 
 // table holds every rule, the most telling first: of equally strong hits the
@@ -224,31 +233,34 @@ var table = []Rule{
 		Message: `"{helo}" is not a valid host name ({problem})` + fix},
 	{Name: "self_address", Basis: grade, Code: 550, Detail: [2]int{7, 1}, when: address,
 		preset: [3]Effect{rej, rej, rej}, Match: selfAddress, Never: true,
-		Message: `"{helo}" is an address of this server, not of yours` + fix},
+		Message: `"{helo}" is an address` + ours},
 	{Name: "self_name", Basis: grade, Needs: NeedProof, Code: 550, Detail: [2]int{7, 1}, when: ourName,
 		preset: [3]Effect{quar, rej, rej}, Match: selfName, Never: true,
-		Message: `"{helo}" is a name of this server, not of yours` + fix},
+		Message: `"{helo}" is a name` + ours},
 	{Name: "rcpt_domain", Basis: grade, Needs: NeedProof | NeedSPF, Code: 550, Detail: [2]int{7, 1},
 		when: rcptName, preset: [3]Effect{score(3), quar, rej}, Match: rcptDomain, Never: true,
 		weak: true,
 		Message: `"{helo}" is the recipient's domain, and the DNS does not show that your server` +
-			` belongs to it` + fix},
+			` belongs to it. Greet with your own server's name, or add your address to the records` +
+			` of this name`},
 	{Name: "localhost", Basis: resolv, Code: 550, Detail: [2]int{7, 1}, when: name,
 		preset: [3]Effect{score(4), rej, rej}, Match: localhost,
-		Message: `"{helo}" means every machine and names none on the Internet` + fix},
+		Message: `"{helo}" is what every machine calls itself: a program or container on your` +
+			` machine says this` + fqdnFix},
 	{Name: "bare_ip", Basis: greet, Code: 501, Detail: [2]int{5, 2}, when: address,
 		preset: [3]Effect{score(4), rej, rej}, Match: bareIP,
-		Message: `"{helo}" is an address where a host name belongs` + fix},
+		Message: `"{helo}" is an address where a host name belongs` + fix, program: loopback},
 	{Name: "literal_mismatch", Basis: verify, Code: 550, Detail: [2]int{7, 1}, when: address,
 		fault: faultLiteral, preset: [3]Effect{ign, quar, rej}, Match: literalMismatch,
 		NoReject: true, Never: true,
-		Message: `"{helo}" is not the address you connect from` + fix},
+		Message: `"{helo}" is not the address you connect from` + fix, program: loopback},
 	{Name: "address_literal", Basis: "RFC 5321, 4.1.3", Code: 550, Detail: [2]int{7, 1}, when: address,
 		fault: faultLiteral, preset: [3]Effect{ign, score(2), rej}, Match: addressLiteral,
-		Message: `"{helo}" is an address, and this server wants a host name` + fix},
+		Message: `"{helo}" is an address, and this server wants a host name` + fix, program: loopback},
 	{Name: "not_fqdn", Basis: resolv, Code: 504, Detail: [2]int{5, 2}, when: name,
 		preset: [3]Effect{score(4), rej, rej}, Match: notFQDN,
-		Message: `"{helo}" is a host name without its domain` + fix},
+		Message: `"{helo}" is a host name without its domain` + fix,
+		program: `"{helo}" looks like the id of a container: a program in it says this` + fqdnFix},
 	{Name: "underscore", Basis: "RFC 5321, 4.1.2", Code: 501, Detail: [2]int{5, 2}, when: name,
 		preset: [3]Effect{ign, score(2), rej}, Match: underscore,
 		Message: `"{helo}" has an underscore, which host names may not have` + fix},
@@ -265,7 +277,8 @@ var table = []Rule{
 	{Name: "forged_provider", Basis: grade, Needs: NeedProof | NeedSPF, Code: 550,
 		Detail: [2]int{7, 1}, when: provider, preset: [3]Effect{score(3), quar, rej},
 		Match: forgedProvider, Never: true,
-		Message: `"{helo}" is a name of a mail provider that your address does not belong to` + fix},
+		Message: `"{helo}" is a name of a mail provider, and your address is none of its servers.` +
+			` Send through the provider's server with a login, or greet with your own server's name`},
 	{Name: "spf_fail", Basis: "RFC 7208, 2.3", Needs: NeedSPF, Code: 550, Detail: [2]int{7, 23},
 		when: fqdn, preset: [3]Effect{score(3), quar, rej}, Match: spfFail, Never: true,
 		Message: `The SPF record of "{helo}" says that your address may not use this name.` +
@@ -275,12 +288,13 @@ var table = []Rule{
 		Message: `"{helo}" is on a block list that this server uses. Ask the list to remove it`},
 	{Name: "dynamic_name", Basis: grade, Code: 550, Detail: [2]int{7, 1}, when: public,
 		preset: [3]Effect{ign, score(1), quar}, Match: dynamicName, Liftable: true,
-		Message: `"{helo}" is the name of an access line, not of a mail server` + fix},
+		Message: `"{helo}" is the name of an access line. Send through your provider's mail server, or` +
+			` give yours a name of its own with A and PTR records`},
 	{Name: "generic_ptr", Basis: grade, Needs: NeedPTR, Code: 550, Detail: [2]int{7, 25},
 		when: outside, fault: faultPTR, preset: [3]Effect{ign, score(2), quar}, Match: genericPTR,
 		Liftable: true,
-		Message: `The reverse DNS name of your address is your provider's default, not "{helo}".` +
-			` Ask them to set it to your mail server's name`},
+		Message: `The reverse DNS name (PTR) of your address is your provider's default.` +
+			` Ask your provider to set it to "{helo}"`},
 	{Name: "no_ptr", Basis: grade, Needs: NeedPTR, Code: 550, Detail: [2]int{7, 25}, when: always,
 		preset: [3]Effect{score(1), score(3), quar}, ipv6: [3]Effect{1: score(1), 2: score(3)},
 		Match: noPTR, Liftable: true,
@@ -289,33 +303,37 @@ var table = []Rule{
 	{Name: "ptr_unconfirmed", Basis: grade, Needs: NeedPTR, Code: 550, Detail: [2]int{7, 25},
 		when: always, fault: faultPTR, preset: [3]Effect{score(1), score(3), quar},
 		Match: ptrUnconfirmed, Liftable: true,
-		Message: `You say "{helo}", but the reverse DNS name of your address does not lead back to it.` +
-			` Give that name an address record`},
+		Message: `You say "{helo}", but the reverse DNS name (PTR) of your address does not resolve to` +
+			` it. Add an A or AAAA record with your address to that name`},
 	{Name: "neighbours", Basis: grade, Needs: NeedPTR | NeedMemory, Code: 550, Detail: [2]int{7, 1},
 		when: fqdn, preset: [3]Effect{ign, score(2), score(2)}, Match: neighbours, Most: Quarantine,
 		Message: `Hosts of several organisations greet from the network of your address, and the` +
 			` reverse DNS name of your address does not match "{helo}". Set it to your mail server's name`},
 	{Name: "ptr_mismatch", Basis: verify, Needs: NeedPTR, Code: 550, Detail: [2]int{7, 25},
 		when: outside, preset: [3]Effect{ign, ign, score(3)}, Match: ptrMismatch, NoReject: true,
-		Message: `The reverse DNS name of your address belongs to another organisation than "{helo}"` +
-			fix},
+		Message: `The reverse DNS name (PTR) of your address belongs to another organisation than` +
+			` "{helo}". Ask your provider to set it to the name that your mail server greets with`},
 	{Name: "default_host", Basis: grade, Code: 550, Detail: [2]int{7, 1}, when: public,
 		preset: [3]Effect{ign, score(2), score(2)}, Match: defaultHost,
-		Message: `"{helo}" is the name that an installer or a hosting firm gave your machine` + fix},
+		Message: `"{helo}" is the default name of an installer or a hosting company. Give your mail` +
+			` server a name below your own domain, with A and PTR records`},
 	{Name: "new_tld", Basis: grade, Code: 550, Detail: [2]int{7, 1}, when: public,
 		preset: [3]Effect{ign, score(1), score(3)}, Match: newTLD,
 		Message: `"{helo}" is under a top-level domain whose names are given away free or in bulk.` +
-			` Give your address a reverse DNS name that leads back to it`},
+			` Give your address a reverse DNS name (PTR) that resolves to it`},
 	{Name: "bare_domain", Basis: grade, Code: 550, Detail: [2]int{7, 1}, when: public,
 		preset: [3]Effect{off, score(1), score(2)}, Match: bareDomain,
-		Message: `"{helo}" is a domain and not one of its hosts` + fix},
+		Message: `"{helo}" is a domain, not one of its hosts. Greet with the name of the host, such as` +
+			` mail.example.org`},
 	{Name: "private_address", Basis: resolv, Needs: NeedForward, Code: 550, Detail: [2]int{7, 1},
 		when: fqdn, preset: [3]Effect{ign, ign, quar}, Match: privateAddress, Liftable: true,
-		Message: `"{helo}" leads to a private address. Give it a public one or greet with another name`},
+		Message: `"{helo}" resolves to private addresses only. Set its A or AAAA record to the public` +
+			` address that your mail leaves from`},
 	{Name: "address_mismatch", Basis: verify, Needs: NeedForward, Code: 550, Detail: [2]int{7, 1},
 		when: fqdn, preset: [3]Effect{ign, ign, quar}, Match: addressMismatch,
 		NoReject: true, Liftable: true,
-		Message: `"{helo}" does not lead to your address` + fix},
+		Message: `"{helo}" does not resolve to your address. Add your address to its A or AAAA records,` +
+			` or greet with the name that has it`},
 	{Name: "mx_only", Basis: resolv, Needs: NeedForward | NeedMX, Code: 450, Detail: [2]int{7, 1},
 		when: fqdn, preset: [3]Effect{ign, ign, rej}, Match: mxOnly,
 		Message: `"{helo}" has an MX record but no address. Add an A or AAAA record`},
@@ -367,13 +385,18 @@ func rcptDomain(f *Facts) (Finding, bool) {
 		!f.owner(inside) && !f.SPF.unsure() && f.SPF.Value != "pass"
 }
 func localhost(f *Facts) (Finding, bool) { return hit("", f.class().local) }
-func bareIP(f *Facts) (Finding, bool)    { return hit("", f.Helo.Kind == heloname.BareIP) }
-func literalMismatch(f *Facts) (Finding, bool) {
-	return hit("", f.Helo.Kind == heloname.Literal && f.Client.IsValid() && f.Helo.Addr != f.Client)
+func bareIP(f *Facts) (Finding, bool) {
+	return Finding{Program: f.Helo.Addr.IsLoopback()}, f.Helo.Kind == heloname.BareIP
 }
-func addressLiteral(f *Facts) (Finding, bool) { return hit("", f.Helo.Kind == heloname.Literal) }
+func literalMismatch(f *Facts) (Finding, bool) {
+	return Finding{Program: f.Helo.Addr.IsLoopback()},
+		f.Helo.Kind == heloname.Literal && f.Client.IsValid() && f.Helo.Addr != f.Client
+}
+func addressLiteral(f *Facts) (Finding, bool) {
+	return Finding{Program: f.Helo.Addr.IsLoopback()}, f.Helo.Kind == heloname.Literal
+}
 func notFQDN(f *Facts) (Finding, bool) {
-	return hit("", f.Helo.Kind == heloname.SingleLabel)
+	return Finding{Program: containerID(f.Helo.ASCII)}, f.Helo.Kind == heloname.SingleLabel
 }
 func underscore(f *Facts) (Finding, bool)  { return hit("", f.Helo.Underscore) }
 func trailingDot(f *Facts) (Finding, bool) { return hit("", f.Helo.TrailingDot) }
@@ -458,6 +481,12 @@ func mxOnly(f *Facts) (Finding, bool) {
 }
 func noAddress(f *Facts) (Finding, bool) {
 	return hit("", f.Forward.State == NotFound && f.MX.State == NotFound)
+}
+
+// containerID reports whether name is the 12 hex digits that container engines use as a host
+// name.
+func containerID(name string) bool {
+	return len(name) == 12 && strings.Trim(name, "0123456789abcdef") == ""
 }
 
 func hit(evidence string, hits bool) (Finding, bool) { return Finding{Evidence: evidence}, hits }
@@ -634,6 +663,9 @@ func (p *Policy) compile() *compiled {
 		r.Action, r.Score, r.IPv6 = set.Action, set.Score, r.ipv6[p.Preset.column()]
 		if p.HelpURL != "" {
 			r.Message += ". See {url}"
+			if r.program != "" {
+				r.program += ". See {url}"
+			}
 		}
 		r.answer(p.Answer.Code, p.Answer.Detail, p.Answer.Message)
 		if o, ok := p.Override[r.Name]; ok {
@@ -654,7 +686,7 @@ func (r *Rule) answer(code int, detail [2]int, message string) {
 		r.Code, r.Detail = code, detail
 	}
 	if message != "" {
-		r.Message = message
+		r.Message, r.program = message, ""
 	}
 }
 
@@ -681,6 +713,9 @@ func (r *Rule) hit(f *Facts, found Finding) Hit {
 		e = Effect{Score, min(weakScore, cmp.Or(e.Score, weakScore))}
 	}
 	h.Rule.Action, h.Rule.Score = e.Action, e.Score
+	if found.Program && r.program != "" {
+		h.Rule.Message = r.program
+	}
 	if found.Denial != nil {
 		h.Rule.answer(found.Denial.Code, found.Denial.Detail, found.Denial.Message)
 	}

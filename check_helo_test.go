@@ -1440,6 +1440,31 @@ func TestMessages(t *testing.T) {
 	}
 }
 
+// A program or container that made up its greeting gets a text of its own, unless the operator set one.
+func TestProgramsGetTheirOwnText(t *testing.T) {
+	const loopback, container = "means your own machine: a program", "looks like the id of a container"
+	hex := strings.Repeat("0123456789abcdef", 4)
+	for said, want := range map[string]string{
+		"127.0.0.1": loopback, "[127.0.0.1]": loopback, "[IPv6:::1]": loopback, "127.8.9.1": loopback,
+		"8b1a9953c461": container, "8B1A9953C461": container,
+		"192.0.2.10": "is an address where", "8b1a9953c46": "without its domain",
+		"8b1a9953c46g": "without its domain", hex[:63]: "without its domain",
+	} {
+		long := policy(checkhelo.Strict, func(p *checkhelo.Policy) { p.HelpURL = longestURL })
+		f := given{Helo: said, Client: client}.facts()
+		v := long.Evaluate(f)
+		r := long.Reply(v, f.Helo)
+		if !strings.Contains(r.Text, want) || checkLine(r) != "" ||
+			!strings.HasSuffix(r.Text, ". See "+longestURL+"#"+v.Hits[0].Rule.Name) {
+			t.Errorf("%s: %d %q, want %q; %s", said, r.Code, r.Text, want, checkLine(r))
+		}
+		own := policy(checkhelo.Strict, func(p *checkhelo.Policy) { p.Answer.Message = "No." })
+		if r := own.Reply(own.Evaluate(f), f.Helo); r.Text != "No." {
+			t.Errorf("%s: the operator's text is lost: %q", said, r.Text)
+		}
+	}
+}
+
 func TestNoHitNoReply(t *testing.T) {
 	p := policy(checkhelo.Strict)
 	g := given{Helo: goodOne, Forward: client, PTR: goodOne, Confirmed: goodOne, SPF: "pass",

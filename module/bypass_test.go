@@ -20,7 +20,7 @@ const (
 	ourName    = "is a name of this server" // texts of replies
 	theirName  = "is the recipient's domain"
 	ourAddress = "is an address of this server"
-	everybody  = "means every machine"
+	everybody  = "is what every machine calls itself"
 )
 
 // step is one packet of a client, the codes of the replies to it, and a part of the last one.

@@ -32,7 +32,7 @@ func Example() {
 	}
 	// Output:
 	// HELO localhost
-	// 550 5.7.1 "localhost" means every machine and names none on the Internet
+	// 550 5.7.1 "localhost" is what every machine calls itself: a program or container on your machine says this
 	// HELO 192.0.2.1
 	// 501 5.5.2 "192.0.2.1" is an address where a host name belongs
 	// HELO host.lan
