@@ -17,19 +17,20 @@ import (
 	"github.com/foxcpp/maddy/framework/module"
 	"github.com/foxcpp/maddy/framework/module/modules"
 	"github.com/miekg/dns"
-	"golang.org/x/net/idna"
 
 	"maddy.example/checkhelo"
 	"maddy.example/checkhelo/module/dnsfacts"
 	"maddy.example/checkhelo/module/exempt"
 	"maddy.example/checkhelo/module/heloname"
 	"maddy.example/checkhelo/module/judge"
+	"maddy.example/checkhelo/module/lint"
 	"maddy.example/checkhelo/module/memory"
 )
 
 const (
 	maxURL   = 160  // octets of help_url, so that a reply line holds it
 	maxScore = 1000 // points
+	maxShare = 1024 // jobs or questions of one network
 
 	acceptedActions = "off, ignore, score N, greylist, quarantine, reject [CODE [ENHANCED [TEXT]]]"
 	acceptedTables  = "accepted: file, static, regexp, sql_query or another table of Maddy," +
@@ -64,7 +65,7 @@ type settings struct {
 	preset, ceiling, maxAction, enforceAt string
 	selfDomains, selfAddresses            []string
 	authenticated                         bool
-	networks, recipients                  []string
+	networks, recipients                  list
 	tables                                map[string]*module.Table
 	extension                             heloname.Extension
 	scored                                *config.Node // the first directive that gives a score
@@ -98,8 +99,8 @@ func (s *settings) declare(cfg *config.Map) {
 	cfg.StringList("self_domains", false, false, nil, &s.selfDomains)
 	cfg.StringList("self_addresses", false, false, nil, &s.selfAddresses)
 	cfg.Bool("exempt_authenticated", false, true, &s.authenticated)
-	cfg.StringList("exempt_networks", false, false, []string{"127.0.0.0/8", "::1/128"}, &s.networks)
-	cfg.StringList("exempt_recipients", false, false, []string{"postmaster", "abuse"}, &s.recipients)
+	listOrTable(cfg, "exempt_networks", &s.networks, "127.0.0.0/8", "::1/128")
+	listOrTable(cfg, "exempt_recipients", &s.recipients, "postmaster", "abuse")
 	s.tables = make(map[string]*module.Table)
 	for _, name := range Tables {
 		s.tables[name] = new(module.Table)
@@ -112,6 +113,7 @@ func (s *settings) declare(cfg *config.Map) {
 	cfg.Duration("dns_timeout", false, false, dnsfacts.DefaultTimeout, &s.dnsTimeout)
 	oneOf(cfg, "dns_error_action", &s.onDNSError, "ignore", "ignore", "tempfail")
 	cfg.Int("cache_size", false, false, dnsfacts.DefaultCacheEntries, &s.cacheSize)
+	cfg.Callback("dns_share", s.share)
 	cfg.StringList("exempt_dnswl", false, false, nil, &s.allowlists)
 	cfg.Callback("blocklists", s.blocklists)
 	cfg.Callback("provider", s.provider)
@@ -224,6 +226,42 @@ func tableOf(cfg *config.Map, name string, store *module.Table) {
 				return nil, tableErr(node, err)
 			}
 			return table, nil
+		}, store)
+}
+
+// list is the value of a directive that takes entries, files of entries, or one table.
+type list struct {
+	entries []string
+	table   module.Table // nil: none
+}
+
+// TakesTable reports whether the list of a directive is a table: a block, &NAME, or the kind of a
+// table. "file" without a block is a file of entries, which may be followed by more.
+func TakesTable(node config.Node) bool {
+	if len(node.Args) == 0 {
+		return false
+	}
+	first := node.Args[0]
+	return len(node.Children) != 0 || strings.HasPrefix(first, "&") ||
+		first != "file" && modules.Get("table."+strings.TrimPrefix(first, "table.")) != nil
+}
+
+// listOrTable declares a directive that takes a list.
+func listOrTable(cfg *config.Map, name string, store *list, preset ...string) {
+	cfg.Custom(name, false, false, func() (any, error) { return list{entries: preset}, nil },
+		func(m *config.Map, node config.Node) (any, error) {
+			switch {
+			case len(node.Args) == 0 || node.Args[0] == "&":
+				return nil, config.NodeErr(node, "%s: found no entry; accepted: entries, file PATH, or a table",
+					name)
+			case !TakesTable(node):
+				return list{entries: node.Args}, nil
+			}
+			table, err := modconfig.TableDirective(m, node)
+			if err != nil {
+				return nil, tableErr(node, err)
+			}
+			return list{table: table.(module.Table)}, nil
 		}, store)
 }
 
@@ -341,33 +379,97 @@ func unknownDirective(node config.Node) error {
 	return config.NodeErr(node, "unknown rule %q; accepted: %s", rule, strings.Join(names, ", "))
 }
 
-// blocklists reads `blocklists ZONE...`, with `{ action A }` for an effect of its own.
+// share reads `dns_share JOBS QUESTIONS`.
+func (s *settings) share(_ *config.Map, node config.Node) error {
+	var n [2]int
+	for i, arg := range node.Args {
+		if i < len(n) {
+			n[i], _ = strconv.Atoi(arg)
+		}
+	}
+	if len(node.Args) != len(n) || n[0] < 1 || n[0] > maxShare || n[1] < 1 || n[1] > maxShare {
+		return config.NodeErr(node, "dns_share: found %q; accepted: JOBS QUESTIONS, each from 1 to %d",
+			strings.Join(node.Args, " "), maxShare)
+	}
+	s.judge.Gatherer.ShareJobs, s.judge.Gatherer.ShareQuestions = n[0], n[1]
+	return nil
+}
+
+// blocklists reads `blocklists ZONE... { action A; response CODE|CIDR... { action A } }`. An error
+// never repeats a zone, whose first label may be the key of a customer.
 func (s *settings) blocklists(_ *config.Map, node config.Node) error {
 	if len(node.Args) == 0 {
-		return config.NodeErr(node,
-			"blocklists: found no zone; accepted: blocklists ZONE... [{ action A }]")
+		return config.NodeErr(node, "blocklists: found no zone; accepted: blocklists ZONE..."+
+			" [{ action A; response CODE|NETWORK... { action A } }]")
 	}
 	var effect checkhelo.Rule
+	var responses []dnsfacts.Response
 	block := config.NewMap(nil, node)
-	block.Custom("action", false, false, nil, func(_ *config.Map, node config.Node) (any, error) {
-		set, err := parseAction(node)
-		if err == nil && set.Action == checkhelo.Off {
-			return set, config.NodeErr(node, "action: found off; leave the list out instead")
+	s.listAction(block, &effect)
+	block.Callback("response", func(_ *config.Map, node config.Node) error {
+		var own checkhelo.Rule
+		codes, err := responseCodes(node)
+		if err != nil {
+			return err
 		}
-		return set, err
-	}, &effect)
+		inner := config.NewMap(nil, node)
+		s.listAction(inner, &own)
+		if _, err := inner.Process(); err != nil {
+			return err
+		}
+		responses = append(responses,
+			dnsfacts.Response{Codes: codes, Action: own.Action, Score: own.Score})
+		return nil
+	})
 	if _, err := block.Process(); err != nil {
 		return err
 	}
-	for _, arg := range node.Args {
-		zone, err := asciiName(arg)
+	for i, arg := range node.Args {
+		zone, err := heloname.Domain(arg)
 		if err != nil {
-			return config.NodeErr(node, "blocklists: found %q: %v; accepted: the name of a zone", arg, err)
+			return config.NodeErr(node, "blocklists: zone %d is no domain name; accepted: the name of a"+
+				" zone", i+1)
 		}
-		s.judge.Gatherer.Blocklists = append(s.judge.Gatherer.Blocklists,
-			dnsfacts.Blocklist{Zone: zone, Action: effect.Action, Score: effect.Score})
+		s.judge.Gatherer.Blocklists = append(s.judge.Gatherer.Blocklists, dnsfacts.Blocklist{
+			Zone: zone, Action: effect.Action, Score: effect.Score, Responses: responses})
 	}
 	return nil
+}
+
+// listAction declares the action of a list or of one of its answers.
+func (s *settings) listAction(block *config.Map, store *checkhelo.Rule) {
+	block.Custom("action", false, false, nil, func(_ *config.Map, node config.Node) (any, error) {
+		set, err := parseAction(node)
+		switch {
+		case err == nil && set.Action == checkhelo.Off:
+			err = config.NodeErr(node, "action: found off; leave the list out instead")
+		case err == nil && len(node.Args) > 1 && set.Action == checkhelo.Reject:
+			err = config.NodeErr(node,
+				"action: found a reply; accepted: reject, with the reply in listed_action")
+		case set.Action == checkhelo.Score && s.scored == nil:
+			s.scored = &node
+		case set.Action == checkhelo.Greylist && s.waits == nil:
+			s.waits = &node
+		}
+		return set, err
+	}, store)
+}
+
+// responseCodes reads the answers of a block list, RFC 5782, section 2.1.
+func responseCodes(node config.Node) (codes []netip.Prefix, err error) {
+	loopback := netip.MustParsePrefix("127.0.0.0/8")
+	for _, arg := range node.Args {
+		prefix, err := heloname.ParsePrefix(arg)
+		if err != nil || prefix.Bits() < loopback.Bits() || !loopback.Contains(prefix.Addr()) {
+			return nil, config.NodeErr(node, "response: found %q; accepted: answers in 127.0.0.0/8,"+
+				" such as 127.0.1.2 or 127.0.1.0/24", arg)
+		}
+		codes = append(codes, prefix)
+	}
+	if len(codes) == 0 {
+		return nil, config.NodeErr(node, "response: found no answer; accepted: response CODE|NETWORK...")
+	}
+	return codes, nil
 }
 
 // provider reads `provider NAME { helo SUFFIX...; ptr SUFFIX... }`.
@@ -402,6 +504,7 @@ func (s *settings) apply(cfg *config.Map) error {
 	}
 	heloname.DefaultLists() // parsed here, not at the first mail
 	s.check.warnAboutMismatchRules()
+	lint.Run(cfg.Block, s.judge, s.check.log.Printf)
 	return nil
 }
 
@@ -465,16 +568,20 @@ func (s *settings) applyURL(cfg *config.Map) error {
 func (s *settings) applySelf(cfg *config.Map) error {
 	self := &s.judge.Self
 	if hostname, _ := cfg.Globals["hostname"].(string); hostname != "" {
-		if ascii, err := asciiName(hostname); err == nil {
+		if ascii, err := heloname.Domain(hostname); err == nil {
 			self.Names = append(self.Names, ascii)
 		}
 	}
 	for _, entry := range s.selfDomains {
 		domain, below := strings.CutPrefix(entry, ".")
-		ascii, err := asciiName(domain)
+		ascii, err := heloname.Domain(domain)
 		if err != nil {
 			return fault(cfg, "self_domains", "found %q: %v; accepted: a name (example.org)"+
 				" or, for everything below it, the name with a leading dot (.example.org)", entry, err)
+		}
+		if below && heloname.PublicSuffix(ascii) {
+			return fault(cfg, "self_domains", "found %q: everybody's names are below it; accepted:"+
+				" a domain of your own", entry)
 		}
 		if below {
 			self.Domains = append(self.Domains, ascii)
@@ -488,37 +595,34 @@ func (s *settings) applySelf(cfg *config.Map) error {
 			return fault(cfg, "self_addresses", "found %q; accepted: an address (192.0.2.1)"+
 				" or a network without host bits (192.0.2.0/24)", entry)
 		}
+		if problem, never := exempt.NetworkProblem(prefix); never {
+			return fault(cfg, "self_addresses", "%s %s", entry, problem)
+		}
 		self.Addrs = append(self.Addrs, prefix)
 	}
 	return nil
 }
 
-// asciiName returns a host name in lower-case A-labels (RFC 5890) without a final dot.
-func asciiName(name string) (string, error) {
-	ascii, err := idna.Lookup.ToASCII(strings.ToLower(strings.TrimSuffix(name, ".")))
-	if err != nil {
-		return "", err
-	}
-	parsed := heloname.Parse(ascii)
-	if parsed.ASCII == "" {
-		return "", fmt.Errorf("not a host name: %s", parsed.Problem)
-	}
-	return parsed.ASCII, nil
-}
-
 func (s *settings) applyExempt(cfg *config.Map) error {
 	j := s.judge
-	networks, err := exempt.ParseNetworks(s.networks, networkFiles.read)
+	networks, err := exempt.ParseNetworks(s.networks.entries, networkFiles.read)
 	if err != nil {
 		return fault(cfg, "exempt_networks", "%v", err)
 	}
-	recipients, err := exempt.ParseRecipients(s.recipients)
+	recipients, err := exempt.ParseRecipients(s.recipients.entries, networkFiles.read)
 	if err != nil {
 		return fault(cfg, "exempt_recipients", "%v", err)
 	}
-	j.Plain = exempt.List{Authenticated: s.authenticated, Networks: networks, Recipients: recipients}
+	j.Plain = exempt.List{Authenticated: s.authenticated, Networks: networks, Recipients: recipients,
+		OnError: s.check.tableFailed}
 	j.Tables = exempt.List{Clients: s.table("exempt_clients"), Names: s.table("exempt_names"),
 		OnError: s.check.tableFailed}
+	if s.recipients.table != nil {
+		j.Plain.RecipientTable = s.recipients.table
+	}
+	if s.networks.table != nil {
+		j.Tables.NetworkTable = s.networks.table
+	}
 	j.DenyNames, j.DenyHosts = s.table("deny_names"), s.table("deny_hosts")
 	j.Recipients = s.table("recipient_policy")
 	return nil
@@ -565,9 +669,9 @@ func (s *settings) applyDNS(cfg *config.Map) error {
 		return fault(cfg, "cache_size", "found %d; accepted: 1 to 10000000 entries", s.cacheSize)
 	}
 	for _, zone := range s.allowlists {
-		ascii, err := asciiName(zone)
-		if err != nil {
-			return fault(cfg, "exempt_dnswl", "found %q: %v", zone, err)
+		ascii, err := heloname.Domain(zone)
+		if err != nil { // a zone may hold the key of a customer
+			return fault(cfg, "exempt_dnswl", "found a zone that is no domain name")
 		}
 		g.Allowlists = append(g.Allowlists, ascii)
 	}

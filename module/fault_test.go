@@ -305,7 +305,7 @@ func TestBypassMappedClientAgainstLists(t *testing.T) {
 		"exempt network":     {"exempt_networks 192.0.2.0/24", "localhost", "192.0.2.7", false},
 		"mapped network":     {"exempt_networks ::ffff:192.0.2.0/120", "localhost", "192.0.2.7", false},
 		"other network":      {"exempt_networks 192.0.2.0/24", "localhost", "198.51.100.7", true},
-		"IPv6 network":       {"exempt_networks ::/0", "localhost", "198.51.100.7", true},
+		"IPv6 network":       {"exempt_networks ::/16", "localhost", "198.51.100.7", true},
 		"own address":        {"self_addresses 192.0.2.9", "mx.example.org", "192.0.2.9", false},
 		"own mapped address": {"self_addresses ::ffff:192.0.2.9", "mx.example.org", "192.0.2.9", false},
 		"not our address":    {"self_addresses 192.0.2.9", "mx.example.org", "192.0.2.10", true},

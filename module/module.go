@@ -10,6 +10,7 @@
 package module
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -47,6 +48,9 @@ type Check struct {
 	memoryKind, memoryPlace string // "": memory is off
 	memory                  memory.Memory
 	db                      *memory.DB // nil before Start
+
+	endTests context.CancelFunc // of the DNS lists; nil before Start
+	tested   chan struct{}      // closed when the last test has ended
 }
 
 var instances atomic.Int64
@@ -65,6 +69,9 @@ func New(c *container.C, _, instName string) (module.Module, error) {
 		judge:    &judge.Judge{Gatherer: new(dnsfacts.Gatherer)},
 	}
 	check.judge.OnTable = check.tableFailed
+	check.judge.Gatherer.OnDead = func(failed int) {
+		check.log.Msg("no DNS server answers, nobody is refused for it", "questions", failed)
+	}
 	return check, nil
 }
 
@@ -77,12 +84,26 @@ func (c *Check) Name() string { return modName }
 // InstanceName returns the name of the configuration block, "" inside `check { }`.
 func (c *Check) InstanceName() string { return c.instName }
 
-// Start logs the version and the policy, and shows the cache in the metrics.
+// Start logs the version and the policy, begins the daily tests of the DNS lists (RFC 5782,
+// section 5), and shows the cache in the metrics.
 func (c *Check) Start() error {
 	if c.noResolver != nil {
 		return c.noResolver
 	}
 	c.openMemory()
+	ctx, cancel := context.WithCancel(context.Background())
+	c.endTests, c.tested = cancel, make(chan struct{})
+	go func() {
+		defer close(c.tested)
+		defer func() {
+			if broken := recover(); broken != nil {
+				c.report("in the test of the DNS lists", broken)
+			}
+		}()
+		c.judge.Gatherer.Run(ctx, func(zone, problem string) {
+			c.log.Msg("DNS list "+problem, "list", zone)
+		})
+	}()
 	caches.add(c)
 	c.log.Msg("started", "version", Version(), "policy", string(c.judge.Policy.Preset))
 	return nil
@@ -91,6 +112,10 @@ func (c *Check) Start() error {
 // Stop implements container.LifetimeModule. Sessions that are still open keep their policy.
 func (c *Check) Stop() error {
 	caches.remove(c)
+	if c.endTests != nil {
+		c.endTests()
+		<-c.tested
+	}
 	if c.db == nil {
 		return nil
 	}

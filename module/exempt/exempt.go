@@ -13,6 +13,7 @@ import (
 	"context"
 	"net/netip"
 	"strings"
+	"time"
 
 	"maddy.example/checkhelo/module/heloname"
 )
@@ -36,8 +37,10 @@ const (
 
 // The table names that OnError gets: the operator's directives.
 const (
-	clientsTable = "exempt_clients"
-	namesTable   = "exempt_names"
+	clientsTable    = "exempt_clients"
+	namesTable      = "exempt_names"
+	networksTable   = "exempt_networks"
+	recipientsTable = "exempt_recipients"
 )
 
 // List holds all exemptions of an operator. The zero value exempts nobody. All
@@ -49,12 +52,20 @@ const (
 // Names are looked up as lower-case A-labels without a final dot: first the
 // name, then its parents with a leading dot (".example.org"). A parent matches
 // all names below it, but not example.org itself.
+//
+// A value may begin with until=YYYY-MM-DD; see InForce.
 type List struct {
 	Authenticated bool        // exempt logged-in users
 	Networks      *Networks   // nil: none
 	Clients       Table       // nil: none; keys are addresses, names, ".parent"; any value
 	Names         Table       // nil: none; keys are names, ".parent"; values: addresses or empty
 	Recipients    *Recipients // nil: none
+
+	// NetworkTable and RecipientTable are the same as tables; nil: none. Keys are
+	// addresses, and the three forms of ParseRecipients in lower case.
+	NetworkTable, RecipientTable Table
+
+	Clock func() time.Time // nil: time.Now
 
 	// OnError, if set, gets the directive name of a failed table.
 	OnError func(table string, err error)
@@ -71,17 +82,23 @@ func (l *List) Conn(ctx context.Context, ip netip.Addr, helo, user string) (why 
 	if l.Networks.Contains(ip) {
 		return WhyNetwork, true
 	}
-	if l.Clients != nil && ip.IsValid() {
-		_, found, err := l.Clients.Lookup(ctx, ip.String())
+	for _, t := range [...]struct {
+		Table
+		name, why string
+	}{{l.NetworkTable, networksTable, WhyNetwork}, {l.Clients, clientsTable, WhyClient}} {
+		if t.Table == nil || !ip.IsValid() {
+			continue
+		}
+		_, found, err := l.lookup(ctx, t.Table, ip.String())
 		if err != nil {
-			return l.failed(clientsTable, err)
+			return l.failed(t.name, err)
 		}
 		if found {
-			return WhyClient, true
+			return t.why, true
 		}
 	}
 	proves := func(value string) bool { return l.valueHolds(value, ip) }
-	found, err := search(ctx, l.Names, helo, proves)
+	found, err := l.search(ctx, l.Names, helo, proves)
 	if err != nil {
 		return l.failed(namesTable, err)
 	}
@@ -96,7 +113,7 @@ func (l *List) Conn(ctx context.Context, ip netip.Addr, helo, user string) (why 
 // resolves back to the client.
 func (l *List) ClientName(ctx context.Context, confirmed []string) (why string, ok bool) {
 	for _, name := range confirmed {
-		found, err := search(ctx, l.Clients, name, anyValue)
+		found, err := l.search(ctx, l.Clients, name, anyValue)
 		if err != nil {
 			return l.failed(clientsTable, err)
 		}
@@ -107,6 +124,15 @@ func (l *List) ClientName(ctx context.Context, confirmed []string) (why string, 
 	return "", false
 }
 
+// HasClient reports whether Clients holds key itself, without its parents.
+func (l *List) HasClient(ctx context.Context, key string) (bool, error) {
+	if l.Clients == nil {
+		return false, nil
+	}
+	_, found, err := l.lookup(ctx, l.Clients, key)
+	return found, err
+}
+
 // Name reports whether Names holds the HELO name or a parent of it. A listed
 // name exempts only if proved is true: the name resolves to the client, or a
 // confirmed PTR name of the client is or lies below it. A caller without proof
@@ -114,7 +140,7 @@ func (l *List) ClientName(ctx context.Context, confirmed []string) (why string, 
 func (l *List) Name(ctx context.Context, helo string, proved bool) (
 	listed bool, why string, ok bool,
 ) {
-	found, err := search(ctx, l.Names, helo, anyValue)
+	found, err := l.search(ctx, l.Names, helo, anyValue)
 	switch {
 	case err != nil:
 		why, _ = l.failed(namesTable, err)
@@ -131,11 +157,37 @@ func (l *List) Name(ctx context.Context, helo string, proved bool) (
 
 // Recipient reports whether rcpt, the address of a RCPT TO without angle
 // brackets, accepts mail from every client.
-func (l *List) Recipient(_ context.Context, rcpt string) (why string, ok bool) {
+func (l *List) Recipient(ctx context.Context, rcpt string) (why string, ok bool) {
 	if l.Recipients.Contains(rcpt) {
 		return WhyRecipient, true
 	}
+	if l.RecipientTable == nil {
+		return "", false
+	}
+	for _, key := range recipientKeys(rcpt) {
+		_, found, err := l.lookup(ctx, l.RecipientTable, key)
+		if err != nil {
+			return l.failed(recipientsTable, err)
+		}
+		if found {
+			return WhyRecipient, true
+		}
+	}
 	return "", false
+}
+
+// lookup is t.Lookup without entries that are past their day.
+func (l *List) lookup(ctx context.Context, t Table, key string) (string, bool, error) {
+	value, found, err := t.Lookup(ctx, key)
+	if err != nil || !found {
+		return "", false, err
+	}
+	now := time.Now
+	if l.Clock != nil {
+		now = l.Clock
+	}
+	value, found = InForce(value, now())
+	return value, found, nil
 }
 
 // failed reports a table error and exempts the client.

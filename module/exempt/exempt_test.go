@@ -235,7 +235,7 @@ func TestOnError(t *testing.T) {
 
 // TestMissAllocates counts what the usual client costs: no tables, no hit.
 func TestMissAllocates(t *testing.T) {
-	recipients, err := ParseRecipients([]string{"postmaster", "help@example.org", "@example.net"})
+	recipients, err := ParseRecipients([]string{"postmaster", "help@example.org", "@example.net"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

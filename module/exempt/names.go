@@ -19,14 +19,14 @@ func anyValue(string) bool { return true }
 //
 // Only host names are looked up: other octets could make a table fail
 // (PostgreSQL rejects NUL and broken UTF-8), and a failed table exempts.
-func search(
+func (l *List) search(
 	ctx context.Context, t Table, name string, want func(value string) bool,
 ) (bool, error) {
 	if t == nil {
 		return false, nil
 	}
 	for entry := range Ancestry(heloname.Parse(name).ASCII) {
-		value, found, err := t.Lookup(ctx, entry)
+		value, found, err := l.lookup(ctx, t, entry)
 		if err != nil {
 			return false, err
 		}

@@ -3,6 +3,7 @@ package exempt
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"net/netip"
 	"os"
 	"strings"
@@ -30,32 +31,36 @@ type Networks struct{ table bart.Lite }
 func ParseNetworks(
 	args []string, readFile func(path string) ([]byte, error),
 ) (*Networks, error) {
+	n := new(Networks)
+	if err := parseList(args, readFile, n.add); err != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
+// parseList calls add for each entry among args and in the files that they name.
+func parseList(
+	args []string, readFile func(path string) ([]byte, error), add func(entry string) error,
+) error {
 	if readFile == nil {
 		readFile = os.ReadFile
 	}
-	n := new(Networks)
-	file := false // the next argument is a path
-	for _, arg := range args {
+	for i := 0; i < len(args); i++ {
 		var err error
 		switch {
-		case file && arg == "":
+		case args[i] != "file":
+			err = add(args[i])
+		case i+1 == len(args) || args[i+1] == "":
 			err = errNoPath
-		case file:
-			err = n.addFile(arg, readFile)
-			file = false
-		case arg == "file":
-			file = true
 		default:
-			err = n.add(arg)
+			i++ // a file may be called "file"
+			err = addFile(args[i], readFile, add)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("exempt: %w", err)
+			return fmt.Errorf("exempt: %w", err)
 		}
 	}
-	if file {
-		return nil, fmt.Errorf("exempt: %w", errNoPath)
-	}
-	return n, nil
+	return nil
 }
 
 // Contains reports whether ip, as heloname.Unmap returns it, lies in one of the
@@ -63,6 +68,9 @@ func ParseNetworks(
 func (n *Networks) Contains(ip netip.Addr) bool {
 	return n != nil && n.table.Contains(heloname.Unmap(ip))
 }
+
+// All yields every network.
+func (n *Networks) All() iter.Seq[netip.Prefix] { return n.table.All() }
 
 // Len returns the number of different networks, single addresses included.
 func (n *Networks) Len() int {
@@ -77,14 +85,17 @@ func (n *Networks) add(entry string) error {
 	if err != nil {
 		return err
 	}
+	if problem, never := NetworkProblem(prefix); never {
+		return fmt.Errorf("%s %s", entry, problem)
+	}
 	n.table.Insert(prefix)
 	return nil
 }
 
-func (n *Networks) addFile(path string, readFile func(string) ([]byte, error)) error {
+func addFile(path string, readFile func(string) ([]byte, error), add func(string) error) error {
 	data, err := readFile(path)
 	if err != nil {
-		return fmt.Errorf("networks: %w", err)
+		return err
 	}
 	text := strings.TrimPrefix(string(data), "\ufeff") // some editors write it
 	number := 0
@@ -95,7 +106,7 @@ func (n *Networks) addFile(path string, readFile func(string) ([]byte, error)) e
 		if entry == "" {
 			continue
 		}
-		if err := n.add(entry); err != nil {
+		if err := add(entry); err != nil {
 			return fmt.Errorf("%s:%d: %w", path, number, err)
 		}
 	}

@@ -69,7 +69,7 @@ func TestNetworksEmpty(t *testing.T) {
 	if set.Contains(ip) || set.Contains(netip.Addr{}) || set.Len() != 0 {
 		t.Error("an empty set holds something")
 	}
-	if networks(t, "0.0.0.0/0", "::/0").Contains(netip.Addr{}) {
+	if networks(t, "0.0.0.0/1", "::/1").Contains(netip.Addr{}) {
 		t.Error("no address lies in a network")
 	}
 }

@@ -23,20 +23,30 @@ type Recipients struct {
 // ParseRecipients makes a set from local parts that match in any domain and
 // without one (RFC 5321, section 4.5.1, has a bare postmaster), full
 // addresses, and domains with a leading "@". Letter case is ignored. An error
-// names the entry and the accepted forms.
-func ParseRecipients(args []string) (*Recipients, error) {
+// names the entry and the accepted forms. "file" and a path stand for the entries
+// of a file, which is read as ParseNetworks reads it.
+func ParseRecipients(
+	args []string, readFile func(path string) ([]byte, error),
+) (*Recipients, error) {
 	r := &Recipients{
 		locals:    make(map[string]struct{}),
 		addresses: make(map[string]struct{}),
 		domains:   make(map[string]struct{}),
 	}
-	for _, arg := range args {
+	err := parseList(args, readFile, func(arg string) error {
 		if problem := r.add(arg); problem != "" {
-			return nil, fmt.Errorf("exempt: recipient %q %s; %s", arg, problem, acceptedRcpt)
+			return fmt.Errorf("recipient %q %s; %s", arg, problem, acceptedRcpt)
 		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	return r, nil
 }
+
+// Len returns the number of entries.
+func (r *Recipients) Len() int { return len(r.locals) + len(r.addresses) + len(r.domains) }
 
 // add takes one entry and returns what is wrong with it, "" when nothing is.
 func (r *Recipients) add(arg string) (problem string) {
@@ -50,6 +60,8 @@ func (r *Recipients) add(arg string) (problem string) {
 		return "has no valid domain"
 	case strings.Contains(local, "@"), local == "" && arg[0] != '@':
 		return "has no valid local part"
+	case strings.Contains(local, "*"):
+		return "never matches: a star stands for nothing here"
 	case !hasDomain && strings.Contains(local, "."):
 		return "could be a local part or a domain"
 	case !hasDomain:
@@ -83,6 +95,15 @@ func (r *Recipients) Contains(rcpt string) bool {
 	}
 	_, ok := r.addresses[local+"@"+domain]
 	return ok
+}
+
+// recipientKeys returns the keys of a table that mean rcpt.
+func recipientKeys(rcpt string) []string {
+	local, domain, hasDomain := splitAddress(rcpt)
+	if domain == "" || !hasDomain {
+		return []string{local}
+	}
+	return []string{local + "@" + domain, "@" + domain, local}
 }
 
 // splitAddress cuts an address at its last "@" and normalises both parts: the

@@ -9,7 +9,7 @@ func TestRecipients(t *testing.T) {
 	set, err := ParseRecipients([]string{
 		"postmaster", "Abuse", "Help.Desk@Example.Org", "@example.net", "@b\u00fccher.example",
 		"o'neil@example.com",
-	})
+	}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +80,7 @@ func TestRecipientErrors(t *testing.T) {
 		{"example.org", "could be a local part or a domain"},
 	}
 	for _, test := range tests {
-		_, err := ParseRecipients([]string{"postmaster", test.entry})
+		_, err := ParseRecipients([]string{"postmaster", test.entry}, nil)
 		if err == nil {
 			t.Errorf("%q is accepted", test.entry)
 			continue
@@ -101,7 +101,7 @@ func FuzzRecipient(f *testing.F) {
 	} {
 		f.Add(rcpt)
 	}
-	base, err := ParseRecipients([]string{"postmaster"})
+	base, err := ParseRecipients([]string{"postmaster"}, nil)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -110,7 +110,7 @@ func FuzzRecipient(f *testing.F) {
 		if base.Contains(rcpt) && !strings.Contains(plainRcpt, "postmaster") {
 			t.Errorf("%q is exempt", rcpt)
 		}
-		own, err := ParseRecipients([]string{rcpt})
+		own, err := ParseRecipients([]string{rcpt}, nil)
 		if err != nil {
 			return
 		}

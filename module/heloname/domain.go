@@ -75,6 +75,13 @@ func OrgDomain(ascii string) string {
 	return ascii[strings.LastIndexByte(ascii[:rest], '.')+1:]
 }
 
+// PublicSuffix reports whether everybody may register names below a known name,
+// as below "org" and "co.uk".
+func PublicSuffix(ascii string) bool {
+	suffix, public := publicsuffix.PublicSuffix(ascii)
+	return public && suffix == ascii
+}
+
 // SameOrg tells whether two names have the same organisational domain.
 func SameOrg(a, b string) bool {
 	return a == b || OrgDomain(a) == OrgDomain(b)

@@ -48,7 +48,7 @@ func (j *Judge) exemptByProof(ctx context.Context, f *checkhelo.Facts) (p proof)
 	// A generic PTR name proves nothing about its parents.
 	for _, name := range f.Confirmed.Value {
 		if j.Tables.Clients != nil && f.Lists.LineName(name, f.Client) {
-			if _, ok, _ = j.Tables.Clients.Lookup(ctx, name); ok {
+			if ok, _ = j.Tables.HasClient(ctx, name); ok {
 				return proof{why: exempt.WhyClientName}
 			}
 		} else if p.why, ok = j.Tables.ClientName(ctx, []string{name}); ok {

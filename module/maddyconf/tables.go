@@ -15,6 +15,8 @@ import (
 	"github.com/foxcpp/maddy/framework/container"
 	"github.com/foxcpp/maddy/framework/module"
 	"github.com/foxcpp/maddy/framework/module/modules"
+
+	checks "maddy.example/checkhelo/module"
 )
 
 // runMaddy is the reason for a table that only Maddy's own code can read.
@@ -22,8 +24,8 @@ const runMaddy = "run `maddy helo explain`"
 
 // directives that take one table, and those that take "file" and a path.
 var (
-	tableDirectives = []string{"exempt_clients", "exempt_names", "deny_names", "deny_hosts"}
-	listDirectives  = []string{"exempt_networks"}
+	tableDirectives = checks.Tables
+	listDirectives  = []string{"exempt_networks", "exempt_recipients"} // also of tables
 )
 
 // notEvaluated is the error of a table that cannot be read here, although the
@@ -78,10 +80,13 @@ func (r *reader) registerTables() error {
 // whose table is not evaluated.
 func (r *reader) tables(directives []config.Node, linked bool) (kept []config.Node) {
 	for _, node := range directives {
+		asTable := slices.Contains(tableDirectives, node.Name) && len(node.Args) > 0
 		if slices.Contains(listDirectives, node.Name) {
-			node.Args = r.listPaths(node.Args)
+			if asTable = checks.TakesTable(node); !asTable {
+				node.Args = r.listPaths(node.Args)
+			}
 		}
-		if slices.Contains(tableDirectives, node.Name) && len(node.Args) > 0 {
+		if asTable {
 			var err error
 			var skip *notEvaluated
 			if node, err = r.resolve(node, linked); errors.As(err, &skip) {
@@ -207,6 +212,8 @@ func (r *reader) file(node *config.Node) error {
 	switch {
 	case err == nil:
 		file.Close()
+	case errors.Is(err, fs.ErrNotExist) && slices.Contains(tableDirectives, node.Name):
+		// Configure warns.
 	case errors.Is(err, fs.ErrNotExist):
 		r.warn("%s:%d: %s does not exist; Maddy takes it for an empty table", node.File, node.Line, *path)
 	default:

@@ -1,9 +1,11 @@
-package module
+package exempt
 
 import (
 	"fmt"
 	"net/netip"
 	"strings"
+
+	"maddy.example/checkhelo/module/heloname"
 )
 
 // The widest networks that an exemption takes without a warning, in bits. A
@@ -28,9 +30,9 @@ func tooWide(p netip.Prefix) bool {
 	}
 }
 
-// networkProblem returns what is wrong with a network of exempt_networks or
+// NetworkProblem returns what is wrong with a network of exempt_networks or
 // self_addresses, "" for nothing. Never is true where it cannot be meant.
-func networkProblem(p netip.Prefix) (problem string, never bool) {
+func NetworkProblem(p netip.Prefix) (problem string, never bool) {
 	switch {
 	case p.Bits() == 0:
 		return "holds every client: the check would be off", true
@@ -44,10 +46,10 @@ func networkProblem(p netip.Prefix) (problem string, never bool) {
 	}
 }
 
-// keyProblem returns why a key of a table of names or addresses never matches,
+// KeyProblem returns why a key of a table of names or addresses never matches,
 // "" when it may. The check asks for addresses in the form of RFC 5952 and for
 // names as lower-case A-labels without final dot, parents with a leading dot.
-func keyProblem(key string) string {
+func KeyProblem(key string) string {
 	switch {
 	case key == "":
 		return "is empty"
@@ -66,7 +68,7 @@ func keyProblem(key string) string {
 		asked = addr.Unmap().WithZone("").String()
 	} else {
 		name, below := strings.CutPrefix(key, ".")
-		ascii, err := asciiName(name)
+		ascii, err := heloname.Domain(name)
 		if err != nil {
 			return "never matches: " + err.Error()
 		}
@@ -80,10 +82,10 @@ func keyProblem(key string) string {
 	return ""
 }
 
-// lineProblem returns why a line of a table file never matches, "" when it may
+// LineProblem returns why a line of a table file never matches, "" when it may
 // or holds no entry. Maddy ends the key at the first colon, so that a key
 // cannot be an IPv6 address.
-func lineProblem(line string) string {
+func LineProblem(line string) string {
 	text := strings.TrimSpace(line)
 	if text == "" || strings.HasPrefix(line, "#") {
 		return ""
@@ -96,5 +98,5 @@ func lineProblem(line string) string {
 		}
 	}
 	key, _, _ := strings.Cut(text, ":")
-	return keyProblem(strings.TrimSpace(key))
+	return KeyProblem(strings.TrimSpace(key))
 }

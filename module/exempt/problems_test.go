@@ -1,4 +1,4 @@
-package module
+package exempt
 
 import (
 	"net/netip"
@@ -33,7 +33,7 @@ func TestNetworkProblem(t *testing.T) {
 		{"fe80::/10", "", false},
 	}
 	for _, test := range tests {
-		problem, never := networkProblem(netip.MustParsePrefix(test.network))
+		problem, never := NetworkProblem(netip.MustParsePrefix(test.network))
 		if !strings.HasPrefix(problem, test.problem) && !strings.Contains(problem, test.problem) ||
 			test.problem == "" && problem != "" || never != test.never {
 			t.Errorf("%s: %q, never %v; want %q, %v", test.network, problem, never, test.problem, test.never)
@@ -66,7 +66,7 @@ func TestKeyProblem(t *testing.T) {
 		"192.0.2.1":             "",
 		"2001:db8::1":           "",
 	} {
-		if got := keyProblem(key); want == "" && got != "" || !strings.Contains(got, want) {
+		if got := KeyProblem(key); want == "" && got != "" || !strings.Contains(got, want) {
 			t.Errorf("%q: %q, want %q", key, got, want)
 		}
 	}
@@ -90,7 +90,7 @@ func TestLineProblem(t *testing.T) {
 		"":                              "",
 		"  ":                            "",
 	} {
-		if got := lineProblem(line); want == "" && got != "" || !strings.Contains(got, want) {
+		if got := LineProblem(line); want == "" && got != "" || !strings.Contains(got, want) {
 			t.Errorf("%q: %q, want %q", line, got, want)
 		}
 	}
