@@ -224,10 +224,13 @@ func (s *server) figures(t *testing.T) (f figures) {
 // settled waits until goroutines and descriptors are back where they were.
 func (s *server) settled(t *testing.T, before figures) (after figures) {
 	t.Helper()
-	const slack = 8 // the connection that the metrics came by, look-ups that just end
+	const (
+		slack = 8  // the connection that the metrics came by, lookups that just end
+		files = 24 // idle sockets to the DNS server, idle connections of memory with their files
+	)
 	for range 150 {
 		after = s.figures(t)
-		if after.goroutines <= before.goroutines+slack && after.descriptors <= before.descriptors+slack {
+		if after.goroutines <= before.goroutines+slack && after.descriptors <= before.descriptors+files {
 			return after
 		}
 		time.Sleep(100 * time.Millisecond)
@@ -349,7 +352,9 @@ func TestPipelinedGreetings(t *testing.T) {
 	}
 	c.run(talk(transaction(550), send("QUIT", 221)))
 	s.settled(t, before)
-	if n := most.Load(); n > dnsfacts.DefaultShareQuestions {
+	// The DNS server counts questions that nobody waits for any more, too: each new greeting ends the
+	// lookups of the one before.
+	if n := most.Load(); n > floodQuestions {
 		t.Errorf("%d questions at a time, want at most %d", n, floodQuestions)
 	}
 }

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/emersion/go-smtp"
+
+	"maddy.example/checkhelo/module/dnsfacts/dnstest"
 )
 
 func Example() {
@@ -20,7 +22,8 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	server := newServer(func(to []string, junk bool, _ []byte) {
+	// Without a DNS server every lookup fails, and a failed lookup refuses nobody.
+	server := newServer(nil, func(to []string, junk bool, _ []byte) {
 		fmt.Printf("  delivered to %s, junk: %t\n", strings.Join(to, " "), junk)
 	})
 	go func() { _ = server.Serve(listener) }()
@@ -43,6 +46,12 @@ func Example() {
 	// 250 2.0.0 OK: queued
 }
 
+const zone = `
+mail.example.net A 127.0.2.1
+ptr 127.0.2.1 mail.example.net
+mx1.example.org A 127.0.0.1
+`
+
 func TestServer(t *testing.T) {
 	delivered := make(chan []string, 1)
 	server, address := start(t, func(to []string, _ bool, _ []byte) { delivered <- to })
@@ -52,6 +61,8 @@ func TestServer(t *testing.T) {
 		"our name":       {"127.0.2.1", hostname, "bob@example.org", "550 5.7.1 \"mx1.example.org\""},
 		"our name by us": {"127.0.0.1", hostname, "bob@example.org", "250 "},
 		"our address":    {"127.0.2.1", "[127.0.0.1]", "bob@example.org", "550 5.7.1 \"[127.0.0.1]\""},
+		"no address":     {"127.0.2.1", "other.example.net", "bob@example.org", "450 4.7.1"},
+		"good":           {"127.0.2.1", "mail.example.net", "bob@example.org", "250 "},
 		"malformed":      {"127.0.2.1", "fake..com", "bob@EXAMPLE.org", "501 5.5.2"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -73,7 +84,7 @@ func TestServer(t *testing.T) {
 
 func TestAddress(t *testing.T) {
 	mapped := &net.TCPAddr{IP: net.ParseIP("::ffff:192.0.2.1"), Port: 25}
-	if got := address(mapped); got != netip.MustParseAddr("192.0.2.1") {
+	if got := address(mapped); got != netip.MustParseAddrPort("192.0.2.1:25") {
 		t.Errorf("got %v", got)
 	}
 	if got := address(&net.UnixAddr{Name: "/run/smtp"}); got.IsValid() {
@@ -87,7 +98,7 @@ func start(t *testing.T, to deliver) (server *smtp.Server, address string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server = newServer(to)
+	server = newServer([]string{dnstest.Serve(t, zone).Addr}, to)
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(listener) }()
 	t.Cleanup(func() {

@@ -66,13 +66,11 @@ type Explanation struct {
 func (j *Judge) Explain(ctx context.Context, q Query) Explanation {
 	var e Explanation
 	var mu sync.Mutex
-	if j.Gatherer != nil {
-		j.Gatherer.Observe = func(qtype, result string, took time.Duration) {
-			mu.Lock()
-			defer mu.Unlock()
-			e.Questions = append(e.Questions, Question{qtype, result, took})
-		}
-	}
+	j.watch(func(qtype, result string, took time.Duration) {
+		mu.Lock()
+		defer mu.Unlock()
+		e.Questions = append(e.Questions, Question{qtype, result, took})
+	})
 	// Maddy's SMTP library hands on the text before the first space.
 	helo, _, _ := strings.Cut(strings.TrimSpace(q.Helo), " ")
 	s := j.Greet(ctx, Conn{Helo: helo, Client: q.Client, Local: q.Local,
@@ -96,6 +94,19 @@ func (j *Judge) Explain(ctx context.Context, q Query) Explanation {
 	defer mu.Unlock()
 	e.Questions = append([]Question(nil), e.Questions...)
 	return e
+}
+
+// watch lets see learn of every question from now on. Lookups of an earlier call may still run.
+func (j *Judge) watch(see func(qtype, result string, took time.Duration)) {
+	j.watcher.Store(&see)
+	j.watching.Do(func() {
+		if j.Gatherer == nil {
+			return
+		}
+		j.Gatherer.Observe = func(qtype, result string, took time.Duration) {
+			(*j.watcher.Load())(qtype, result, took)
+		}
+	})
 }
 
 // Weight orders outcomes by what they do to a recipient, an exemption least.

@@ -56,6 +56,9 @@ type Judge struct {
 
 	Clock func() time.Time // nil: time.Now
 
+	watching sync.Once // of Explain
+	watcher  atomic.Pointer[func(qtype, result string, took time.Duration)]
+
 	policies sync.Map // of recipient_policy, by value: *checkhelo.Policy
 }
 
