@@ -213,8 +213,8 @@ const (
 
 	fqdnFix  = ". Set its full DNS name, such as mail.example.org"
 	loopback = `"{helo}" means your own machine: a program or container on it says this` + fqdnFix
-	ours     = " of this server, not of yours. Check your machine for malware, or greet with your own" +
-		" server's name"
+	ours     = " of this server, not of yours. Check your machine for malware, or greet with your" +
+		" own server's name"
 )
 
 // table holds every rule, the most telling first: of equally strong hits the

@@ -24,7 +24,6 @@ import (
 
 	"maddy.example/checkhelo"
 	"maddy.example/checkhelo/module/dnsfacts"
-	"maddy.example/checkhelo/module/exempt"
 	"maddy.example/checkhelo/module/judge"
 	"maddy.example/checkhelo/module/memory"
 )
@@ -201,5 +200,3 @@ func (c *Check) tableFailed(table string, err error) {
 	}
 	c.log.Error("table failed, nobody is refused for that", err, "table", table)
 }
-
-var _ exempt.Table = module.Table(nil)

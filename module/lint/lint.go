@@ -242,17 +242,25 @@ func lintTable(
 		warn(node.File, node.Line, "the table has no entries: %v", err)
 		return
 	}
+	lintFile(filepath.Clean(path), string(data), entry, warn)
+}
+
+// lintFile passes on each entry of a table's file and warns about lines that are none.
+func lintFile(
+	path, data string, entry func(file string, line int, key, value string),
+	warn func(string, int, string, ...any),
+) {
 	seen := 0
-	for text := range strings.Lines(string(data)) {
+	for text := range strings.Lines(data) {
 		seen++
 		if strings.HasPrefix(text, "#") || strings.TrimSpace(text) == "" {
 			continue
 		}
 		key, value, _ := strings.Cut(text, ":")
 		if trouble := exempt.LineProblem(text); trouble != "" && strings.Contains(trouble, "colon") {
-			warn(filepath.Clean(path), seen, "%s", trouble)
+			warn(path, seen, "%s", trouble)
 			continue
 		}
-		entry(filepath.Clean(path), seen, strings.TrimSpace(key), strings.TrimSpace(value))
+		entry(path, seen, strings.TrimSpace(key), strings.TrimSpace(value))
 	}
 }
