@@ -77,6 +77,13 @@ func New(c *container.C, _, instName string) (module.Module, error) {
 // Judge returns the judge that the directives made. It must not be changed once it is in use.
 func (c *Check) Judge() *judge.Judge { return c.judge }
 
+// Memory returns the database that directive memory names, kind "" with memory off, and a Memory
+// with the check's settings and no Store. A path can be relative to Maddy's state_dir.
+func (c *Check) Memory() (kind, place string, settings memory.Memory) {
+	settings.Delay, settings.NeighboursMin = c.memory.Delay, c.memory.NeighboursMin
+	return c.memoryKind, c.memoryPlace, settings
+}
+
 // Name returns the name of the module.
 func (c *Check) Name() string { return modName }
 

@@ -4,6 +4,9 @@ package main
 import (
 	"os"
 
+	_ "github.com/lib/pq" // the drivers of command memory, as Maddy links them
+	_ "modernc.org/sqlite"
+
 	"maddy.example/checkhelo/cmd/helocheck/app"
 )
 

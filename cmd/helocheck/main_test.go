@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"errors"
+	"net/netip"
 	"os/exec"
 	"strconv"
 	"testing"
@@ -9,6 +11,8 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"maddy.example/checkhelo/module/dnsfacts/dnstest"
+	"maddy.example/checkhelo/module/heloname"
+	"maddy.example/checkhelo/module/memory"
 )
 
 // zone is the DNS that the scripts find at $DNS.
@@ -33,7 +37,9 @@ func TestScripts(t *testing.T) {
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
-		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"status": status},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"status": status, "remember": remember,
+		},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("DNS", server.Addr)
 			return nil
@@ -59,4 +65,25 @@ func status(ts *testscript.TestScript, neg bool, args []string) {
 	if got != want {
 		ts.Fatalf("%v ends with status %d, want %d", args[1:], got, want)
 	}
+}
+
+// remember FILE writes a memory: mail.example.org is accepted, mail.example.net greeted and waits.
+func remember(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: remember FILE")
+	}
+	db, err := memory.OpenTool(context.Background(), "sqlite3", ts.MkAbs(args[0]), true)
+	ts.Check(err)
+	m := &memory.Memory{Store: db}
+	m.Accept(memory.Sender{
+		Helo: heloname.Parse("mail.example.org"), Client: netip.MustParseAddr("192.0.2.25"),
+	})
+	other := memory.Sender{
+		Helo: heloname.Parse("mail.example.net"), Client: netip.MustParseAddr("2001:db8::1"),
+	}
+	m.Greet(other, true)
+	_, err = m.Wait(context.Background(), other, "a@example.net", "b@example.org")
+	ts.Check(err)
+	ts.Check(db.Flush(context.Background()))
+	ts.Check(db.Close())
 }

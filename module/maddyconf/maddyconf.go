@@ -50,6 +50,18 @@ type Config struct {
 	Warnings []string
 	// NotEvaluated lists the tables that Check does without.
 	NotEvaluated []Table
+
+	stateDir string
+}
+
+// Memory returns the kind and the place of the check's memory, as memory.OpenTool takes them; kind
+// is "" with memory off. A relative path is below state_dir.
+func (c *Config) Memory() (kind, place string) {
+	kind, place, _ = c.Check.Memory()
+	if kind == "sqlite3" && !filepath.IsAbs(place) {
+		place = filepath.Join(c.stateDir, place)
+	}
+	return kind, place
 }
 
 // Table is a table that only the running server, or a custom Maddy, can read.
@@ -180,6 +192,7 @@ func (r *reader) readGlobals() error {
 	globals.String("hostname", false, false, "", &hostname)
 	globals.AllowUnknown()
 	_, err := globals.Process()
+	r.conf.stateDir = r.stateDir
 	r.globals["hostname"] = hostname
 	return err
 }

@@ -117,15 +117,20 @@ func (m *Memory) Known(ctx context.Context, s Sender) (Grade, error) {
 		return Unknown, err
 	}
 	today := dayOf(m.Store.expiryTime(m.now()))
-	switch {
-	case r.days == 0 || today-r.last > KnownDays:
+	if r.days == 0 || today-r.last > KnownDays {
 		return Unknown, nil
-	case r.accepted:
-		return Accepted, nil
-	case r.days >= seenDays && r.last-r.first >= seenSpan:
-		return Seen, nil
 	}
-	return Unknown, nil
+	return r.grade(), nil
+}
+
+func (r row) grade() Grade {
+	switch {
+	case r.accepted:
+		return Accepted
+	case r.days >= seenDays && r.last-r.first >= seenSpan:
+		return Seen
+	}
+	return Unknown
 }
 
 // Neighbours returns Found with the other organisations that greeted from the client's network

@@ -37,6 +37,12 @@ type Entry struct {
 	Accepted bool      // of a known sender
 }
 
+// Grade returns how well a known sender is known, while its entry is kept.
+func (e *Entry) Grade() Grade {
+	first, last := dayOf(e.First.Unix()), dayOf(e.Last.Unix())
+	return row{first, last, int32(e.Days), e.Accepted}.grade() //nolint:gosec // Days are an int32
+}
+
 // Filter chooses entries: of one network, or of a name and all names below it. The zero value
 // chooses all.
 type Filter struct {

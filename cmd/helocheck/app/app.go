@@ -37,6 +37,7 @@ func Commands() []*cli.Command {
 		buildCommand(),
 		versionCommand(),
 		selfCommand(),
+		memoryCommand(),
 		pagesCommand(),
 		completionCommand(),
 	}

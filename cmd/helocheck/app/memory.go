@@ -1,0 +1,198 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"maddy.example/checkhelo/module/heloname"
+	"maddy.example/checkhelo/module/memory"
+)
+
+// memoryTasks are what the command memory can do. one: it needs a NAME or an ADDRESS.
+var memoryTasks = map[string]struct {
+	one, write bool
+	run        func(context.Context, io.Writer, *memory.DB, memory.Filter) error
+}{
+	"list":   {run: listMemory},
+	"show":   {one: true, run: showMemory},
+	"forget": {one: true, write: true, run: forgetMemory},
+	"stats":  {run: countMemory},
+	"export": {run: func(ctx context.Context, w io.Writer, db *memory.DB, f memory.Filter) error {
+		return db.Export(ctx, w, f)
+	}},
+}
+
+func memoryCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "memory",
+		Usage:     "list, count or delete what the check remembers",
+		ArgsUsage: "list|show|forget|stats|export",
+		Description: "list prints all entries, show NAME or show ADDRESS those of a name or network.\n" +
+			"stats counts them, export writes CSV, forget NAME, forget ADDRESS and forget --all\n" +
+			"delete. A name stands for all names below it, an address for its /24 or /48.",
+		Flags: []cli.Flag{
+			&cli.StringFlag{
+				Name: "config", Aliases: []string{"c"},
+				Usage: "use the memory of the maddy.conf `FILE` (default: the server's)",
+			},
+			&cli.StringFlag{
+				Name: "check", Usage: "which check of --config: the `NAME` of its block, or FILE:LINE",
+			},
+			&cli.StringFlag{
+				Name: "memory", Usage: "use the database `DB`: sqlite3:PATH or postgres:DSN",
+			},
+			&cli.BoolFlag{Name: "all", Usage: "forget everything"},
+		},
+		Action: runMemory,
+	}
+}
+
+func runMemory(c *cli.Context) (err error) {
+	args, err := operands(c)
+	if err != nil {
+		return err
+	}
+	if len(args) == 0 {
+		return usage("memory takes list, show, forget, stats or export (see: helocheck memory --help)")
+	}
+	task, known := memoryTasks[args[0]]
+	if !known {
+		return usage(fmt.Sprintf("memory takes list, show, forget, stats or export, not %q", args[0]))
+	}
+	filter, err := memoryFilter(args[0], args[1:], task.one, c.Bool("all"))
+	if err != nil {
+		return err
+	}
+	kind, place, err := memoryPlace(c)
+	if err != nil {
+		return err
+	}
+	db, err := memory.OpenTool(c.Context, kind, place, task.write)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	return task.run(c.Context, c.App.Writer, db, filter)
+}
+
+// memoryFilter reads the arguments behind the name of a task.
+func memoryFilter(task string, args []string, one, all bool) (f memory.Filter, err error) {
+	switch {
+	case all && task != "forget":
+		return f, usage("--all is for memory forget")
+	case one && !all && len(args) != 1:
+		return f, usage("memory " + task + " takes one NAME or ADDRESS")
+	case (!one || all) && len(args) > 0:
+		return f, usage(fmt.Sprintf("memory %s takes no argument %q", task, args[0]))
+	case len(args) == 0:
+		return f, nil
+	}
+	if f, err = memory.ParseFilter(args[0]); err != nil {
+		return f, usage(err.Error())
+	}
+	return f, nil
+}
+
+// memoryPlace returns the database of --memory, otherwise that of the maddy.conf. An error never
+// repeats a DSN, which can hold a password.
+func memoryPlace(c *cli.Context) (kind, place string, err error) {
+	text := c.String("memory")
+	if text == "" {
+		path, _ := serverConfig(c)
+		conf, err := loadConfig(c, path, c.String("check"))
+		if err != nil {
+			return "", "", err
+		}
+		if kind, place = conf.Memory(); kind == "" {
+			return "", "", fmt.Errorf("%s: memory is off", path)
+		}
+		return kind, place, nil
+	}
+	if c.IsSet("config") || c.IsSet("check") {
+		return "", "", usage("--memory excludes --config and --check")
+	}
+	kind, place, _ = strings.Cut(text, ":")
+	if strings.HasPrefix(place, "//") { // the DSN is a URL
+		place = text
+	}
+	if place == "" || kind != "sqlite3" && kind != "postgres" {
+		return "", "", usage("--memory; accepted: sqlite3:PATH, postgres:DSN")
+	}
+	return kind, place, nil
+}
+
+// memoryLine is one entry. Columns have a fixed width, so that no list has to fit into memory.
+const memoryLine = "%-9s  %-20s  %-20s  %-10s  %4s  %-8s  %s\n"
+
+func listMemory(ctx context.Context, w io.Writer, db *memory.DB, f memory.Filter) error {
+	_, err := writeEntries(ctx, w, db, f)
+	return err
+}
+
+// showMemory fails without an entry, so that scripts can tell.
+func showMemory(ctx context.Context, w io.Writer, db *memory.DB, f memory.Filter) error {
+	n, err := writeEntries(ctx, w, db, f)
+	if err == nil && n == 0 {
+		return errors.New("memory: no such entry")
+	}
+	return err
+}
+
+// writeEntries returns how many entries it wrote.
+func writeEntries(
+	ctx context.Context, w io.Writer, db *memory.DB, f memory.Filter,
+) (n int, err error) {
+	for e, err := range db.List(ctx, f) {
+		if err != nil {
+			return n, err
+		}
+		if n++; n == 1 {
+			fmt.Fprintf(w, memoryLine, "kind", "network", "first", "last", "days", "grade", "name")
+		}
+		first, last, days, grade := e.First.Format(time.DateOnly), e.Last.Format(time.DateOnly), "", ""
+		switch e.Kind {
+		case memory.KindKnown:
+			days, grade = strconv.Itoa(e.Days), e.Grade().String()
+		case memory.KindNeighbour:
+			first = ""
+		case memory.KindWaiting:
+			first, last = e.First.Format(time.RFC3339), ""
+		}
+		_, err := fmt.Fprintf(w, memoryLine, e.Kind, e.Network, first, last, days, grade,
+			heloname.Line(e.Name, maxEvidence))
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+func forgetMemory(ctx context.Context, w io.Writer, db *memory.DB, f memory.Filter) error {
+	n, err := db.Forget(ctx, f)
+	fmt.Fprintf(w, "%d entries deleted; a running server remembers them for another minute\n", n)
+	return err
+}
+
+func countMemory(ctx context.Context, w io.Writer, db *memory.DB, _ memory.Filter) error {
+	s, err := db.Stats(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "place           %s\nknown senders   %d\n  accepted      %d\nneighbours      %d\n"+
+		"waiting         %d\n", s.Place, s.Known, s.Accepted, s.Neighbours, s.Waiting)
+	if !s.Newest.IsZero() {
+		fmt.Fprintf(w, "newest entry    %s\n", s.Newest.Format(time.RFC3339))
+	}
+	if s.Size > 0 {
+		fmt.Fprintf(w, "octets of file  %d\n", s.Size)
+	}
+	fmt.Fprintf(w, "table version   %d\n", s.Version)
+	return nil
+}
