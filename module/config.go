@@ -605,11 +605,11 @@ func (s *settings) applySelf(cfg *config.Map) error {
 
 func (s *settings) applyExempt(cfg *config.Map) error {
 	j := s.judge
-	networks, err := exempt.ParseNetworks(s.networks.entries, networkFiles.read)
+	networks, err := exempt.ParseNetworks(s.networks.entries, exempt.ReadList)
 	if err != nil {
 		return fault(cfg, "exempt_networks", "%v", err)
 	}
-	recipients, err := exempt.ParseRecipients(s.recipients.entries, networkFiles.read)
+	recipients, err := exempt.ParseRecipients(s.recipients.entries, exempt.ReadList)
 	if err != nil {
 		return fault(cfg, "exempt_recipients", "%v", err)
 	}

@@ -1,4 +1,4 @@
-package module
+package exempt
 
 import (
 	"bytes"
@@ -7,16 +7,18 @@ import (
 	"sync"
 )
 
-// listFiles knows the files whose last line had an end when they were read. A
-// reload must not take what a full disk leaves of one: of 127.0.2.16 the half
-// 127.0.2.1 is an address, too, and what came after it is lost.
+// listFiles knows the files whose last line had an end when they were read.
 type listFiles struct {
 	whole sync.Map // paths
 }
 
-var networkFiles listFiles
+var known listFiles
 
-// read returns what is in a file, and an error where it has lost its end.
+// ReadList returns what is in the file of a list. It fails for a file whose final newline has
+// disappeared since it was read before: such a file was probably truncated, and a truncated address
+// can be a valid one.
+func ReadList(path string) ([]byte, error) { return known.read(path) }
+
 func (l *listFiles) read(path string) ([]byte, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {

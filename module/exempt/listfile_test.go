@@ -1,4 +1,4 @@
-package module
+package exempt
 
 import (
 	"os"
