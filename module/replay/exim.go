@@ -140,6 +140,8 @@ func eximRcpts(b []byte) (rcpts []string) {
 // own address as well: Helo stays "" then.
 //
 // A greeting may hold any octet. One that could be read in two ways is not ok.
+//
+//nolint:cyclop // one case a form of H=
 func (r *run) eximHost(rec *Record, b []byte) (rest []byte, ok bool) {
 	rec.PTRState = None
 	if len(b) > 0 && b[0] != '(' && b[0] != '[' {

@@ -64,11 +64,11 @@ func (r *run) open(in io.Reader) (*bufio.Reader, error) {
 	case bytes.HasPrefix(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}): // RFC 8878, 3.1.1
 		return s.openZstd()
 	case bytes.HasPrefix(magic, []byte{0xfd, '7', 'z', 'X', 'Z', 0}):
-		in, err := xz.NewReader(s.raw)
-		if err != nil {
-			return nil, err
+		plain, fault := xz.NewReader(s.raw)
+		if fault != nil {
+			return nil, fault
 		}
-		s.flat.Reset(in)
+		s.flat.Reset(plain)
 		return s.flat, nil
 	case bytes.HasPrefix(magic, []byte("BZh")) && len(magic) > 4 && magic[4] == 0x31:
 		s.flat.Reset(bzip2.NewReader(s.raw))

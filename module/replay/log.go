@@ -100,6 +100,8 @@ func (r *run) logLine(line []byte) {
 
 // telling reports whether a line can tell of a greeting. It lets the common
 // lines pass that tell of none.
+//
+//nolint:cyclop // one case a server
 func (r *run) telling(line []byte) bool {
 	if bytes.IndexByte(line, '{') >= 0 || bytes.Contains(line, markHelo) ||
 		bytes.Contains(line, markHost) || !r.seen[byPostfix] && bytes.Contains(line, markProcess) {
@@ -150,6 +152,8 @@ func (r *run) unwrap(b []byte, depth int) {
 // prefix cuts off the few plain words that stand before a time, before JSON or,
 // as docker compose writes them, before "|"; nil without. Behind the colon of a
 // syslog header only those count: what follows there can be the sender's text.
+//
+//nolint:cyclop // one case a form of prefix
 func (r *run) prefix(b []byte) []byte {
 	headed := false
 	for start, n := 0, 0; n < 6; n++ {
@@ -199,12 +203,15 @@ func (r *run) prefix(b []byte) []byte {
 // header cuts host, program and process off a syslog line that has lost its
 // time: "host postfix/smtpd[123]: text", "postfix/smtpd: text", or in the manner
 // of RFC 5424 "host postfix/smtpd 123 - - text".
+//
+//nolint:cyclop // one case a form of header
 func header(b []byte) (who, msg []byte) {
 	end := bytes.Index(b[:min(len(b), 256)], []byte(": "))
 	if end > 0 && bytes.Count(b[:end], []byte(" ")) < 4 && !bytes.ContainsAny(b[:end], `<>(){}"=`) {
 		who, msg = b[:end], skipSpace(b[end+2:])
 		pid := bytes.LastIndexByte(who, '[')
-		if pid > 0 && who[pid-1] != ' ' && who[end-1] == ']' && (pid == end-2 || digits(who[pid+1:end-1])) {
+		if pid > 0 && who[pid-1] != ' ' && who[end-1] == ']' &&
+			(pid == end-2 || digits(who[pid+1:end-1])) {
 			return who[:end-1], msg
 		}
 		// "host: logger: event" of Maddy has no process.
@@ -238,6 +245,8 @@ func header(b []byte) (who, msg []byte) {
 
 // unwrapJSON reads a line of "journalctl -o json", of docker's json-file log, of
 // "logcli -o jsonl" and the like.
+//
+//nolint:cyclop // one case a form of JSON
 func (r *run) unwrapJSON(b []byte, depth int) {
 	var text, when, host, program, pid []byte
 	ok := scanJSON(b, 0, func(key, value []byte) {

@@ -142,7 +142,9 @@ func (v *events) repeated(rec *Record) (repeated, unsure bool) {
 	h.SetSeed(seed)
 	maphash.WriteComparable(&h, rec.Time.UnixNano())
 	maphash.WriteComparable(&h, rec.Client)
-	for _, s := range append(rec.Rcpts, rec.Server, rec.Helo, rec.From, rec.MsgID, rec.Outcome, rec.Reason) {
+	for _, s := range append(
+		rec.Rcpts, rec.Server, rec.Helo, rec.From, rec.MsgID, rec.Outcome, rec.Reason,
+	) {
 		h.WriteString(s)
 		h.WriteByte(0)
 	}
@@ -163,7 +165,7 @@ func (v *events) repeated(rec *Record) (repeated, unsure bool) {
 }
 
 func (v *events) find(key uint64, add bool) bool {
-	mask := uint64(len(v.slots) - 1)
+	mask := uint64(len(v.slots)) - 1
 	for i := key >> 16 & mask; ; i = (i + 1) & mask {
 		switch slot := v.slots[i]; {
 		case slot == 0:
@@ -181,7 +183,7 @@ func (v *events) find(key uint64, add bool) bool {
 func (v *events) grow() {
 	old := v.slots
 	v.slots = make([]uint64, max(2*len(old), 1024))
-	mask := uint64(len(v.slots) - 1)
+	mask := uint64(len(v.slots)) - 1
 	for _, slot := range old {
 		if slot == 0 {
 			continue

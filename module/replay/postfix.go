@@ -88,6 +88,8 @@ func (l *postfixLine) parseBody(b []byte) (ok bool) {
 }
 
 // postfixEvent reads a line that has the form of Postfix's; false for others.
+//
+//nolint:cyclop // one case a daemon of Postfix
 func (r *run) postfixEvent(e *entry) bool {
 	program, daemon := e.program()
 	if bytes.Contains(program, []byte("policy")) && bytes.Contains(e.msg, markPolicy) {
@@ -470,7 +472,7 @@ func (r *run) postfixAccepted(e *entry, id, program []byte) bool {
 // policyEvent reads what SPF policy servers of Postfix write, with the names in
 // any order:
 //
-//	prepend Received-SPF: Pass (mailfrom) identity=mailfrom; client-ip=192.0.2.7; helo=c; envelope-from=a; receiver=b
+//	prepend Received-SPF: Pass (mailfrom) identity=mailfrom; client-ip=192.0.2.7; helo=c; receiver=b
 //
 // Postfix names the queue ID to none of them; the next "client=" of that address
 // on the same host is about this message.

@@ -35,7 +35,6 @@ type field struct {
 	comments []string // behind "from"
 	words    []string // behind the name
 	own      []string // comments behind "by" and later
-	by       string
 	id       bool
 	exim     bool
 }
@@ -46,6 +45,8 @@ type field struct {
 //
 // The client's address never comes from the greeting: where the server puts it
 // behind the greeting, two different addresses make the field unclear.
+//
+//nolint:cyclop // one case a fault of the header
 func parseReceived(s string) (h hop, ok bool) {
 	if i := strings.LastIndexByte(s, ';'); i >= 0 {
 		s, h.date = s[:i], strings.TrimSpace(s[i+1:])
@@ -237,6 +238,8 @@ func cutHelo(s string) (before, helo string, ok bool) {
 }
 
 // read finds out what the words behind "from" are.
+//
+//nolint:cyclop // one case a server
 func (h *hop) read(f *field, with string) {
 	nameAddr, isAddr := parseAddr([]byte(f.name))
 	var before string
@@ -406,7 +409,8 @@ func (f *field) isMox(h *hop) bool {
 func (f *field) marksAbsence(h *hop, c client) bool {
 	for _, s := range f.own {
 		version, _, _ := strings.Cut(s, "/")
-		sendmail := version != s && strings.Count(version, ".") > 0 && digits([]byte(strings.ReplaceAll(version, ".", "")))
+		numbers := strings.ReplaceAll(version, ".", "")
+		sendmail := version != s && numbers != version && digits([]byte(numbers))
 		if sendmail || strings.HasPrefix(s, "envelope-sender <") { // Maddy
 			return true
 		}

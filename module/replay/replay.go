@@ -303,7 +303,8 @@ func (r *run) emit(rec *Record) {
 // one it is not known whether anybody looked.
 func (r *run) decideNames() {
 	if len(r.unnamed) > 0 && !r.named {
-		if len(r.st.NoNames) < maxErrs && (len(r.st.NoNames) == 0 || r.st.NoNames[len(r.st.NoNames)-1] != r.name) {
+		n := len(r.st.NoNames)
+		if n < maxErrs && (n == 0 || r.st.NoNames[n-1] != r.name) {
 			r.st.NoNames = append(r.st.NoNames, r.name)
 		}
 		for i := range r.unnamed {

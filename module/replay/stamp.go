@@ -30,8 +30,8 @@ func (s *stamper) setNow(given, file time.Time) {
 // and docker.
 func (s *stamper) cut(line []byte) (at time.Time, rest []byte, ok bool) {
 	rest = cutPriority(line)
-	if at, rest, ok := s.cutMonth(rest); ok {
-		return at, rest, true
+	if month, after, found := s.cutMonth(rest); found {
+		return month, after, true
 	}
 	// "journalctl -o short-full" puts the day of the week before the date, and
 	// some programs put the date into brackets.
