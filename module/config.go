@@ -694,10 +694,13 @@ func (s *settings) applyDNS(cfg *config.Map) error {
 	return nil
 }
 
+// systemResolver reads /etc/resolv.conf as Maddy does.
+var systemResolver = maddydns.NewExtResolver
+
 // addresses returns the DNS servers as host:port: the given ones, or those Maddy itself uses.
 func addresses(given []string) ([]string, error) {
 	if len(given) == 0 {
-		maddys, err := maddydns.NewExtResolver()
+		maddys, err := systemResolver()
 		if err != nil {
 			return nil, err
 		}

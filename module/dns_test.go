@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	maddydns "github.com/foxcpp/maddy/framework/dns"
 	"github.com/foxcpp/maddy/framework/future"
 	"github.com/foxcpp/maddy/framework/module"
 	"github.com/miekg/dns"
@@ -137,5 +138,24 @@ func TestDeadResolverIsLogged(t *testing.T) {
 	c.judge.Gatherer.Fill(t.Context(), &f, c.judge.Policy.Needs(&f)&^checkhelo.NeedMemory)
 	if n := strings.Count(out.String(), "no DNS server answers"); n != 1 {
 		t.Errorf("%d lines in %q", n, out)
+	}
+}
+
+// Without /etc/resolv.conf the server does not start, and the tool judges without DNS.
+func TestNoResolver(t *testing.T) {
+	kept := systemResolver
+	systemResolver = func() (*maddydns.ExtResolver, error) { return nil, errors.New("no such file") }
+	defer func() { systemResolver = kept }()
+	c, _ := mustConfigure(t, "helo_fqdn rfc")
+	if err := c.Start(); err == nil || !strings.Contains(err.Error(), "accepted: dns_servers ADDRESS") {
+		t.Errorf("Start: %v", err)
+	}
+	s := c.greet(conn("friend"), true)
+	if o := s.Rcpt(t.Context(), "", "", "user@example.org"); o.Rule() != "not_fqdn" {
+		t.Errorf("decided by %s", o.Rule())
+	}
+	s = c.greet(conn("mail.example.net"), true)
+	if o := s.Rcpt(t.Context(), "", "", "user@example.org"); o.Refused() {
+		t.Errorf("refused by %s", o.Rule())
 	}
 }
