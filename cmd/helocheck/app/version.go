@@ -8,6 +8,7 @@ import (
 
 	"maddy.example/checkhelo/module"
 	"maddy.example/checkhelo/module/build"
+	"maddy.example/checkhelo/module/heloname"
 )
 
 func versionCommand() *cli.Command {
@@ -23,7 +24,7 @@ func runVersion(c *cli.Context) error {
 		return usage(fmt.Sprintf("version takes no argument %q (see: helocheck version --help)",
 			c.Args().First()))
 	}
-	fmt.Fprintf(c.App.Writer, "check.helo_fqdn %s, for Maddy %s, %s\n",
-		module.Version(), build.DefaultMaddy, runtime.Version())
+	fmt.Fprintf(c.App.Writer, "check.helo_fqdn %s, for Maddy %s, %s, top-level domains of %s\n",
+		module.Version(), build.DefaultMaddy, runtime.Version(), heloname.TLDDate())
 	return nil
 }
