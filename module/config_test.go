@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -313,10 +314,32 @@ func TestTableErrorIsLoggedOnceAMinute(t *testing.T) {
 	for i, tc := range []struct {
 		after time.Duration
 		want  bool
-	}{{0, true}, {time.Second, false}, {59 * time.Second, false}, {time.Minute, true},
-		{61 * time.Second, false}, {-time.Hour, true}} {
-		if got := q.allows("deny_names", now.Add(tc.after)); got != tc.want {
-			t.Errorf("step %d: %v", i, got)
+		held  int
+	}{{0, true, 0}, {time.Second, false, 0}, {59 * time.Second, false, 0}, {time.Minute, true, 2},
+		{61 * time.Second, false, 0}, {-time.Hour, true, 1}} {
+		if got, held := q.allows("deny_names", now.Add(tc.after)); got != tc.want || held != tc.held {
+			t.Errorf("step %d: %v, %d held back", i, got, held)
 		}
+	}
+	for i := range 3 * maxSources {
+		q.allows(strconv.Itoa(i), now)
+	}
+	if len(q.last) > maxSources {
+		t.Errorf("%d sources are kept", len(q.last))
+	}
+}
+
+// A connection that is refused at EHLO again and again writes one line a network, rule and minute.
+func TestEarlyRefusalsAreLoggedOnceAMinute(t *testing.T) {
+	c, out := mustConfigure(t, "helo_fqdn strict {\nenforce_at ehlo\n}")
+	for i := range 1000 {
+		from := conn([]string{"localhost", "friend"}[i%2])
+		from.RemoteAddr = &net.TCPAddr{IP: net.IPv4(192, 0, 2, byte(i%4/2)), Port: 4000}
+		if err := c.CheckConnection(t.Context(), from); err == nil {
+			t.Fatal("not refused")
+		}
+	}
+	if n := strings.Count(out.String(), "helo verdict"); n != 4 {
+		t.Errorf("%d lines for two networks and two rules", n)
 	}
 }

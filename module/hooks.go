@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime/debug"
+	"time"
 
 	"github.com/emersion/go-message/textproto"
 	"github.com/foxcpp/maddy/framework/buffer"
@@ -24,9 +25,8 @@ type session struct{ *judge.Session }
 func (session) MarshalJSON() ([]byte, error) { return []byte("null"), nil }
 
 // CheckConnection implements module.EarlyCheck. Maddy calls it at each greeting; it begins the
-// lookups, and refuses with `enforce_at ehlo`.
-//
-// A panic here would end the whole server: Maddy does not guard early checks.
+// lookups, and refuses with `enforce_at ehlo`. A panic here would end the whole server: Maddy does
+// not guard early checks.
 func (c *Check) CheckConnection(_ context.Context, conn *module.ConnState) (refusal error) {
 	defer func() {
 		if broken := recover(); broken != nil {
@@ -39,7 +39,10 @@ func (c *Check) CheckConnection(_ context.Context, conn *module.ConnState) (refu
 		return nil
 	}
 	c.count(s.Early())
-	c.logVerdict(s.Early(), s.Facts(), "")
+	network, _ := s.Facts().Client.Prefix(min(64, s.Facts().Client.BitLen())) // /32 or /64
+	if ok, more := c.quiet.allows(network.String()+s.Early().Rule(), time.Now()); ok {
+		c.logVerdict(s.Early(), s.Facts(), "", more)
+	}
 	return c.refusal(s.Early(), s.Facts())
 }
 

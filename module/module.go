@@ -12,6 +12,7 @@ package module
 import (
 	"context"
 	"fmt"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -175,30 +176,48 @@ func (c *Check) warnAboutMismatchRules() {
 	}
 }
 
-// quiet lets one line a minute and source into the log.
+// quiet lets one line a minute and source into the log, and counts those that it holds back.
 type quiet struct {
 	mu   sync.Mutex
-	last map[string]time.Time
+	last map[string]heldBack
 }
 
-const quietFor = time.Minute
+type heldBack struct {
+	at    time.Time // of the last line
+	lines int       // held back since
+}
 
-func (q *quiet) allows(source string, now time.Time) bool {
+const (
+	quietFor   = time.Minute
+	maxSources = 4096 // sources at a time; more share one
+)
+
+// allows reports whether a line may be written now, and how many were held back before it.
+func (q *quiet) allows(source string, now time.Time) (ok bool, lines int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if last, ok := q.last[source]; ok && now.Sub(last) < quietFor && !now.Before(last) {
-		return false
-	}
 	if q.last == nil {
-		q.last = make(map[string]time.Time)
+		q.last = make(map[string]heldBack)
 	}
-	q.last[source] = now
-	return true
+	held, known := q.last[source]
+	if known && now.Sub(held.at) < quietFor && !now.Before(held.at) {
+		held.lines++
+		q.last[source] = held
+		return false, 0
+	}
+	if !known && len(q.last) >= maxSources {
+		maps.DeleteFunc(q.last, func(_ string, h heldBack) bool { return now.Sub(h.at) >= quietFor })
+		if len(q.last) >= maxSources {
+			clear(q.last) // a flood of sources: the counts are lost, the lines are bounded
+		}
+	}
+	q.last[source] = heldBack{at: now}
+	return true, held.lines
 }
 
 // tableFailed logs the failure of an operator's table, at most once a minute.
 func (c *Check) tableFailed(table string, err error) {
-	if !c.quiet.allows(table, time.Now()) {
+	if ok, _ := c.quiet.allows(table, time.Now()); !ok {
 		return
 	}
 	if err == nil { // a list in the DNS

@@ -51,12 +51,12 @@ func (s *state) log(o *judge.Outcome) {
 		s.logged = make(map[string]bool)
 	}
 	s.logged[key] = true
-	s.c.logVerdict(o, s.sess.Facts(), s.meta.ID)
+	s.c.logVerdict(o, s.sess.Facts(), s.meta.ID, 0)
 }
 
 // logVerdict writes the one line that tools and people look for. A log that panics changes no
 // verdict.
-func (c *Check) logVerdict(o *judge.Outcome, f *checkhelo.Facts, msgID string) {
+func (c *Check) logVerdict(o *judge.Outcome, f *checkhelo.Facts, msgID string, more int) {
 	defer func() {
 		if broken := recover(); broken != nil {
 			c.report("in the log, the verdict stands", broken)
@@ -79,6 +79,9 @@ func (c *Check) logVerdict(o *judge.Outcome, f *checkhelo.Facts, msgID string) {
 	}
 	if msgID != "" {
 		fields = append(fields, "msg_id", msgID)
+	}
+	if more > 0 { // lines held back since the last one
+		fields = append(fields, "repeated", more)
 	}
 	if c.judge.Gatherer.Authenticated(f) {
 		fields = append(fields, "dnssec", true)
