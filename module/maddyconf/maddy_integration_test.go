@@ -55,9 +55,13 @@ func command(t *testing.T, cmd *exec.Cmd) said {
 	return said{stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()}
 }
 
+var oneMain sync.Mutex
+
 // helocheck runs the stand-alone tool, which has no table of Maddy.
 func helocheck(args ...string) said {
 	var stdout, stderr bytes.Buffer
+	oneMain.Lock() // the commands share flags, and one Load runs at a time
+	defer oneMain.Unlock()
 	status := app.Main(append([]string{"helocheck"}, args...), &stdout, &stderr)
 	return said{stdout.String(), stderr.String(), status}
 }
