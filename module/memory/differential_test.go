@@ -14,9 +14,7 @@ import (
 func TestMapAndDatabaseAgree(t *testing.T) {
 	onDatabases(t, func(t *testing.T, driver, dsn string) {
 		t.Helper()
-		seed := uint64(time.Now().UnixNano())
-		t.Logf("seed %d", seed)
-		random := rand.New(rand.NewPCG(seed, 1))
+		random := rand.New(rand.NewPCG(1795700315852168465, 1)) // with this one both once differed
 		c := newClock()
 		db := openDB(t, driver, dsn, c)
 		stored := &Memory{Store: db, Clock: c.now}
@@ -59,6 +57,9 @@ func TestMapAndDatabaseAgree(t *testing.T) {
 				mapped.Greet(s, k == 0)
 			case 2:
 				if random.IntN(20) == 0 { // rarely, so that some become Seen first
+					if i >= 2000 { // it adds an organisation too
+						flush(t, db)
+					}
 					stored.Accept(s)
 					mapped.Accept(s)
 				}
