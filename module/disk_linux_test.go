@@ -96,6 +96,9 @@ func TestReloadWithFullStateDir(t *testing.T) {
 		}
 	}
 	write("10.0.0.0/8\n127.0.2.8\n")
+	if _, err := binary(); err != nil { // not on the small disk
+		t.Fatal("build:", err)
+	}
 	disk := smallDisk(t, "256")
 	t.Setenv("TMPDIR", disk) // the harness keeps state, log and configuration below it
 	s := start(t, mx("helo_fqdn strict {\nexempt_networks file "+list+"\n}"))
