@@ -825,6 +825,9 @@ const (
 	Accepted       // a message was accepted
 )
 
+// String returns the word that logs and JSON use.
+func (k Known) String() string { return [...]string{"unknown", "seen", "accepted"}[k] }
+
 // Lift returns v for a sender of that grade. A known sender never waits and passes quarantine, as
 // far as the rows permit: a row that is Never keeps its own greylist, and only a row that is
 // Liftable gives up its own quarantine. Points lift for Accepted alone. Nothing lifts a reject.
@@ -933,9 +936,9 @@ type Reply struct {
 
 const (
 	maxSaid = 64 // octets of a client's name that a reply repeats
-	// A reply line has 512 octets (RFC 5321, 4.5.3.1.5), less code, enhanced code, CRLF and the
-	// octets that Maddy adds: " (msg ID = 01234567)".
-	maxText = 460
+	// MaxText is the longest text of a reply in octets. A reply line has 512 (RFC 5321, 4.5.3.1.5),
+	// less code, enhanced code, CRLF and the octets that Maddy adds: " (msg ID = 01234567)".
+	MaxText = 460
 )
 
 // Reply returns the reply to a client that said n and got v; it is zero when no rule hit.
@@ -948,7 +951,7 @@ func (p *Policy) Reply(v Verdict, n heloname.Name) Reply {
 		"{match}", heloname.Clean(h.Evidence, maxSaid), "{rule}", h.Rule.Name, "{url}", p.url(&h.Rule),
 	).Replace(h.Rule.Message)
 	return Reply{h.Rule.Code, [3]int{h.Rule.Code / 100, h.Rule.Detail[0], h.Rule.Detail[1]},
-		heloname.Line(text, maxText)}
+		heloname.Line(text, MaxText)}
 }
 
 // Text returns the message of r with {rule} and {url} filled in, as the sender reads it.

@@ -89,7 +89,7 @@ func (c *Check) logVerdict(o *judge.Outcome, f *checkhelo.Facts, msgID string, m
 	if o.Would != o.Action {
 		fields = append(fields, "would", o.Would.String())
 	}
-	if o.Known != memory.Unknown {
+	if o.Known != checkhelo.Stranger {
 		fields = append(fields, "known", o.Known.String(), "lifted", o.Lifted.String())
 	}
 	if o.Wait.Result != memory.NoWait {

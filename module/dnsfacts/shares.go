@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+
+	"maddy.example/checkhelo/module/heloname"
 )
 
 // shareWaits times Timeout is the longest that a client waits for the share of
@@ -46,16 +48,9 @@ type shares struct {
 	ahead, asking int
 }
 
-// nat64 is the prefix whose addresses hold an IPv4 address, RFC 6052, section 2.1.
-var nat64 = netip.MustParsePrefix("64:ff9b::/96")
-
 // networksOf returns the network whose share a client has, and the wider one of IPv6.
 func networksOf(client netip.Addr) (narrow, wide netip.Prefix) {
-	client = client.Unmap().WithZone("")
-	if nat64.Contains(client) {
-		octets := client.As16()
-		client = netip.AddrFrom4([4]byte(octets[12:]))
-	}
+	client = heloname.Unmap(client)
 	if client.Is4() || !client.IsValid() {
 		return netip.PrefixFrom(client, client.BitLen()), netip.Prefix{}
 	}

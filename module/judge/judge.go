@@ -47,7 +47,8 @@ type Judge struct {
 	// OwnPTR: the server's own PTR lookup asks the same DNS servers, so that its result counts.
 	OwnPTR bool
 
-	// OnTable learns of a table that failed (value empty) or of a value that is no reply.
+	// OnTable learns of a table that failed or has a value that is no reply; err is nil for a list
+	// in the DNS that did not answer.
 	OnTable func(table string, err error)
 
 	KnownAfter checkhelo.Known // the least grade of a known sender
@@ -123,11 +124,11 @@ type greeting struct {
 // Outcome is the decision about a greeting, a recipient or a message.
 type Outcome struct {
 	checkhelo.Verdict
-	Exempt   string       // reason why the client passes unjudged; "" for none
-	TryLater bool         // 451: a lookup failed, and dns_error_action is tempfail
-	Early    bool         // the reply to EHLO
-	Known    memory.Grade // of the sender, where it could change the verdict
-	Wait     memory.Wait  // of a message that was to wait
+	Exempt   string          // reason why the client passes unjudged; "" for none
+	TryLater bool            // 451: a lookup failed, and dns_error_action is tempfail
+	Early    bool            // the reply to EHLO
+	Known    checkhelo.Known // of the sender, where it could change the verdict
+	Wait     memory.Wait     // of a message that was to wait
 
 	policy *checkhelo.Policy
 	said   heloname.Name
@@ -327,7 +328,7 @@ func (j *Judge) Reply(o *Outcome) checkhelo.Reply {
 	case o.Waits():
 		// RFC 3463, 3.8: x.7.1 is a refusal by policy, here of this attempt.
 		return checkhelo.Reply{Code: 451, Enhanced: [3]int{4, 7, 1},
-			Text: heloname.Line(waitText(o), maxReply)}
+			Text: heloname.Line(waitText(o), checkhelo.MaxText)}
 	case o.TryLater:
 		// RFC 3463, 3.5: x.4.3 is a failure of a directory server.
 		return checkhelo.Reply{Code: 451, Enhanced: [3]int{4, 4, 3}, Text: "Temporary DNS failure" +
@@ -397,8 +398,6 @@ func (j *Judge) need(f *checkhelo.Facts, p *checkhelo.Policy) checkhelo.Need {
 	}
 	return need
 }
-
-const maxReply = 460 // octets of a reply's text, as in package checkhelo
 
 // rounds bounds the lookups that depend on earlier answers.
 const rounds = 3

@@ -18,7 +18,7 @@ const memoryTime = 50 * time.Millisecond
 // remembered is what memory says of a greeting, read once a session.
 type remembered struct {
 	asked bool
-	known memory.Grade
+	known checkhelo.Known
 	// greeted and taken: memory has the greeting of this session, and that a recipient was accepted.
 	greeted, taken bool
 }
@@ -26,6 +26,13 @@ type remembered struct {
 func (g *greeting) sender() memory.Sender {
 	f := &g.facts
 	return memory.Sender{Helo: f.Helo, Client: f.Client, Confirmed: f.Confirmed.Value, Lists: f.Lists}
+}
+
+// lockedSender is sender for callers that do not hold mu.
+func (g *greeting) lockedSender() memory.Sender {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.sender()
 }
 
 // askNeighbours sets the fact Neighbours where it can still change the verdict.
@@ -55,7 +62,7 @@ func (g *greeting) lift(ctx context.Context, p *checkhelo.Policy, o *Outcome) {
 		}
 	}
 	o.Known = g.memory.known
-	grade := checkhelo.Known(o.Known)
+	grade := o.Known
 	if grade < g.j.KnownAfter {
 		grade = checkhelo.Stranger
 	}
@@ -70,7 +77,7 @@ func (s *Session) hold(ctx context.Context, from, rcpt string, o *Outcome) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, memoryTime)
 	defer cancel()
-	w, err := s.j.memory.Load().Wait(ctx, s.sender(), from, rcpt)
+	w, err := s.j.memory.Load().Wait(ctx, s.lockedSender(), from, rcpt)
 	if err != nil {
 		s.j.tell("memory", err)
 	}
@@ -87,6 +94,8 @@ func (s *Session) remember(o *Outcome) {
 		return
 	}
 	taken := o.Would < checkhelo.Reject && !o.Refused()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.memory.greeted && (s.memory.taken || !taken) {
 		return
 	}
@@ -100,15 +109,17 @@ func (s *Session) remember(o *Outcome) {
 // it.
 func (s *Session) Accepted() {
 	if m := s.j.memory.Load(); m != nil && s.clean && !s.unclean {
-		m.Accept(s.sender())
+		m.Accept(s.lockedSender())
 	}
 }
 
-// judgedOwn notes whether an accepted recipient speaks for the sender.
+// judgedOwn notes whether the verdict for an accepted recipient makes the sender known.
 func (s *Session) judgedOwn(o *Outcome) {
 	if o.policy != s.j.Policy {
 		return
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	over := o.Wait.Result == memory.WaitOver && o.Would == checkhelo.Greylist
 	if (o.Would < checkhelo.Greylist || over) && o.policy.Doubt(&s.facts) == 0 {
 		s.clean = true

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -88,7 +89,7 @@ func TestGreylist(t *testing.T) {
 	c.wait(time.Hour)
 	got, o = deliver(t, j, oddHelo, ip, "somebody@example.top", "w@example.org")
 	wantCodes(t, "known from then on", got, 0, 0)
-	if o.Known != memory.Accepted || o.Lifted != checkhelo.Greylist {
+	if o.Known != checkhelo.Accepted || o.Lifted != checkhelo.Greylist {
 		t.Errorf("known %s, lifted %s", o.Known, o.Lifted)
 	}
 	got, _ = deliver(t, j, "other.example.top", "203.0.113.9", from, rcpt)
@@ -157,7 +158,7 @@ func TestSeen(t *testing.T) {
 		}
 		if known == checkhelo.Seen {
 			c.wait(time.Hour)
-			if _, o = deliver(t, j, "mail.example.com", ip, "a@example.com", "u@example.org"); o.Known != memory.Accepted {
+			if _, o = deliver(t, j, "mail.example.com", ip, "a@example.com", "u@example.org"); o.Known != checkhelo.Accepted {
 				t.Errorf("a lifted message makes its sender %s", o.Known)
 			}
 		}
@@ -171,7 +172,7 @@ func TestSeen(t *testing.T) {
 // TestNobodyBecomesKnownBy has what makes no sender known.
 func TestNobodyBecomesKnownBy(t *testing.T) {
 	const helo, ip = "mail.example.com", "198.51.100.77"
-	grade := func(j *Judge) memory.Grade {
+	grade := func(j *Judge) checkhelo.Known {
 		g := greeting{j: j}
 		g.facts.Helo, g.facts.Client = parse(helo), netip.MustParseAddr(ip)
 		known, err := j.memory.Load().Known(t.Context(), g.sender())
@@ -184,16 +185,16 @@ func TestNobodyBecomesKnownBy(t *testing.T) {
 		change func(*Judge)
 		rcpt   string
 		user   string
-		want   memory.Grade
+		want   checkhelo.Known
 	}{
-		"a pass":         {func(*Judge) {}, "u@example.org", "", memory.Accepted},
-		"postmaster":     {func(*Judge) {}, "postmaster@example.org", "", memory.Unknown},
-		"a login":        {func(*Judge) {}, "u@example.org", "bob", memory.Unknown},
-		"another policy": {func(j *Judge) { j.Recipients = table{entries: map[string]string{"u@example.org": "ignore"}} }, "u@example.org", "", memory.Unknown},
+		"a pass":         {func(*Judge) {}, "u@example.org", "", checkhelo.Accepted},
+		"postmaster":     {func(*Judge) {}, "postmaster@example.org", "", checkhelo.Stranger},
+		"a login":        {func(*Judge) {}, "u@example.org", "bob", checkhelo.Stranger},
+		"another policy": {func(j *Judge) { j.Recipients = table{entries: map[string]string{"u@example.org": "ignore"}} }, "u@example.org", "", checkhelo.Stranger},
 		"a dry run that would quarantine": {func(j *Judge) {
 			j.Policy = j.Policy.With(checkhelo.Strict, checkhelo.Ignore)
-		}, "u@example.org", "", memory.Unknown},
-		"a DNS that fails": {func(j *Judge) { j.Gatherer.Exchange = refuse }, "u@example.org", "", memory.Unknown},
+		}, "u@example.org", "", checkhelo.Stranger},
+		"a DNS that fails": {func(j *Judge) { j.Gatherer.Exchange = refuse }, "u@example.org", "", checkhelo.Stranger},
 	} {
 		j, _ := remembering(t, checkhelo.RFC, asIs)
 		tc.change(j)
@@ -204,6 +205,31 @@ func TestNobodyBecomesKnownBy(t *testing.T) {
 		if got := grade(j); got != tc.want {
 			t.Errorf("%s: %s, want %s", why, got, tc.want)
 		}
+	}
+}
+
+// Messages of one session may be checked side by side in nested pipelines; -race looks on.
+func TestMessagesSideBySide(t *testing.T) {
+	j, _ := remembering(t, checkhelo.RFC, asIs)
+	for range 50 {
+		s := j.Greet(t.Context(), Conn{Helo: "mail.example.net", Client: client})
+		var wg sync.WaitGroup
+		start := make(chan struct{})
+		for i := range 8 {
+			wg.Add(1)
+			go func() {
+				defer wg.Done()
+				next := s.Next()
+				<-start
+				if o := next.Rcpt(t.Context(), "", "a@example.net", "u@example.org"); o.Refused() {
+					t.Errorf("message %d: %s", i, o.Word())
+				}
+				next.Message(t.Context())
+				next.Accepted()
+			}()
+		}
+		close(start)
+		wg.Wait()
 	}
 }
 

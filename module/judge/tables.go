@@ -121,10 +121,18 @@ func (j *Judge) policyNamed(value string) (*checkhelo.Policy, error) {
 	case "lenient", "rfc", "strict":
 		p = j.Policy.With(checkhelo.Preset(value), j.Policy.Ceiling)
 	default:
-		return j.Policy, fmt.Errorf("%q; accepted: off, ignore, lenient, rfc, strict", value)
+		return j.Policy, CheckPolicy(value)
 	}
 	kept, _ := j.policies.LoadOrStore(value, p)
 	return kept.(*checkhelo.Policy), nil
+}
+
+// CheckPolicy returns an error for a value that recipient_policy does not take.
+func CheckPolicy(value string) error {
+	if slices.Contains([]string{"off", "ignore", "lenient", "rfc", "strict"}, value) {
+		return nil
+	}
+	return fmt.Errorf("value %q; accepted: off, ignore, lenient, rfc, strict", value)
 }
 
 // askDenyNames looks the HELO name, or the address said instead, up in deny_names once a session.
@@ -210,13 +218,12 @@ func (j *Judge) askDenied(
 func (j *Judge) denial(table, value string) (d checkhelo.Denial, refuses bool) {
 	text := strings.TrimSpace(value)
 	verb, rest, _ := strings.Cut(text, " ")
-	switch strings.ToUpper(verb) {
-	case "OK", "DUNNO", "PERMIT", "RELAY":
+	switch word := strings.ToUpper(verb); {
+	case word == "OK", word == "DUNNO", word == "PERMIT", word == "RELAY":
 		return d, false
-	case "REJECT":
+	case word == "REJECT":
 		text = strings.TrimSpace(rest)
-	case "DEFER", "DEFER_IF_REJECT", "DEFER_IF_PERMIT", "DISCARD", "HOLD", "FILTER", "REDIRECT", "BCC",
-		"PREPEND", "INFO", "WARN":
+	case WithoutAction(verb):
 		j.tell(table, fmt.Errorf("value %q: the check has no such action, so that the entry refuses"+
 			" nobody", verb))
 		return d, false
@@ -240,6 +247,17 @@ func (j *Judge) denial(table, value string) (d checkhelo.Denial, refuses bool) {
 	}
 	d.Message = strings.TrimSpace(text)
 	return d, true
+}
+
+// WithoutAction reports whether a verb of Postfix's access tables names an action that the check
+// does not have: its entry refuses nobody.
+func WithoutAction(verb string) bool {
+	switch strings.ToUpper(verb) {
+	case "DEFER", "DEFER_IF_REJECT", "DEFER_IF_PERMIT", "DISCARD", "HOLD", "FILTER", "REDIRECT", "BCC",
+		"PREPEND", "INFO", "WARN":
+		return true
+	}
+	return false
 }
 
 // CheckText returns an error for a text that one line of an SMTP reply cannot hold (RFC 5321, 4.2).

@@ -169,9 +169,7 @@ func denyProblem(key, value string) string {
 		return problem
 	}
 	verb, _, _ := strings.Cut(strings.TrimSpace(value), " ")
-	switch strings.ToUpper(verb) {
-	case "DEFER", "DEFER_IF_REJECT", "DEFER_IF_PERMIT", "DISCARD", "HOLD", "FILTER", "REDIRECT", "BCC",
-		"PREPEND", "INFO", "WARN":
+	if judge.WithoutAction(verb) {
 		return "refuses nobody: the check has no action " + verb
 	}
 	return ""
@@ -181,11 +179,10 @@ func policyProblem(key, value string) string {
 	if problem := recipientProblem(key, ""); problem != "" {
 		return problem
 	}
-	switch value {
-	case "off", "ignore", "lenient", "rfc", "strict":
-		return ""
+	if err := judge.CheckPolicy(value); err != nil {
+		return "has " + err.Error()
 	}
-	return fmt.Sprintf("has value %q; accepted: off, ignore, lenient, rfc, strict", value)
+	return ""
 }
 
 func recipientProblem(key, _ string) string {

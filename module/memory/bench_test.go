@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"maddy.example/checkhelo"
 	"maddy.example/checkhelo/module/heloname"
 )
 
@@ -20,7 +21,7 @@ func TestWarmSessionAllocatesNothing(t *testing.T) {
 	db := openDB(t, "sqlite", filepath.Join(t.TempDir(), "helo.db"), c)
 	m := &Memory{Store: db, Clock: c.now}
 	session := func() {
-		if g, err := m.Known(context.Background(), friend); g != Accepted {
+		if g, err := m.Known(context.Background(), friend); g != checkhelo.Accepted {
 			t.Fatal(g, err)
 		}
 		m.Greet(friend, true)

@@ -25,7 +25,7 @@ func away(t *testing.T, m *Memory) {
 	t.Helper()
 	ctx := context.Background()
 	for _, s := range []Sender{friend, stranger} {
-		if g, err := m.Known(ctx, s); g != Unknown || err == nil {
+		if g, err := m.Known(ctx, s); g != checkhelo.Stranger || err == nil {
 			t.Errorf("known: %v, %v", g, err)
 		}
 		if a := m.Neighbours(ctx, s); a.State != checkhelo.Failed || a.Err == nil {
@@ -45,9 +45,9 @@ func away(t *testing.T, m *Memory) {
 // works wants a store that knows the friend, if known is set, and keeps what it is told.
 func works(t *testing.T, m *Memory, known bool) {
 	t.Helper()
-	want := Unknown
+	want := checkhelo.Stranger
 	if known {
-		want = Accepted
+		want = checkhelo.Accepted
 	}
 	if g := grade(t, m, friend); g != want {
 		t.Errorf("the friend is %v, want %v", g, want)
@@ -58,7 +58,7 @@ func works(t *testing.T, m *Memory, known bool) {
 	}
 	m.Accept(friend)
 	flush(t, m.Store.(*DB))
-	if g := grade(t, m, friend); g != Accepted {
+	if g := grade(t, m, friend); g != checkhelo.Accepted {
 		t.Errorf("the friend is %v after a message", g)
 	}
 	if c := m.Store.(*DB).Counters(); c.Away {
@@ -212,10 +212,10 @@ func TestLockedByAnotherProcess(t *testing.T) {
 			!strings.Contains(err.Error(), "locked") {
 			t.Fatal(err)
 		}
-		if g := grade(t, m, friend); g != Accepted {
+		if g := grade(t, m, friend); g != checkhelo.Accepted {
 			t.Errorf("the friend is %v", g)
 		}
-		if g := grade(t, m, stranger); g != Accepted {
+		if g := grade(t, m, stranger); g != checkhelo.Accepted {
 			t.Errorf("the queued one is %v", g)
 		}
 		if !db.Counters().Away {
@@ -278,7 +278,7 @@ func TestDamagedPages(t *testing.T) {
 			switch {
 			case err != nil:
 				failed++
-			case g == Accepted:
+			case g == checkhelo.Accepted:
 				good++
 			default:
 				t.Fatalf("sender %d is %v without an error", i, g)
@@ -405,7 +405,7 @@ func TestClockJumps(t *testing.T) {
 		m.Greet(sender("other.example", "192.0.2.7"), true)
 		flush(t, db)
 		rows := counted(t, db)
-		step := func(what string, want Grade, known int64) {
+		step := func(what string, want checkhelo.Known, known int64) {
 			t.Helper()
 			flush(t, db)
 			db.expireAll(t)
@@ -416,37 +416,37 @@ func TestClockJumps(t *testing.T) {
 				t.Errorf("%s: %d known rows, want %d", what, n, known)
 			}
 		}
-		step("before", Accepted, rows.known)
+		step("before", checkhelo.Accepted, rows.known)
 		c.move(-day)
-		step("set back a day", Accepted, rows.known)
+		step("set back a day", checkhelo.Accepted, rows.known)
 		c.move(day)
 
 		c.move(365 * day)
-		step("forward a year", Accepted, rows.known)
+		step("forward a year", checkhelo.Accepted, rows.known)
 		m.Greet(sender("first.example", "203.0.113.1"), true)
-		step("the first write", Accepted, rows.known+1)
+		step("the first write", checkhelo.Accepted, rows.known+1)
 		if said := r.take(); len(said) != 1 || !strings.Contains(said[0], "more than two days") {
 			t.Errorf("reported: %q", said)
 		}
 		c.move(59 * time.Minute)
 		m.Greet(sender("second.example", "203.0.113.1"), true)
-		step("59 minutes of writes", Accepted, rows.known+2)
+		step("59 minutes of writes", checkhelo.Accepted, rows.known+2)
 		// A restart in that hour does not shorten it.
 		_ = db.Close()
 		db, m = reopen()
-		step("a restart", Accepted, rows.known+2)
+		step("a restart", checkhelo.Accepted, rows.known+2)
 		m.Greet(sender("third.example", "203.0.113.1"), true)
-		step("a write after the restart", Accepted, rows.known+3)
+		step("a write after the restart", checkhelo.Accepted, rows.known+3)
 
 		c.move(-365 * day)
 		m.Greet(sender("fourth.example", "203.0.113.1"), true)
-		step("the clock is right again", Accepted, rows.known+4)
+		step("the clock is right again", checkhelo.Accepted, rows.known+4)
 
 		c.move(365 * day)
 		m.Greet(sender("fifth.example", "203.0.113.1"), true)
 		c.move(time.Hour)
 		m.Greet(sender("sixth.example", "203.0.113.1"), true)
 		// Only the year that the clock insists on deletes: the friend, and who greeted as long ago.
-		step("an hour of writes", Unknown, 5)
+		step("an hour of writes", checkhelo.Stranger, 5)
 	})
 }

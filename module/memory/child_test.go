@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"maddy.example/checkhelo"
 )
 
 // A child is this test binary as another process, with a driver and a path. It works until its
@@ -175,7 +177,7 @@ func TestKilledWhileWriting(t *testing.T) {
 			for ; ; n++ {
 				found := 0
 				for i := range batchRows {
-					if grade(t, m, batchSender(n, i)) == Accepted {
+					if grade(t, m, batchSender(n, i)) == checkhelo.Accepted {
 						found++
 					}
 				}

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"maddy.example/checkhelo"
 )
 
 // disk mounts a file system of some KiB in memory.
@@ -59,10 +61,10 @@ func TestDiskFull(t *testing.T) {
 			if !db.Counters().Away {
 				t.Error("the counters do not show it")
 			}
-			if g := grade(t, m, friend); g != Accepted {
+			if g := grade(t, m, friend); g != checkhelo.Accepted {
 				t.Errorf("the friend is %v", g)
 			}
-			if g := grade(t, m, senders[0]); g != Accepted {
+			if g := grade(t, m, senders[0]); g != checkhelo.Accepted {
 				t.Errorf("the queued one is %v", g)
 			}
 			if err := os.Remove(filler.Name()); err != nil {
@@ -105,7 +107,7 @@ func TestReadOnlyDisk(t *testing.T) {
 				t.Error("the counters do not show it")
 			}
 			g, err := m.Known(context.Background(), friend)
-			if err == nil && g != Accepted || err != nil && g != Unknown {
+			if err == nil && g != checkhelo.Accepted || err != nil && g != checkhelo.Stranger {
 				t.Errorf("the friend is %v, %v", g, err)
 			}
 			c.move(day)

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"testing"
 	"time"
+
+	"maddy.example/checkhelo"
 )
 
 // floodSize is 10,000 greetings, with the race detector 3,000, or what CHECKHELO_FLOOD says: 1000000 takes some minutes.
@@ -81,12 +83,12 @@ func TestFloodFromOneNetwork(t *testing.T) {
 		}
 		c.move(time.Minute)
 		for i := range floodSize(t) / 97 {
-			if g := grade(t, m, name(i*97)); g != Unknown {
+			if g := grade(t, m, name(i*97)); g != checkhelo.Stranger {
 				t.Fatalf("stranger %d is %v", i*97, g)
 			}
 		}
 		for _, s := range []Sender{friend, near} {
-			if g := grade(t, m, s); g != Accepted {
+			if g := grade(t, m, s); g != checkhelo.Accepted {
 				t.Errorf("%s is %v", s.Helo.ASCII, g)
 			}
 		}
@@ -95,7 +97,7 @@ func TestFloodFromOneNetwork(t *testing.T) {
 		m.Accept(other)
 		flush(t, db)
 		c.move(2 * time.Minute)
-		if g := grade(t, m, other); g != Accepted {
+		if g := grade(t, m, other); g != checkhelo.Accepted {
 			t.Errorf("an accepted sender near the flood is %v", g)
 		}
 		works(t, m, true)
@@ -129,15 +131,15 @@ func TestFloodFromManyNetworks(t *testing.T) {
 		if n.known > most+1000 || n.neighbours > most+1000 || n.waiting > most+2*1000 {
 			t.Errorf("rows: %+v", n)
 		}
-		if g := grade(t, m, friend); g != Accepted {
+		if g := grade(t, m, friend); g != checkhelo.Accepted {
 			t.Errorf("the friend is %v", g)
 		}
-		if g := grade(t, m, regular); g != Seen {
+		if g := grade(t, m, regular); g != checkhelo.Seen {
 			t.Errorf("the regular one is %v", g)
 		}
 		c.move(time.Minute)
 		for i := range floodSize(t) / 97 {
-			if g := grade(t, m, name(i*97)); g != Unknown {
+			if g := grade(t, m, name(i*97)); g != checkhelo.Stranger {
 				t.Fatalf("stranger %d is %v", i*97, g)
 			}
 		}
@@ -156,11 +158,11 @@ func TestFloodFromManyNetworks(t *testing.T) {
 		flush(t, db)
 		c.move(2 * time.Minute)
 		for _, s := range []Sender{friend, late} {
-			if g := grade(t, m, s); g != Accepted {
+			if g := grade(t, m, s); g != checkhelo.Accepted {
 				t.Errorf("%s is %v", s.Helo.ASCII, g)
 			}
 		}
-		if g := grade(t, m, regular); g != Seen {
+		if g := grade(t, m, regular); g != checkhelo.Seen {
 			t.Errorf("the regular one is %v", g)
 		}
 		t.Logf("%d greetings: %+v, later %+v; %+v", floodSize(t), n, counted(t, db), db.Counters())
@@ -180,11 +182,11 @@ func TestMapOverflows(t *testing.T) {
 	if s.Dropped() == 0 || s.Len() > 1000 {
 		t.Errorf("%d rows, %d dropped", s.Len(), s.Dropped())
 	}
-	if g := grade(t, m, friend); g != Accepted {
+	if g := grade(t, m, friend); g != checkhelo.Accepted {
 		t.Errorf("the friend is %v", g)
 	}
 	m.Accept(stranger)
-	if g := grade(t, m, stranger); g != Accepted {
+	if g := grade(t, m, stranger); g != checkhelo.Accepted {
 		t.Errorf("a quarter is kept for accepted ones; this one is %v", g)
 	}
 	// Old rows make room.

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"maddy.example/checkhelo"
 	"maddy.example/checkhelo/module/heloname"
 	"maddy.example/checkhelo/module/memory/pgtest"
 )
@@ -175,7 +176,7 @@ func sender(helo, addr string, ptr ...string) Sender {
 }
 
 // grade wants an answer of the store.
-func grade(tb testing.TB, m *Memory, s Sender) Grade {
+func grade(tb testing.TB, m *Memory, s Sender) checkhelo.Known {
 	tb.Helper()
 	g, err := m.Known(context.Background(), s)
 	if err != nil {

@@ -50,19 +50,6 @@ var (
 	ErrFull = errors.New("memory: the store is full")
 )
 
-// Grade tells how well a sender is known. A higher grade includes the lower ones.
-type Grade uint8
-
-// The grades of a sender.
-const (
-	Unknown  Grade = iota
-	Seen           // greeted on 3 days, 7 days or more between the first and the last
-	Accepted       // at least one message passed this server's own policy
-)
-
-// String returns the word that logs and JSON use.
-func (g Grade) String() string { return [...]string{"unknown", "seen", "accepted"}[g] }
-
 // Sender is one greeting. Client must be valid; a Sender without it is never remembered.
 type Sender struct {
 	Helo      heloname.Name
@@ -107,30 +94,30 @@ func (m *Memory) now() int64 {
 
 // Known returns how well a sender is known by HELO name and network. Call it once a session and
 // before Greet, so that today's greeting does not count for itself.
-func (m *Memory) Known(ctx context.Context, s Sender) (Grade, error) {
+func (m *Memory) Known(ctx context.Context, s Sender) (checkhelo.Known, error) {
 	k := s.key()
 	if m == nil || !k.network.IsValid() || k.name == "" {
-		return Unknown, nil
+		return checkhelo.Stranger, nil
 	}
 	r, err := m.Store.known(ctx, k)
 	if err != nil {
-		return Unknown, err
+		return checkhelo.Stranger, err
 	}
 	today := dayOf(m.Store.expiryTime(m.now()))
 	if r.days == 0 || today-r.last > KnownDays {
-		return Unknown, nil
+		return checkhelo.Stranger, nil
 	}
 	return r.grade(), nil
 }
 
-func (r row) grade() Grade {
+func (r row) grade() checkhelo.Known {
 	switch {
 	case r.accepted:
-		return Accepted
+		return checkhelo.Accepted
 	case r.days >= seenDays && r.last-r.first >= seenSpan:
-		return Seen
+		return checkhelo.Seen
 	}
-	return Unknown
+	return checkhelo.Stranger
 }
 
 // Neighbours returns Found with the other organisations that greeted from the client's network
@@ -298,16 +285,9 @@ func (s *Sender) proven() bool {
 	return false
 }
 
-var nat64 = netip.MustParsePrefix("64:ff9b::/96") // RFC 6052, section 2.1
-
-// networkOf returns the /24 or /48 of a client. A mapped or translated address has the network
-// of the IPv4 address in it.
+// networkOf returns the /24 or /48 of a client.
 func networkOf(addr netip.Addr) netip.Prefix {
-	addr = addr.Unmap().WithZone("")
-	if nat64.Contains(addr) {
-		b := addr.As16()
-		addr = netip.AddrFrom4([4]byte(b[12:]))
-	}
+	addr = heloname.Unmap(addr)
 	bits := 48
 	if addr.Is4() {
 		bits = 24

@@ -400,7 +400,7 @@ func TestNilMemory(t *testing.T) {
 	ctx, s := context.Background(), sender("mail.example.org", "192.0.2.1")
 	m.Greet(s, true)
 	m.Accept(s)
-	if g, err := m.Known(ctx, s); g != Unknown || err != nil {
+	if g, err := m.Known(ctx, s); g != checkhelo.Stranger || err != nil {
 		t.Error(g, err)
 	}
 	if w, err := m.Wait(ctx, s, "a@example.org", "b@example.net"); w != (Wait{}) || err != nil {
@@ -416,7 +416,7 @@ func TestNoAddress(t *testing.T) {
 	m := &Memory{Store: NewMap(10)}
 	ctx, s := context.Background(), Sender{Helo: sender("mail.example.org", "192.0.2.1").Helo}
 	m.Accept(s)
-	if g, err := m.Known(ctx, s); g != Unknown || err != nil {
+	if g, err := m.Known(ctx, s); g != checkhelo.Stranger || err != nil {
 		t.Error(g, err)
 	}
 	if w, err := m.Wait(ctx, s, "a@example.org", "b@example.net"); w != (Wait{}) || err != nil {
@@ -432,7 +432,7 @@ func TestNoAddress(t *testing.T) {
 
 func TestWords(t *testing.T) {
 	var got []string
-	for g := Unknown; g <= Accepted; g++ {
+	for g := checkhelo.Stranger; g <= checkhelo.Accepted; g++ {
 		got = append(got, g.String())
 	}
 	for r := NoWait; r <= WaitShare; r++ {

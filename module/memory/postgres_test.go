@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"maddy.example/checkhelo"
 )
 
 // Two servers with one database: a sender known to one is known to the other, and a retry at the
@@ -28,7 +30,7 @@ func TestTwoServers(t *testing.T) {
 		flush(t, b.Store.(*DB))
 	}
 	write()
-	if g := grade(t, b, friend); g != Unknown {
+	if g := grade(t, b, friend); g != checkhelo.Stranger {
 		t.Error(g)
 	}
 	ctx := context.Background()
@@ -42,7 +44,7 @@ func TestTwoServers(t *testing.T) {
 	}
 	b.Accept(friend)
 	write()
-	if g := grade(t, a, friend); g != Accepted {
+	if g := grade(t, a, friend); g != checkhelo.Accepted {
 		t.Error(g)
 	}
 	// Both count one day once.
@@ -53,7 +55,7 @@ func TestTwoServers(t *testing.T) {
 	a.Greet(stranger, true)
 	b.Greet(stranger, true)
 	write()
-	if g := grade(t, a, stranger); g != Unknown {
+	if g := grade(t, a, stranger); g != checkhelo.Stranger {
 		t.Errorf("two days seen by two servers are %v", g)
 	}
 	counted(t, a.Store.(*DB))
@@ -110,7 +112,7 @@ func TestPostgreSQLStopsUnderLoad(t *testing.T) {
 				}
 				s := sender(fmt.Sprintf("m.w%d-%d.example", worker, i%1000), fmt.Sprintf("10.%d.%d.1",
 					worker, i%100))
-				if g, err := m.Known(context.Background(), s); g != Unknown {
+				if g, err := m.Known(context.Background(), s); g != checkhelo.Stranger {
 					t.Errorf("%v is %v, %v", s.Helo.ASCII, g, err)
 				}
 				w, err := m.Wait(context.Background(), s, "a@example.org", "b@example.net")
@@ -203,7 +205,7 @@ func TestPostgreSQLHangs(t *testing.T) {
 	began := time.Now()
 	for range 100 {
 		c.move(time.Minute) // past the cache
-		if g, err := m.Known(context.Background(), friend); g != Unknown || err == nil {
+		if g, err := m.Known(context.Background(), friend); g != checkhelo.Stranger || err == nil {
 			t.Fatal(g, err)
 		}
 	}

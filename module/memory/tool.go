@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"maddy.example/checkhelo"
 	"maddy.example/checkhelo/module/heloname"
 )
 
@@ -38,7 +39,7 @@ type Entry struct {
 }
 
 // Grade returns how well a known sender is known, while its entry is kept.
-func (e *Entry) Grade() Grade {
+func (e *Entry) Grade() checkhelo.Known {
 	first, last := dayOf(e.First.Unix()), dayOf(e.Last.Unix())
 	return row{first, last, int32(e.Days), e.Accepted}.grade() //nolint:gosec // Days are an int32
 }

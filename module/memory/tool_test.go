@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"maddy.example/checkhelo"
 )
 
 // openTool opens a store as the tool does.
@@ -131,7 +133,7 @@ neighbour,192.0.2.0/24,example.org,2026-03-10,2026-03-10,0,false
 			t.Errorf("%+v", n)
 		}
 		c.move(2 * time.Minute)
-		if g := grade(t, m, friend); g != Unknown {
+		if g := grade(t, m, friend); g != checkhelo.Stranger {
 			t.Errorf("the forgotten one is %v", g)
 		}
 		if n, err := writer.Forget(ctx, Filter{}); n != 6 || err != nil {
@@ -145,7 +147,7 @@ neighbour,192.0.2.0/24,example.org,2026-03-10,2026-03-10,0,false
 		learn.Accept(stranger)
 		_ = writer.Close()
 		c.move(time.Minute)
-		if g := grade(t, m, stranger); g != Accepted {
+		if g := grade(t, m, stranger); g != checkhelo.Accepted {
 			t.Errorf("the learnt one is %v", g)
 		}
 	})

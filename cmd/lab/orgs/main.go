@@ -16,13 +16,13 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net/netip"
 	"os"
 	"slices"
 
 	"maddy.example/checkhelo"
+	"maddy.example/checkhelo/cmd/helocheck/app"
+	"maddy.example/checkhelo/cmd/helocheck/report"
 	"maddy.example/checkhelo/module/heloname"
-	"maddy.example/checkhelo/module/judge"
 	"maddy.example/checkhelo/module/replay"
 )
 
@@ -60,84 +60,51 @@ type tally struct {
 // table is what one policy does, by class.
 type table struct {
 	preset  checkhelo.Preset
-	judge   *judge.Judge
+	rules   []checkhelo.Rule
 	classes map[string]*tally
 }
 
-func count(ctx context.Context, files []string) ([]*table, error) {
-	presets := []checkhelo.Preset{checkhelo.Lenient, checkhelo.RFC, checkhelo.Strict}
-	tables := make([]*table, 0, len(presets))
-	for _, p := range presets {
-		j := &judge.Judge{Policy: checkhelo.NewPolicy(p)}
-		tables = append(tables, &table{p, j, make(map[string]*tally)})
-	}
-	_, err := replay.Read(ctx, files, replay.Options{}, func(rec *replay.Record) error {
-		for _, t := range tables {
-			t.add(ctx, rec)
+// count judges by what the receivers wrote down, without the DNS.
+func count(ctx context.Context, files []string) (tables []*table, err error) {
+	for _, p := range []checkhelo.Preset{checkhelo.Lenient, checkhelo.RFC, checkhelo.Strict} {
+		by, err := app.NewRecorded(string(p))
+		if err != nil {
+			return nil, err
 		}
-		return nil
-	})
-	return tables, err
+		t := &table{p, by.Policy().Rules(), make(map[string]*tally)}
+		for _, file := range files {
+			if err := by.Read(ctx, file, t.add); err != nil {
+				return nil, err
+			}
+		}
+		tables = append(tables, t)
+	}
+	return tables, nil
 }
 
-// add judges one record by what its receiver wrote down, without the DNS.
-func (t *table) add(ctx context.Context, rec *replay.Record) {
-	f := facts(rec)
-	s := t.judge.Greet(ctx, judge.Conn{Helo: rec.Helo, Client: f.Client, Known: &f, AtRcpt: true})
-	rcpt := ""
-	if len(rec.Rcpts) > 0 {
-		rcpt = rec.Rcpts[0]
-	}
-	o := s.Rcpt(ctx, "", "", rcpt)
+func (t *table) add(rec *replay.Record, m *report.Message) {
 	c := t.classes[rec.Class]
 	if c == nil {
 		c = &tally{orgs: make(map[string]bool), lost: make(map[string]bool),
 			names: make(map[string]int)}
 		t.classes[rec.Class] = c
 	}
-	org := cmp.Or(heloname.OrgDomain(f.Helo.ASCII), f.Helo.ASCII, rec.Helo)
+	name := heloname.Parse(rec.Plain()).ASCII
+	org := cmp.Or(heloname.OrgDomain(name), name, rec.Helo)
 	c.messages += rec.Count
 	c.orgs[org] = true
 	switch {
-	case o.Exempt != "":
+	case m.Exempt != "":
 		return
-	case o.Action == checkhelo.Reject:
+	case m.Action == checkhelo.Reject:
 		c.rejected += rec.Count
-	case o.Action == checkhelo.Quarantine:
+	case m.Action == checkhelo.Quarantine:
 		c.quarantined += rec.Count
 	default:
 		return
 	}
 	c.lost[org] = true
-	c.names[fmt.Sprintf("%s %s %s", rec.Helo, o.Rule(), o.Word())] += rec.Count
-}
-
-// facts are what the record says of the client. The HELO name is not looked up.
-func facts(rec *replay.Record) checkhelo.Facts {
-	f := checkhelo.Facts{Helo: heloname.Parse(rec.Helo), Client: heloname.Unmap(rec.Client),
-		Self: &checkhelo.Self{}}
-	if self := heloname.Parse(rec.Self).ASCII; self != "" {
-		f.Self.Names = []string{self}
-	}
-	ptr := heloname.Parse(rec.PTR).ASCII
-	switch {
-	case rec.PTRState == replay.None,
-		rec.PTRState != replay.NotRecorded && rec.PTR != "" && ptr == "":
-		f.PTR.State, f.Confirmed.State = checkhelo.NotFound, checkhelo.NotFound
-	case rec.PTRState == replay.NotRecorded || rec.PTR == "":
-	default:
-		f.PTR = checkhelo.Answer[[]string]{State: checkhelo.Found, Value: []string{ptr}}
-		f.Confirmed.State = checkhelo.NotFound
-		if rec.PTRState == replay.Unconfirmed {
-			break
-		}
-		f.Confirmed = f.PTR
-		if ptr == f.Helo.ASCII {
-			f.Forward = checkhelo.Answer[[]netip.Addr]{
-				State: checkhelo.Found, Value: []netip.Addr{f.Client}}
-		}
-	}
-	return f
+	c.names[fmt.Sprintf("%s %s %s", rec.Helo, t.rules[m.Decided].Name, m.Action)] += rec.Count
 }
 
 func write(w io.Writer, tables []*table) {
