@@ -346,7 +346,7 @@ var table = []Rule{
 // Conditions under which a rule can hit at all.
 
 func always(*Facts) bool    { return true }
-func address(f *Facts) bool { return f.Helo.Addr.IsValid() }
+func address(f *Facts) bool { return f.Helo.Kind == heloname.BareIP || f.Helo.Kind == heloname.Literal }
 func name(f *Facts) bool    { return f.Helo.ASCII != "" }
 func fqdn(f *Facts) bool    { return f.Helo.Kind == heloname.FQDN }
 func outside(f *Facts) bool { return fqdn(f) && !f.class().local }

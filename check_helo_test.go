@@ -649,6 +649,9 @@ func TestWhoAnswers(t *testing.T) {
 		{"localhost", given{Helo: "localhost.localdomain"}},
 		{"self_address", given{Helo: server, Local: server}},
 		{"self_address", given{Helo: "[203.0.113.25]", Local: server}},
+		{"bare_ip", given{Helo: "321.255.255.255"}},
+		{"bare_ip", given{Helo: "1.2.3.4.5."}},
+		{"malformed", given{Helo: "mail.example.123"}},
 		{"literal_mismatch", given{Helo: "[198.51.100.7]"}},
 		{"self_name", given{Helo: "mx1", SelfNames: "mx1"}},
 		{"underscore", given{Helo: "a_b.office.lan"}},
@@ -683,7 +686,7 @@ var (
 	saidPool = []string{
 		"", "..", "a b", "b\xfccher.example.org", "[192.0.2.10]", "[198.51.100.7]",
 		"[203.0.113.25]",
-		"[IPv6:2001:db8::1]", "[IPv6:bogus]", "192.0.2.10", "203.0.113.25", "2130706945",
+		"[IPv6:2001:db8::1]", "[IPv6:bogus]", "192.0.2.10", "203.0.113.25", "2130706945", "192.0.2.300",
 		"localhost",
 		"mail.localhost", "hostnameonly", "com.", "a_b.example.org", "mail.example.org.", goodOne,
 		goodOne,

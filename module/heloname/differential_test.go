@@ -145,6 +145,7 @@ var (
 	numbers    = regexp.MustCompile(`^((0[xX][0-9a-fA-F]+|\d+)(\.|$)){1,5}$`) // for inet_aton
 	numericEnd = regexp.MustCompile(`(^|\.)\d+\.?$`)
 	octal      = regexp.MustCompile(`(^|\.)0\d`)
+	digits     = regexp.MustCompile(`^(\d+\.)*\d+\.?$`)
 )
 
 // undotted is arg without one final dot.
@@ -184,6 +185,8 @@ var differences = []difference{
 		"programs that use inet_aton take it for 127.0.0.1: an address without brackets", aton},
 	{postfix, "0x7f.1", asAddress, asName, "the same with a hexadecimal part", aton},
 	{postfix, "0x7f000001", asAddress, asLabel, "the same in one number", aton},
+	{postfix, "1.2.3.4.5.6", asAddress, asBad,
+		"numbers alone are meant for an address, and no host name (RFC 1123, 2.1)", digits.MatchString},
 	{postfix, "IPv6:2001:db8::1", asAddress, asBad,
 		"a literal that lost its brackets: the reply about an address helps the sender more", tagged},
 	{postfix, "a.10.1.2.999", asBad, asName,
@@ -210,6 +213,8 @@ var differences = []difference{
 		func(arg string) bool { return octal.MatchString(arg) && quad(undotted(arg)) }},
 	{goNetip, "192.0.2.1.", asAddress, asBad, "one final dot is cut off before all else",
 		func(arg string) bool { return strings.HasSuffix(arg, ".") }},
+	{goNetip, "1.2.3.4.5.6", asAddress, asBad, "numbers alone are meant for an address",
+		digits.MatchString},
 
 	{miekg, "192.0.2.1", asAddress, asHost, "to the DNS an address is a name like any other",
 		func(arg string) bool { return !bracket(arg) }},
@@ -226,7 +231,7 @@ var differences = []difference{
 	{miekg, "-a.example", asBad, asHost, "a hyphen at the end of a label is forbidden to hosts only",
 		hyphens.MatchString},
 	{miekg, "xn--a.example", asBad, asHost, "the DNS does not decode labels", encoded.MatchString},
-	{miekg, "10.1.2.999", asBad, asHost, "the DNS takes a number for a label like any other",
+	{miekg, "a.10.1.2.999", asBad, asHost, "the DNS takes a number for a label like any other",
 		numericEnd.MatchString},
 	{miekg, "LABEL-63.LABEL-63.LABEL-63.LABEL-62", asBad, asHost,
 		"it takes 255 octets of text", long},

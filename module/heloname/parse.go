@@ -22,7 +22,7 @@ const (
 	Malformed   Kind = iota // breaks the grammar of RFC 5321, 4.1.2
 	FQDN                    // two labels or more
 	SingleLabel             // one label
-	BareIP                  // an address without brackets, in any spelling inet_aton(3) takes, or IPv6
+	BareIP                  // an address without brackets, in any spelling inet_aton(3) takes, or IPv6; or numbers only
 	Literal                 // a valid address literal, RFC 5321, 4.1.3
 	BadLiteral              // starts with a bracket but is no valid literal
 )
@@ -52,7 +52,7 @@ type Name struct {
 	// ASCII is the name in lower-case A-labels without a final dot;
 	// "" unless Kind is FQDN or SingleLabel.
 	ASCII string
-	Addr  netip.Addr // set for BareIP and Literal, as Unmap returns it
+	Addr  netip.Addr // set for BareIP and Literal, as Unmap returns it; not for 1.2.3.4.5
 	// Problem says in plain words what the first syntax fault is; "" when
 	// Kind is neither Malformed nor BadLiteral.
 	Problem     string
@@ -156,6 +156,10 @@ func parseHost(n *Name, s string) {
 	// RFC 1123, 2.1 and RFC 3696, 2: no top-level domain is all-numeric, so that a
 	// host name cannot be taken for an address.
 	if problem == "" && isRun(TLD(s), isDigit, 1, maxLabel) {
+		if strings.Trim(s, ".0123456789") == "" {
+			n.Kind = BareIP
+			return
+		}
 		problem = problemNumeric
 	}
 	if problem != "" {
