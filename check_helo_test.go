@@ -686,7 +686,7 @@ var (
 	saidPool = []string{
 		"", "..", "a b", "b\xfccher.example.org", "[192.0.2.10]", "[198.51.100.7]",
 		"[203.0.113.25]",
-		"[IPv6:2001:db8::1]", "[IPv6:bogus]", "192.0.2.10", "203.0.113.25", "2130706945", "192.0.2.300",
+		"[IPv6:2001:db8::1]", "[IPv6:bogus]", "192.0.2.10", "203.0.113.25", "192.0.2.300",
 		"localhost",
 		"mail.localhost", "hostnameonly", "com.", "a_b.example.org", "mail.example.org.", goodOne,
 		goodOne,
