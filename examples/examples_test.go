@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"maddy.example/checkhelo"
+	"maddy.example/checkhelo/cmd/lab/maddybin"
 	"maddy.example/checkhelo/module/build"
 	"maddy.example/checkhelo/module/heloname"
 )
@@ -128,7 +129,7 @@ func customMaddy(t *testing.T) string {
 	ctx, cancel := context.WithTimeout(t.Context(), buildLimit)
 	defer cancel()
 	step := func(step string) { t.Log(step) }
-	path, err := build.Cached(ctx, build.Builder{Tags: "debugflags", Progress: step})
+	path, err := maddybin.Build(ctx, build.Builder{Tags: "debugflags", Progress: step})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"maddy.example/checkhelo/cmd/lab/maddybin"
 	"maddy.example/checkhelo/module/build"
 	"maddy.example/checkhelo/module/dnsfacts/dnstest"
 )
@@ -35,7 +36,7 @@ var binary = sync.OnceValues(func() (path string, err error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 9*time.Minute)
 	defer cancel()
-	return build.Cached(ctx, build.Builder{Tags: "debugflags"})
+	return maddybin.Build(ctx, build.Builder{Tags: "debugflags"})
 })
 
 const (

@@ -18,6 +18,7 @@ import (
 	"syscall"
 	"time"
 
+	"maddy.example/checkhelo/cmd/lab/maddybin"
 	"maddy.example/checkhelo/module/build"
 )
 
@@ -83,7 +84,7 @@ func (d *demo) run(ctx context.Context) (wrong int, err error) {
 	ticker := time.NewTicker(progressEvery)
 	defer ticker.Stop()
 	progress := newProgress(d.err, ticker.C)
-	binary, err := build.Cached(ctx, build.Builder{Tags: "debugflags", Progress: progress.say})
+	binary, err := maddybin.Build(ctx, build.Builder{Tags: "debugflags", Progress: progress.say})
 	progress.end()
 	if err != nil {
 		return 0, err

@@ -24,6 +24,7 @@ import (
 	"testing"
 	"time"
 
+	"maddy.example/checkhelo/cmd/lab/maddybin"
 	"maddy.example/checkhelo/module/build"
 )
 
@@ -107,7 +108,7 @@ func TestConfiguration(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), buildLimit)
 	defer cancel()
-	maddy, err := build.Cached(ctx, build.Builder{Tags: "debugflags"})
+	maddy, err := maddybin.Build(ctx, build.Builder{Tags: "debugflags"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,18 +1,18 @@
 // Package build makes a custom Maddy: the mail server with its whole command
 // line, the check of this project, and further packages.
 //
-// Maddy's command line lives in an internal package, which only a module below
+// Maddy's command line lies in an internal package, which only a module below
 // Maddy's own path may import. So the package writes a temporary module of
 // that kind, copies Maddy's own replace lines into it, and runs the go command.
 package build
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 )
 
@@ -34,7 +34,6 @@ type Builder struct {
 	Output    string   // file to write; "" is "maddy"
 	Checkhelo string   // directory of this project's source; "" looks for it
 	Version   string   // of this project, as "maddy helo version" shows it; "" finds it
-	Go        string   // go command; "" is "go"
 
 	// Progress, when set, gets a line at each step and for each download.
 	Progress func(step string)
@@ -66,87 +65,63 @@ func ParseModule(s string) (Module, error) {
 // Build makes the binary and moves it to Output in one step; a failure leaves
 // an older file there as it was. The same inputs give the same bytes. What the
 // go command says is part of the error.
-func (b *Builder) Build(ctx context.Context) error { return b.build(ctx, describe) }
+func (b *Builder) Build(ctx context.Context) error {
+	if err := b.build(ctx); err != nil {
+		return fmt.Errorf("build: %w", err)
+	}
+	return nil
+}
 
-// build takes the version of a checkout from fromGit when none is given.
-func (b *Builder) build(
-	ctx context.Context, fromGit func(ctx context.Context, dir string) string,
-) error {
-	if err := checkVersion(b.Version); err != nil {
-		return err
+// oneWord keeps a version one word on the linker's command line.
+var oneWord = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z.+~-]*$`)
+
+func (b *Builder) build(ctx context.Context) error {
+	if b.Version != "" && !oneWord.MatchString(b.Version) {
+		return fmt.Errorf("version %q; accepted: such as 1.2.3 or 1.2.3-rc1", b.Version)
 	}
-	output, err := b.output()
+	output, err := filepath.Abs(cmp.Or(b.Output, "maddy"))
 	if err != nil {
-		return err
+		return fmt.Errorf("output: %w", err)
 	}
-	g, err := b.newGoCommand(ctx)
-	if err != nil {
-		return err
+	if isDir(output) {
+		return fmt.Errorf("output: %s is a directory; name a file in it", output)
 	}
 	work, err := os.MkdirTemp("", "checkhelo-build-")
 	if err != nil {
-		return fmt.Errorf("build: %w", err)
+		return err
 	}
 	defer os.RemoveAll(work)
-	g.dir = work
-
+	g, err := newGoCommand(ctx, work, b.progress)
+	if err != nil {
+		return err
+	}
 	maddy, check, err := b.writeModule(ctx, g)
 	if err != nil {
 		return err
 	}
-	linked := versions{shownVersion(maddy), strings.TrimPrefix(b.Version, "v")}
-	if linked.check == "" {
-		linked.check = check.shown(ctx, fromGit)
-	}
 	fresh, err := os.CreateTemp(filepath.Dir(output), "."+filepath.Base(output)+"-")
 	if err != nil {
-		return fmt.Errorf("build: output: %w", err)
+		return fmt.Errorf("output: %w", err)
 	}
 	defer os.Remove(fresh.Name())
-	if err := fresh.Close(); err != nil {
-		return fmt.Errorf("build: output: %w", err)
+	if err = fresh.Close(); err != nil {
+		return fmt.Errorf("output: %w", err)
 	}
-	b.progress("compiling Maddy " + linked.maddy + "; the first time takes some minutes")
-	if err := g.run(ctx, b.buildArgs(linked, fresh.Name())...); err != nil {
+	set := "-X " + maddyPath + ".Version=" + maddy.maddyVersion()
+	if v := cmp.Or(b.Version, check.checkVersion(ctx)); v != "" {
+		set += " -X " + checkPath + "/module.version=" + strings.TrimPrefix(v, "v")
+	}
+	b.progress("compiling Maddy " + maddy.maddyVersion() + "; the first time takes some minutes")
+	_, err = g.run(ctx, "build", "-trimpath", "-buildvcs=false", "-tags", b.Tags, "-ldflags", set,
+		"-o", fresh.Name(), ".")
+	if err != nil {
 		return err
 	}
 	if err := os.Rename(fresh.Name(), output); err != nil {
-		return fmt.Errorf("build: output: %w", err)
+		return fmt.Errorf("output: %w", err)
 	}
 	b.progress("wrote " + output)
 	return nil
-}
-
-// output is the absolute path of the file to write.
-func (b *Builder) output() (string, error) {
-	name := b.Output
-	if name == "" {
-		name = "maddy"
-	}
-	path, err := filepath.Abs(name)
-	if err != nil {
-		return "", fmt.Errorf("build: output: %w", err)
-	}
-	info, err := os.Stat(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return path, nil
-	case err != nil:
-		return "", fmt.Errorf("build: output: %w", err)
-	case info.IsDir():
-		return "", fmt.Errorf("build: output: %s is a directory; name a file in it", path)
-	}
-	return path, nil
-}
-
-func (b *Builder) buildArgs(v versions, output string) []string {
-	set := "-X " + maddyPath + ".Version=" + v.maddy
-	if v.check != "" {
-		set += " -X " + checkPath + "/module.version=" + v.check
-	}
-	return []string{
-		"build", "-trimpath", "-buildvcs=false", "-tags", b.Tags, "-ldflags", set, "-o", output, ".",
-	}
 }
 
 func (b *Builder) progress(step string) {

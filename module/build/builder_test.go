@@ -132,6 +132,7 @@ func TestBuildErrors(t *testing.T) {
 			"no such version", Builder{Maddy: "v9.9.9"},
 			[]string{`no version "v9.9.9" of github.com/foxcpp/maddy`},
 		},
+		{"too old", Builder{Maddy: "v0.9.3"}, []string{"needs Maddy 0.9.4 or newer, not v0.9.3"}},
 		{"no such directory", Builder{Maddy: "./nowhere"}, []string{"no directory ./nowhere"}},
 		{
 			"directory of another module", Builder{Maddy: hello},
@@ -152,7 +153,7 @@ func TestBuildErrors(t *testing.T) {
 		{
 			"package outside its directory",
 			Builder{With: []Module{{Package: "other.example/x", Dir: hello}}},
-			[]string{"package other.example/x is not in the module plugin.example/hello of " + hello},
+			[]string{"package other.example/x: it is not in the module plugin.example/hello of " + hello},
 		},
 		{
 			"version of two words", Builder{Version: "1.2.3 -s"},
@@ -160,7 +161,6 @@ func TestBuildErrors(t *testing.T) {
 		},
 		{"output is a directory", Builder{Output: "."}, []string{"is a directory"}},
 		{"output nowhere", Builder{Output: "no/such/maddy"}, []string{"build: output", "no/such"}},
-		{"no Go", Builder{Go: "no-such-go"}, []string{"install Go from https://go.dev/dl/"}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -179,6 +179,25 @@ func TestBuildErrors(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestBuildWithoutGo(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	if err := (&Builder{}).Build(t.Context()); !errors.Is(err, ErrNoGo) ||
+		!strings.Contains(err.Error(), "install Go from https://go.dev/dl/") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// standInGo puts a shell script in the place of the go command.
+func standInGo(t *testing.T, script string) {
+	t.Helper()
+	dir := t.TempDir()
+	text := []byte("#!/bin/sh\n" + script + "\n")
+	if err := os.WriteFile(filepath.Join(dir, "go"), text, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+string(filepath.ListSeparator)+os.Getenv("PATH"))
 }
 
 func TestBuildKeepsOldFileOnFailure(t *testing.T) {
@@ -269,15 +288,10 @@ func TestOldGo(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.version+" "+test.toolchain, func(t *testing.T) {
-			script := "#!/bin/sh\n[ $1 = env ] || { echo stopped here >&2; exit 1; }\n" +
-				`echo '{"GOVERSION":"` + test.version + `","GOTOOLCHAIN":"` + test.toolchain + `"}'`
-			goCommand := filepath.Join(t.TempDir(), "go")
-			if err := os.WriteFile(goCommand, []byte(script), 0o700); err != nil {
-				t.Fatal(err)
-			}
+			standInGo(t, "[ $1 = env ] || { echo stopped here >&2; exit 1; }\n"+
+				`echo '{"GOVERSION":"`+test.version+`","GOTOOLCHAIN":"`+test.toolchain+`"}'`)
 			b := Builder{
-				Checkhelo: checkhelo, Maddy: maddy, Go: goCommand,
-				Output: filepath.Join(t.TempDir(), "out"),
+				Checkhelo: checkhelo, Maddy: maddy, Output: filepath.Join(t.TempDir(), "out"),
 			}
 			err := b.Build(t.Context())
 			if errors.Is(err, ErrOldGo) != test.old {

@@ -1,11 +1,13 @@
 package build
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
@@ -26,21 +28,25 @@ type source struct {
 	version string
 }
 
+// neededByCheck is a folder of Maddy that the check imports. Maddy 0.9.3 lacks it.
+const neededByCheck = "framework/module/modules"
+
 // maddySource finds the chosen Maddy and downloads it when need be.
-func (b *Builder) maddySource(ctx context.Context, g *goCommand) (source, error) {
-	chosen := b.Maddy
-	if chosen == "" {
-		chosen = DefaultMaddy
+func (b *Builder) maddySource(ctx context.Context, g *goCommand) (s source, err error) {
+	chosen := cmp.Or(b.Maddy, DefaultMaddy)
+	switch {
+	case isDir(chosen):
+		s, err = sourceIn(chosen, maddyPath)
+	case strings.ContainsAny(chosen, `/\`):
+		err = fmt.Errorf("no directory %s of Maddy", chosen)
+	default:
+		b.progress("fetching Maddy " + chosen)
+		s, err = download(ctx, g, maddyPath, chosen)
 	}
-	if isDir(chosen) {
-		dir, err := moduleDir(chosen, maddyPath)
-		return source{dir: dir}, err
+	if err == nil && !isDir(filepath.Join(s.dir, neededByCheck)) {
+		err = fmt.Errorf("the check needs Maddy 0.9.4 or newer, not %s", chosen)
 	}
-	if strings.ContainsAny(chosen, `/\`) {
-		return source{}, fmt.Errorf("build: Maddy: no directory %s", chosen)
-	}
-	b.progress("fetching Maddy " + chosen)
-	return download(ctx, g, maddyPath, chosen)
+	return s, err
 }
 
 // checkSource finds the source of this project: the directory asked for, the
@@ -48,8 +54,7 @@ func (b *Builder) maddySource(ctx context.Context, g *goCommand) (source, error)
 // from, at last the released version that it was installed from.
 func (b *Builder) checkSource(ctx context.Context, g *goCommand) (source, error) {
 	if b.Checkhelo != "" {
-		dir, err := moduleDir(b.Checkhelo, checkPath)
-		return source{dir: dir}, err
+		return sourceIn(b.Checkhelo, checkPath)
 	}
 	if dir, err := os.Getwd(); err == nil {
 		if root, ok := enclosing(dir); ok {
@@ -66,7 +71,7 @@ func (b *Builder) checkSource(ctx context.Context, g *goCommand) (source, error)
 			return download(ctx, g, checkPath, version)
 		}
 	}
-	return source{}, fmt.Errorf("build: %w", ErrNoSource)
+	return source{}, ErrNoSource
 }
 
 // releasedVersion is the version of this project in a program, "" when the
@@ -95,34 +100,30 @@ func enclosing(dir string) (root string, ok bool) {
 	}
 }
 
-// moduleDir makes dir absolute and checks that it is the root of module path,
-// or of the module that holds the package path.
-func moduleDir(dir, path string) (string, error) {
-	dir, err := filepath.Abs(dir)
-	if err != nil {
-		return "", fmt.Errorf("build: %w", err)
+// sourceIn is the source in dir, which has to be the root of a module.
+func sourceIn(dir, module string) (source, error) {
+	dir, path, err := moduleDir(dir)
+	if err == nil && path != module {
+		err = fmt.Errorf("%s holds the module %q, not %s", dir, path, module)
 	}
-	found, err := modulePath(dir)
-	if err != nil {
-		return "", err
-	}
-	if found != path {
-		return "", fmt.Errorf("build: %s holds the module %q, not %s", dir, found, path)
-	}
-	return dir, nil
+	return source{dir: dir}, err
 }
 
-func modulePath(dir string) (string, error) {
+// moduleDir makes dir absolute and returns the path of the module there.
+func moduleDir(dir string) (absolute, path string, err error) {
+	if dir, err = filepath.Abs(dir); err != nil {
+		return "", "", err
+	}
 	data, err := os.ReadFile(filepath.Join(dir, "go.mod"))
 	if err != nil {
-		return "", fmt.Errorf("build: no Go module: %w", err)
+		return "", "", fmt.Errorf("no Go module: %w", err)
 	}
-	return modfile.ModulePath(data), nil
+	return dir, modfile.ModulePath(data), nil
 }
 
 // download fetches a module, or finds it in the module cache.
 func download(ctx context.Context, g *goCommand, path, version string) (source, error) {
-	out, err := g.output(ctx, "mod", "download", "-json", path+"@"+version)
+	out, err := g.run(ctx, "mod", "download", "-json", path+"@"+version)
 	var module struct{ Version, Dir, Error string }
 	if jsonErr := json.Unmarshal(out, &module); jsonErr != nil && err == nil {
 		err = jsonErr
@@ -131,9 +132,42 @@ func download(ctx context.Context, g *goCommand, path, version string) (source, 
 		err = errors.New(module.Error)
 	}
 	if err != nil {
-		return source{}, fmt.Errorf("build: no version %q of %s: %w", version, path, err)
+		return source{}, fmt.Errorf("no version %q of %s: %w", version, path, err)
 	}
 	return source{dir: module.Dir, version: module.Version}, nil
+}
+
+// maddyVersion is what "maddy version" prints. A Maddy directory has it in a file.
+func (s source) maddyVersion() string {
+	if s.version != "" {
+		return strings.TrimPrefix(s.version, "v")
+	}
+	data, err := os.ReadFile(filepath.Join(s.dir, ".version"))
+	version := strings.TrimSpace(string(data))
+	if err != nil || !oneWord.MatchString(version) {
+		version = "unknown"
+	}
+	return version + "-custom"
+}
+
+// checkVersion is the version of this project: the release, else the tag of the
+// commit that a checkout stands on, else that commit, with "+dirty" after
+// changes; "" when dir is no checkout or there is no git.
+func (s source) checkVersion(ctx context.Context) string {
+	if s.version != "" {
+		return s.version
+	}
+	if _, err := os.Stat(filepath.Join(s.dir, ".git")); err != nil {
+		return "" // a checkout around dir is another project's
+	}
+	//nolint:gosec // G204: the directory of this project
+	out, err := exec.CommandContext(ctx, "git", "-C", s.dir, "describe", "--tags",
+		"--match", "v[0-9]*", "--always", "--abbrev=12", "--dirty=+dirty").Output()
+	version := strings.TrimSpace(string(out))
+	if err != nil || !oneWord.MatchString(version) {
+		return ""
+	}
+	return version
 }
 
 func isDir(path string) bool {

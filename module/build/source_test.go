@@ -92,7 +92,7 @@ func TestReleasedVersion(t *testing.T) {
 func TestReleasedCheckhelo(t *testing.T) {
 	offline(t)
 	b := Builder{}
-	g, err := b.newGoCommand(t.Context())
+	g, err := newGoCommand(t.Context(), t.TempDir(), b.progress)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,8 +107,7 @@ func TestReleasedCheckhelo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g.dir = t.TempDir()
-	mod, err := newModFile(g.dir, maddy, got)
+	mod, err := newTempModule(g.dir, maddy, got)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,10 +115,10 @@ func TestReleasedCheckhelo(t *testing.T) {
 		t.Fatal(err)
 	}
 	output := filepath.Join(t.TempDir(), "out")
-	if err := g.run(t.Context(), b.buildArgs(versions{maddy: "1"}, output)...); err != nil {
+	if _, err := g.run(t.Context(), "build", "-o", output, "."); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := runFile(t, output), "1 fork [check ctl helo]"; got != want {
+	if got, want := runFile(t, output), "unset fork [check ctl helo]"; got != want {
 		t.Errorf("the program prints %q, want %q", got, want)
 	}
 }
@@ -146,7 +145,7 @@ func TestRelativeReplaceOfMaddyDirectory(t *testing.T) {
 	}
 }
 
-func TestShownVersion(t *testing.T) {
+func TestMaddyVersion(t *testing.T) {
 	tests := []struct{ content, want string }{
 		{"0.9.5\n", "0.9.5-custom"},
 		{"", "unknown-custom"},
@@ -157,11 +156,11 @@ func TestShownVersion(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, ".version"), []byte(test.content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if got := shownVersion(source{dir: dir}); got != test.want {
+		if got := (source{dir: dir}).maddyVersion(); got != test.want {
 			t.Errorf("%q: got %q, want %q", test.content, got, test.want)
 		}
 	}
-	if got := shownVersion(source{dir: t.TempDir()}); got != "unknown-custom" {
+	if got := (source{dir: t.TempDir()}).maddyVersion(); got != "unknown-custom" {
 		t.Errorf("without a file: got %q", got)
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"maddy.example/checkhelo/cmd/helocheck/app"
+	"maddy.example/checkhelo/cmd/lab/maddybin"
 	"maddy.example/checkhelo/module/build"
 )
 
@@ -25,7 +26,7 @@ import (
 var binary = sync.OnceValues(func() (path string, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 9*time.Minute)
 	defer cancel()
-	return build.Cached(ctx, build.Builder{Tags: "debugflags"})
+	return maddybin.Build(ctx, build.Builder{Tags: "debugflags"})
 })
 
 // said is what a command prints and ends with.

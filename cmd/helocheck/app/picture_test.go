@@ -11,7 +11,7 @@ import (
 
 	"github.com/chromedp/chromedp"
 
-	"maddy.example/checkhelo/cmd/helocheck/browsertest"
+	"maddy.example/checkhelo/cmd/lab/browsertest"
 )
 
 var update = flag.Bool("update", false, "write the pictures of the report into docs")

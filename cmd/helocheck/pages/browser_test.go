@@ -11,7 +11,7 @@ import (
 
 	"github.com/chromedp/chromedp"
 
-	"maddy.example/checkhelo/cmd/helocheck/browsertest"
+	"maddy.example/checkhelo/cmd/lab/browsertest"
 )
 
 // policy is the strictest one that can still show a page with files.

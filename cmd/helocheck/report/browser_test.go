@@ -8,7 +8,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"maddy.example/checkhelo"
-	"maddy.example/checkhelo/cmd/helocheck/browsertest"
+	"maddy.example/checkhelo/cmd/lab/browsertest"
 )
 
 // The report is looked at as an operator would, with names in it that a

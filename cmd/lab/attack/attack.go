@@ -19,6 +19,7 @@ import (
 	"strings"
 	"time"
 
+	"maddy.example/checkhelo/cmd/lab/maddybin"
 	"maddy.example/checkhelo/module/build"
 )
 
@@ -83,7 +84,7 @@ func (l *lab) run(ctx context.Context) (met bool, err error) {
 		return false, errors.New("attack: needs root: the servers get a resolv.conf of their own")
 	}
 	if l.maddy == "" {
-		if l.maddy, err = build.Cached(ctx, build.Builder{}); err != nil {
+		if l.maddy, err = maddybin.Build(ctx, build.Builder{}); err != nil {
 			return false, err
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"maddy.example/checkhelo/cmd/lab/maddybin"
 	"maddy.example/checkhelo/module/build"
 )
 
@@ -46,7 +47,7 @@ func (b *bench) buildMaddy(ctx context.Context) (string, error) {
 	if b.maddy != "" {
 		return b.maddy, nil
 	}
-	return build.Cached(ctx, build.Builder{
+	return maddybin.Build(ctx, build.Builder{
 		With:     []build.Module{{Package: "maddy.example/checkhelo/cmd/lab/bench/probe"}},
 		Progress: func(step string) { b.say("%s", step) },
 	})

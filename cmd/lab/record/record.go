@@ -20,6 +20,7 @@ import (
 	"strings"
 	"time"
 
+	"maddy.example/checkhelo/cmd/lab/maddybin"
 	"maddy.example/checkhelo/module/build"
 )
 
@@ -89,7 +90,7 @@ func (r *recorder) run(ctx context.Context) (err error) {
 	if err != nil || r.dir == "" {
 		return fmt.Errorf("record: no folder: -o %q: %w", r.dir, err)
 	}
-	binary, err := build.Cached(ctx, build.Builder{Tags: "debugflags"})
+	binary, err := maddybin.Build(ctx, build.Builder{Tags: "debugflags"})
 	if err != nil {
 		return err
 	}

@@ -1,9 +1,10 @@
-package build
+package maddybin
 
 import (
 	"context"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -11,17 +12,58 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rogpeppe/go-internal/goproxytest"
 	"github.com/rogpeppe/go-internal/lockedfile"
+	"golang.org/x/tools/txtar"
+
+	"maddy.example/checkhelo/module/build"
 )
 
-// TestCached changes one input after the other and counts builds.
-func TestCached(t *testing.T) {
-	checkhelo := unpackCheckhelo(t)
+var mods = filepath.Join("..", "..", "..", "module", "build", "testdata", "mod")
+
+// offline makes the go command see only the stand-ins for modules of package build.
+func offline(t *testing.T) {
+	t.Helper()
+	path, err := filepath.Abs(mods)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("GOPROXY", goproxytest.NewTestServer(t, path, "127.0.0.1:0").URL)
+	t.Setenv("GOSUMDB", "off")
+	t.Setenv("GOTOOLCHAIN", "local")
+	t.Setenv("GOMODCACHE", t.TempDir())
+	t.Setenv("GOFLAGS", "-modcacherw") // for t.TempDir to be removable
+	t.Chdir(t.TempDir())
+}
+
+// unpack writes one of the stand-ins to a directory.
+func unpack(t *testing.T, name string) string {
+	t.Helper()
+	archive, err := txtar.ParseFile(filepath.Join(mods, name+".txtar"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for _, file := range archive.Files {
+		path := filepath.Join(dir, filepath.FromSlash(file.Name))
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, file.Data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// TestBuild changes one input after the other and counts builds.
+func TestBuild(t *testing.T) {
+	checkhelo := unpack(t, "maddy.example_checkhelo_v0.1.0")
 	maddy := unpack(t, "github.com_foxcpp_maddy_v0.9.5")
 	hello := unpack(t, "plugin.example_hello_v1.2.0")
 	offline(t)
 	dir := t.TempDir()
-	b := Builder{Checkhelo: checkhelo, Maddy: maddy}
+	b := build.Builder{Checkhelo: checkhelo, Maddy: maddy}
 	appendTo := func(text string, path ...string) func() {
 		return func() {
 			f, err := os.OpenFile(filepath.Join(path...), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
@@ -45,7 +87,7 @@ func TestCached(t *testing.T) {
 		{"test of the check", appendTo("package module\n", checkhelo, "module", "module_test.go"), false},
 		{"source of Maddy", appendTo("// changed\n", maddy, "maddy.go"), true},
 		{"with a package", func() {
-			b.With = []Module{{Package: "plugin.example/hello", Dir: hello}}
+			b.With = []build.Module{{Package: "plugin.example/hello", Dir: hello}}
 		}, true},
 		{"source of the package", appendTo("// changed\n", hello, "hello.go"), true},
 		{"version", func() { b.Version = "1.2.3" }, true},
@@ -61,21 +103,22 @@ func TestCached(t *testing.T) {
 				builds++
 			}
 		}
-		path, err := cachedIn(t.Context(), dir, b)
+		path, err := buildIn(t.Context(), dir, b)
 		if err != nil {
 			t.Fatalf("%s: %v", step.name, err)
 		}
 		if (builds == 1) != step.builds || builds > 1 {
 			t.Errorf("%s: %d builds, want one: %v", step.name, builds, step.builds)
 		}
-		if got := runFile(t, path); !strings.Contains(got, "fork [check") {
-			t.Errorf("%s: the program prints %q", step.name, got)
+		got, err := exec.CommandContext(t.Context(), path).CombinedOutput()
+		if err != nil || !strings.Contains(string(got), "fork [check") {
+			t.Errorf("%s: the program prints %q, %v", step.name, got, err)
 		}
 	}
 }
 
-func TestCachedBuildsOnceForMany(t *testing.T) {
-	checkhelo := unpackCheckhelo(t)
+func TestBuildBuildsOnceForMany(t *testing.T) {
+	checkhelo := unpack(t, "maddy.example_checkhelo_v0.1.0")
 	offline(t)
 	dir := t.TempDir()
 	var builds atomic.Int32
@@ -84,12 +127,12 @@ func TestCachedBuildsOnceForMany(t *testing.T) {
 		wait.Add(1)
 		go func() {
 			defer wait.Done()
-			b := Builder{Checkhelo: checkhelo, Progress: func(step string) {
+			b := build.Builder{Checkhelo: checkhelo, Progress: func(step string) {
 				if strings.HasPrefix(step, "compiling") {
 					builds.Add(1)
 				}
 			}}
-			if _, err := cachedIn(t.Context(), dir, b); err != nil {
+			if _, err := buildIn(t.Context(), dir, b); err != nil {
 				t.Error(err)
 			}
 		}()
@@ -100,8 +143,8 @@ func TestCachedBuildsOnceForMany(t *testing.T) {
 	}
 }
 
-func TestCachedStopsWaiting(t *testing.T) {
-	checkhelo := unpackCheckhelo(t)
+func TestBuildStopsWaiting(t *testing.T) {
+	checkhelo := unpack(t, "maddy.example_checkhelo_v0.1.0")
 	maddy := unpack(t, "github.com_foxcpp_maddy_v0.9.5")
 	dir := t.TempDir()
 	unlock, err := lockedfile.MutexAt(filepath.Join(dir, "lock")).Lock()
@@ -111,7 +154,7 @@ func TestCachedStopsWaiting(t *testing.T) {
 	defer unlock()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
-	_, err = cachedIn(ctx, dir, Builder{Checkhelo: checkhelo, Maddy: maddy})
+	_, err = buildIn(ctx, dir, build.Builder{Checkhelo: checkhelo, Maddy: maddy})
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v, want context.DeadlineExceeded", err)
 	}
@@ -153,5 +196,20 @@ func TestPrune(t *testing.T) {
 	}
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) != len(left) {
 		t.Errorf("young entries were removed: %v, %v", entries, err)
+	}
+}
+
+// Without Checkhelo the source is that of the checkout around the working directory.
+func TestKeyFollowsTheCheckout(t *testing.T) {
+	checkhelo := unpack(t, "maddy.example_checkhelo_v0.1.0")
+	offline(t)
+	t.Chdir(filepath.Join(checkhelo, "module"))
+	dir := t.TempDir()
+	given, err := buildIn(t.Context(), dir, build.Builder{Checkhelo: checkhelo})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found, err := buildIn(t.Context(), dir, build.Builder{}); err != nil || found != given {
+		t.Errorf("got %s, %v, want %s", found, err, given)
 	}
 }

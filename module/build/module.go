@@ -51,7 +51,7 @@ func (b *Builder) writeModule(ctx context.Context, g *goCommand) (maddy, check s
 	if maddy, err = b.maddySource(ctx, g); err != nil {
 		return maddy, check, err
 	}
-	mod, err := newModFile(g.dir, maddy, check)
+	mod, err := newTempModule(g.dir, maddy, check)
 	if err != nil {
 		return maddy, check, err
 	}
@@ -60,7 +60,7 @@ func (b *Builder) writeModule(ctx context.Context, g *goCommand) (maddy, check s
 	}
 	for _, with := range b.With {
 		if err := mod.addDir(with); err != nil {
-			return maddy, check, err
+			return maddy, check, fmt.Errorf("package %s: %w", with.Package, err)
 		}
 	}
 	if err := mod.write(b.With, maddy.dir, check.dir); err != nil {
@@ -70,39 +70,23 @@ func (b *Builder) writeModule(ctx context.Context, g *goCommand) (maddy, check s
 		if with.Version == "" {
 			continue
 		}
-		if err := g.run(ctx, "get", with.Package+"@"+with.Version); err != nil {
-			return maddy, check, fmt.Errorf("build: package %s@%s: %w", with.Package, with.Version, err)
+		if _, err := g.run(ctx, "get", with.Package+"@"+with.Version); err != nil {
+			return maddy, check, fmt.Errorf("package %s@%s: %w", with.Package, with.Version, err)
 		}
 	}
 	return maddy, check, nil
 }
 
-// shownVersion is what "maddy version" prints; a Maddy directory has it in a
-// file of its own.
-func shownVersion(maddy source) string {
-	if maddy.version != "" {
-		return strings.TrimPrefix(maddy.version, "v")
-	}
-	const longest = 64
-	data, err := os.ReadFile(filepath.Join(maddy.dir, ".version"))
-	version := strings.TrimSpace(string(data))
-	odd := version == "" || len(version) > longest || strings.ContainsAny(version, " '\"\n")
-	if err != nil || odd {
-		version = "unknown"
-	}
-	return version + "-custom"
-}
-
-// modFile is the go.mod of the temporary module in dir.
-type modFile struct {
+// tempModule is the temporary module in dir.
+type tempModule struct {
 	dir  string
 	file *modfile.File
 	dirs int // directories linked so far
 }
 
-// newModFile starts from Maddy's own go.mod, since replace lines of a
+// newTempModule starts from Maddy's own go.mod, since replace lines of a
 // dependency do not count.
-func newModFile(dir string, maddy, check source) (*modFile, error) {
+func newTempModule(dir string, maddy, check source) (*tempModule, error) {
 	file, err := readModFile(maddy.dir)
 	if err != nil {
 		return nil, err
@@ -111,33 +95,23 @@ func newModFile(dir string, maddy, check source) (*modFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &modFile{dir: dir, file: file}
+	m := &tempModule{dir: dir, file: file}
 	file.DropToolchainStmt()
 	goVersion := goLine(file)
 	if version.Compare("go"+goLine(own), "go"+goVersion) > 0 {
 		goVersion = goLine(own)
 	}
-	err = firstError(
-		func() error { return file.AddModuleStmt(customPath) },
-		func() error { return file.AddGoStmt(goVersion) },
-		func() error { return m.relativeReplaces(maddy.dir) },
-		func() error { return m.use(maddyPath, maddy) },
-		func() error { return m.use(checkPath, check) },
-	)
-	return m, err
+	return m, errors.Join(file.AddModuleStmt(customPath), file.AddGoStmt(goVersion),
+		m.relativeReplaces(maddy.dir), m.use(maddyPath, maddy), m.use(checkPath, check))
 }
 
 func readModFile(dir string) (*modfile.File, error) {
 	path := filepath.Join(dir, "go.mod")
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("build: %w", err)
+		return nil, fmt.Errorf("no Go module: %w", err)
 	}
-	file, err := modfile.Parse(path, data, nil)
-	if err != nil {
-		return nil, fmt.Errorf("build: %w", err)
-	}
-	return file, nil
+	return modfile.Parse(path, data, nil)
 }
 
 // goLine is the go directive, 1.16 when there is none, as the go command reads it.
@@ -148,17 +122,8 @@ func goLine(file *modfile.File) string {
 	return file.Go.Version
 }
 
-func firstError(steps ...func() error) error {
-	for _, step := range steps {
-		if err := step(); err != nil {
-			return fmt.Errorf("build: go.mod: %w", err)
-		}
-	}
-	return nil
-}
-
 // relativeReplaces keeps replace lines with a directory valid.
-func (m *modFile) relativeReplaces(base string) error {
+func (m *tempModule) relativeReplaces(base string) error {
 	for _, r := range slices.Clone(m.file.Replace) {
 		if !modfile.IsDirectoryPath(r.New.Path) || filepath.IsAbs(r.New.Path) {
 			continue
@@ -176,83 +141,66 @@ func (m *modFile) relativeReplaces(base string) error {
 
 // use requires a module and pins it: without the replace line another module
 // could raise the version that the operator chose.
-func (m *modFile) use(path string, from source) error {
-	if from.version == "" {
-		return m.link(path, from.dir)
+func (m *tempModule) use(path string, from source) error {
+	target, version := path, from.version
+	if version == "" {
+		var err error
+		if target, err = m.symlink(from.dir); err != nil {
+			return err
+		}
+		version = noVersion
 	}
-	if err := m.file.AddRequire(path, from.version); err != nil {
-		return err
-	}
-	return m.file.AddReplace(path, "", path, from.version)
-}
-
-// link replaces a module by a directory.
-func (m *modFile) link(path, dir string) error {
-	name, err := m.symlink(dir)
-	if err != nil {
-		return err
-	}
-	if err := m.file.AddRequire(path, noVersion); err != nil {
-		return err
-	}
-	return m.file.AddReplace(path, "", name, "")
+	return errors.Join(m.file.AddRequire(path, version),
+		m.file.AddReplace(path, "", target, from.version))
 }
 
 // symlink makes dir reachable by a relative path: an absolute one would end up
 // in the binary and make it differ from machine to machine.
-func (m *modFile) symlink(dir string) (string, error) {
+func (m *tempModule) symlink(dir string) (string, error) {
 	name := "dir" + strconv.Itoa(m.dirs)
 	m.dirs++
 	return "./" + name, os.Symlink(dir, filepath.Join(m.dir, name))
 }
 
-func (m *modFile) addDir(with Module) error {
+// addDir replaces the module of a package that is to come from a directory.
+func (m *tempModule) addDir(with Module) error {
 	if with.Dir == "" {
 		return nil
 	}
-	dir, err := filepath.Abs(with.Dir)
+	dir, path, err := moduleDir(with.Dir)
 	if err != nil {
-		return fmt.Errorf("build: package %s: %w", with.Package, err)
-	}
-	path, err := modulePath(dir)
-	if err != nil {
-		return fmt.Errorf("build: package %s: %w", with.Package, err)
+		return err
 	}
 	if with.Package != path && !strings.HasPrefix(with.Package, path+"/") {
-		return fmt.Errorf("build: package %s is not in the module %s of %s",
-			with.Package, path, dir)
+		return fmt.Errorf("it is not in the module %s of %s", path, dir)
 	}
-	if err := m.link(path, dir); err != nil {
-		return fmt.Errorf("build: package %s: %w", with.Package, err)
-	}
-	return nil
+	return m.use(path, source{dir: dir})
 }
 
 // write writes go.mod, go.sum and main.go. The go.sum files of both modules
 // come along: some versions cannot be verified afresh everywhere.
-func (m *modFile) write(with []Module, maddyDir, checkDir string) error {
+func (m *tempModule) write(with []Module, maddyDir, checkDir string) error {
 	m.file.Cleanup()
 	text, err := m.file.Format()
 	if err != nil {
-		return fmt.Errorf("build: go.mod: %w", err)
+		return err
 	}
 	var sums, program bytes.Buffer
 	for _, dir := range []string{maddyDir, checkDir} {
 		data, err := os.ReadFile(filepath.Join(dir, "go.sum"))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("build: %w", err)
+			return err
 		}
 		sums.Write(data)
 	}
 	if err := mainFile.Execute(&program, with); err != nil {
-		return fmt.Errorf("build: main.go: %w", err)
+		return err
 	}
-	files := map[string][]byte{
+	for name, data := range map[string][]byte{
 		"go.mod": text, "go.sum": sums.Bytes(), "main.go": program.Bytes(),
-	}
-	for name, data := range files {
+	} {
 		if err := os.WriteFile(filepath.Join(m.dir, name), data, 0o600); err != nil {
-			return fmt.Errorf("build: %w", err)
+			return err
 		}
 	}
 	return nil

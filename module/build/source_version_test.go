@@ -1,7 +1,6 @@
 package build
 
 import (
-	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -51,12 +50,12 @@ func TestVersionOfCheckout(t *testing.T) {
 		{"change", func() { write("2") }, dir, `[0-9a-f]{12}\+dirty`},
 		{"folder within", func() {}, inner, ``},
 		{"other tag", func() { commit("2"); git(t, dir, "tag", "latest") }, dir, `[0-9a-f]{12}`},
-		{"tag", func() { git(t, dir, "tag", "v1.2.3") }, dir, `1\.2\.3`},
-		{"after the tag", func() { commit("3") }, dir, `1\.2\.3-1-g[0-9a-f]{12}`},
+		{"tag", func() { git(t, dir, "tag", "v1.2.3") }, dir, `v1\.2\.3`},
+		{"after the tag", func() { commit("3") }, dir, `v1\.2\.3-1-g[0-9a-f]{12}`},
 		{"odd tag", func() { git(t, dir, "tag", "v9'x") }, dir, ``},
 	} {
 		step.do()
-		got := source{dir: step.dir}.shown(t.Context(), describe)
+		got := source{dir: step.dir}.checkVersion(t.Context())
 		if !regexp.MustCompile("^" + step.want + "$").MatchString(got) {
 			t.Errorf("%s: %q, want %s", step.name, got, step.want)
 		}
@@ -65,8 +64,7 @@ func TestVersionOfCheckout(t *testing.T) {
 
 // A release is called by its version, whatever lies around its files.
 func TestVersionOfRelease(t *testing.T) {
-	never := func(context.Context, string) string { t.Error("asked git"); return "" }
-	if got := (source{version: "v1.2.3"}).shown(t.Context(), never); got != "1.2.3" {
+	if got := (source{checkout(t), "v1.2.3"}).checkVersion(t.Context()); got != "v1.2.3" {
 		t.Errorf("%q", got)
 	}
 }

@@ -20,7 +20,7 @@ func writeMod(t *testing.T, text string) string {
 	return dir
 }
 
-func TestNewModFile(t *testing.T) {
+func TestNewTempModule(t *testing.T) {
 	const check = "module " + checkPath + "\n\n"
 	const maddy = "module " + maddyPath + "\n\n"
 	tests := []struct {
@@ -58,7 +58,7 @@ func TestNewModFile(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			maddyDir, checkDir := writeMod(t, test.maddy), writeMod(t, test.check)
 			work := t.TempDir()
-			mod, err := newModFile(work, source{maddyDir, test.version}, source{dir: checkDir})
+			mod, err := newTempModule(work, source{maddyDir, test.version}, source{dir: checkDir})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -86,7 +86,7 @@ func TestNewModFile(t *testing.T) {
 	}
 }
 
-func TestModFileErrors(t *testing.T) {
+func TestTempModuleErrors(t *testing.T) {
 	good := writeMod(t, "module "+maddyPath+"\n")
 	tests := []struct{ name, maddy, check, want string }{
 		{"Maddy broken", writeMod(t, "nonsense\n"), good, "go.mod:1"},
@@ -95,9 +95,8 @@ func TestModFileErrors(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			_, err := newModFile(t.TempDir(), source{dir: test.maddy}, source{dir: test.check})
-			if err == nil || !strings.Contains(err.Error(), test.want) ||
-				!strings.HasPrefix(err.Error(), "build: ") {
+			_, err := newTempModule(t.TempDir(), source{dir: test.maddy}, source{dir: test.check})
+			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("got %v, want %q in it", err, test.want)
 			}
 		})
@@ -114,7 +113,7 @@ func TestGoSums(t *testing.T) {
 		}
 	}
 	work := t.TempDir()
-	mod, err := newModFile(work, source{dir: maddyDir}, source{dir: checkDir})
+	mod, err := newTempModule(work, source{dir: maddyDir}, source{dir: checkDir})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,43 +126,38 @@ func TestGoSums(t *testing.T) {
 	}
 }
 
-func TestProgressWriter(t *testing.T) {
-	var lines []string
-	w := progressWriter{line: func(line string) { lines = append(lines, line) }}
-	for _, part := range []string{
-		"go: downloading a.example/b v1", ".0.0\ngo: finding x\n# pkg\ngo: downloading c.exam",
-		"ple v2.0.0\nx.go:1: no\ngo: downloading unfinished",
-	} {
-		if n, err := w.Write([]byte(part)); n != len(part) || err != nil {
-			t.Fatalf("Write gives %d, %v", n, err)
-		}
-	}
-	want := []string{"go: downloading a.example/b v1.0.0", "go: downloading c.example v2.0.0"}
-	if !slices.Equal(lines, want) {
-		t.Errorf("got %q, want %q", lines, want)
-	}
-	kept := w.all.String()
-	if !strings.Contains(kept, "# pkg\n") || !strings.HasSuffix(kept, "unfinished") {
-		t.Errorf("kept only %q", kept)
-	}
-}
-
 func TestStrangeGoCommand(t *testing.T) {
-	tests := []struct{ name, script, want string }{
+	for _, test := range []struct{ name, script, want string }{
 		{"fails", "echo out of order >&2; exit 3", "out of order"},
-		{"says no JSON", "echo hello", "build: go env: "},
-	}
-	for _, test := range tests {
+		{"says no JSON", "echo hello", "go env: "},
+	} {
 		t.Run(test.name, func(t *testing.T) {
-			path := filepath.Join(t.TempDir(), "go")
-			if err := os.WriteFile(path, []byte("#!/bin/sh\n"+test.script+"\n"), 0o700); err != nil {
-				t.Fatal(err)
-			}
-			b := Builder{Go: path}
-			if _, err := b.newGoCommand(t.Context()); err == nil ||
+			standInGo(t, test.script)
+			if _, err := newGoCommand(t.Context(), t.TempDir(), nil); err == nil ||
 				!strings.Contains(err.Error(), test.want) {
 				t.Errorf("got %v, want %q in it", err, test.want)
 			}
 		})
+	}
+}
+
+// Lines about downloads are passed on; the error has everything else, too.
+func TestGoCommandSays(t *testing.T) {
+	standInGo(t, `[ $1 = env ] && { echo '{}'; exit; }
+printf 'go: downloading a.example/b v1.0.0\ngo: finding x\n# pkg\n' >&2
+printf 'go: downloading c.example v2.0.0\nx.go:1: no' >&2; echo out; exit 1`)
+	var lines []string
+	g, err := newGoCommand(t.Context(), t.TempDir(), func(line string) { lines = append(lines, line) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := g.run(t.Context(), "build")
+	if string(out) != "out\n" || err == nil || !strings.Contains(err.Error(), "# pkg\n") ||
+		!strings.HasSuffix(err.Error(), "x.go:1: no") {
+		t.Errorf("got %q, %v", out, err)
+	}
+	want := []string{"go: downloading a.example/b v1.0.0", "go: downloading c.example v2.0.0"}
+	if !slices.Equal(lines, want) {
+		t.Errorf("got %q, want %q", lines, want)
 	}
 }

@@ -1,4 +1,6 @@
-package build
+// Package maddybin keeps a custom Maddy of this checkout in the user's cache
+// directory, for tests, examples and the lab.
+package maddybin
 
 import (
 	"context"
@@ -10,12 +12,15 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/rogpeppe/go-internal/lockedfile"
+
+	"maddy.example/checkhelo/module/build"
 )
 
 const (
@@ -26,31 +31,41 @@ const (
 	keepTime = time.Hour
 )
 
-// Cached is like Build, but builds into the user's cache directory and only
-// when the inputs changed: the fields of b except Output, the Go version and
-// target, the source of this project and every directory that b names.
-// Processes that ask at the same time wait for one build. Old entries are
-// removed. A version query such as "latest" is not asked again once built. A
-// checkout is not asked for its version, or each commit would make an entry.
-func Cached(ctx context.Context, b Builder) (path string, err error) {
+// Build builds only when the inputs changed: the fields of b except Output, the
+// Go version and target, the source of this project and every directory that b
+// names. Processes that ask at the same time wait for one build. Old entries are
+// removed. A version query such as "latest" is not asked again once built. The
+// check is of version "devel" unless b names one, or each commit would make an
+// entry. Without Checkhelo it has to run in a checkout.
+func Build(ctx context.Context, b build.Builder) (path string, err error) {
 	base, err := os.UserCacheDir()
 	if err != nil {
-		return "", fmt.Errorf("build: cache: %w", err)
+		return "", fmt.Errorf("maddybin: %w", err)
 	}
-	return cachedIn(ctx, filepath.Join(base, "checkhelo"), b)
+	return buildIn(ctx, filepath.Join(base, "checkhelo"), b)
 }
 
-func cachedIn(ctx context.Context, dir string, b Builder) (path string, err error) {
+func buildIn(ctx context.Context, dir string, b build.Builder) (path string, err error) {
 	if err = os.MkdirAll(dir, 0o700); err != nil {
-		return "", fmt.Errorf("build: cache: %w", err)
+		return "", fmt.Errorf("maddybin: %w", err)
 	}
-	key, err := b.key(ctx)
+	if b.Checkhelo == "" {
+		out, fault := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
+		if fault != nil {
+			return "", fmt.Errorf("maddybin: %w", fault)
+		}
+		b.Checkhelo = filepath.Dir(strings.TrimSpace(string(out)))
+	}
+	if b.Version == "" {
+		b.Version = "devel"
+	}
+	key, err := keyOf(ctx, &b)
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("maddybin: %w", err)
 	}
 	unlock, err := lock(ctx, filepath.Join(dir, "lock"))
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("maddybin: %w", err)
 	}
 	defer unlock()
 
@@ -59,8 +74,7 @@ func cachedIn(ctx context.Context, dir string, b Builder) (path string, err erro
 	if err := os.Chtimes(b.Output, now, now); err == nil {
 		return b.Output, nil
 	}
-	nameless := func(context.Context, string) string { return "" }
-	if err := b.build(ctx, nameless); err != nil {
+	if err := b.Build(ctx); err != nil {
 		return "", err
 	}
 	return b.Output, prune(dir, now)
@@ -79,34 +93,28 @@ func lock(ctx context.Context, path string) (unlock func(), err error) {
 	}()
 	select {
 	case r := <-done:
-		if r.err != nil {
-			return nil, fmt.Errorf("build: cache: %w", r.err)
-		}
-		return r.unlock, nil
+		return r.unlock, r.err
 	case <-ctx.Done():
 		go func() { // the lock may still come: give it back
 			if r := <-done; r.err == nil {
 				r.unlock()
 			}
 		}()
-		return nil, fmt.Errorf("build: cache: %w", ctx.Err())
+		return nil, ctx.Err()
 	}
 }
 
-// key is a hash of everything that decides what Build makes.
-func (b *Builder) key(ctx context.Context) (string, error) {
-	g, err := b.newGoCommand(ctx)
-	if err != nil {
-		return "", err
-	}
-	check, err := b.checkSource(ctx, g)
+// keyOf is a hash of everything that decides what is built.
+func keyOf(ctx context.Context, b *build.Builder) (string, error) {
+	settings, err := exec.CommandContext(ctx,
+		"go", "env", "GOVERSION", "GOTOOLCHAIN", "GOFLAGS", "GOOS", "GOARCH", "CGO_ENABLED").Output()
 	if err != nil {
 		return "", err
 	}
 	sum := sha256.New()
-	fmt.Fprintf(sum, "%q\n%q %q %q %q\n", g.settings, b.Maddy, b.Tags, check.version, b.Version)
-	dirs := []string{check.dir}
-	if isDir(b.Maddy) {
+	fmt.Fprintf(sum, "%s\n%q %q %q\n", settings, b.Maddy, b.Tags, b.Version)
+	dirs := []string{b.Checkhelo}
+	if info, err := os.Stat(b.Maddy); err == nil && info.IsDir() {
 		dirs = append(dirs, b.Maddy)
 	}
 	for _, with := range b.With {
@@ -117,7 +125,7 @@ func (b *Builder) key(ctx context.Context) (string, error) {
 	}
 	for _, dir := range dirs {
 		if err := hashTree(sum, dir); err != nil {
-			return "", fmt.Errorf("build: cache: %w", err)
+			return "", err
 		}
 	}
 	const octets = 12 // 96 bits; nobody attacks their own cache
@@ -160,7 +168,7 @@ func ignoredDir(name string) bool {
 func prune(dir string, now time.Time) error {
 	paths, err := filepath.Glob(filepath.Join(dir, entryPrefix+"*"))
 	if err != nil {
-		return fmt.Errorf("build: cache: %w", err)
+		return fmt.Errorf("maddybin: %w", err)
 	}
 	used := make(map[string]time.Time, len(paths))
 	for _, path := range paths {
@@ -174,7 +182,7 @@ func prune(dir string, now time.Time) error {
 			continue
 		}
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("build: cache: %w", err)
+			return fmt.Errorf("maddybin: %w", err)
 		}
 	}
 	return nil
