@@ -345,8 +345,10 @@ var table = []Rule{
 
 // Conditions under which a rule can hit at all.
 
+var addressKinds = []heloname.Kind{heloname.BareIP, heloname.Literal}
+
 func always(*Facts) bool    { return true }
-func address(f *Facts) bool { return f.Helo.Kind == heloname.BareIP || f.Helo.Kind == heloname.Literal }
+func address(f *Facts) bool { return slices.Contains(addressKinds, f.Helo.Kind) }
 func name(f *Facts) bool    { return f.Helo.ASCII != "" }
 func fqdn(f *Facts) bool    { return f.Helo.Kind == heloname.FQDN }
 func outside(f *Facts) bool { return fqdn(f) && !f.class().local }

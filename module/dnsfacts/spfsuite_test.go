@@ -1,9 +1,22 @@
 package dnsfacts
 
 import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+	"gopkg.in/yaml.v3"
 
 	"maddy.example/checkhelo"
 )
@@ -178,4 +191,135 @@ func TestSPFSections(t *testing.T) {
 			}
 		})
 	}
+}
+
+// otherwise has the tests of the RFC 7208 suite in which the HELO identity gives another result, with
+// the reason.
+var otherwise = map[string]string{
+	"a-colon-domain":              "the library takes no / in a domain",
+	"a-colon-domain-ip4mapped":    "the same",
+	"mx-colon-domain":             "the same",
+	"mx-colon-domain-ip4mapped":   "the same",
+	"ptr-cname-loop":              "a loop of aliases is a failed look-up, which accuses nobody",
+	"p-macro-multiple":            "the library does not validate %{p}",
+	"hello-macro":                 "about %{h} beside another sender, and here both are the HELO name",
+	"macro-reverse-split-on-dash": "about a local part, which is postmaster for a HELO name",
+	"macro-multiple-delimiters":   "the same",
+}
+
+// suite is one section of the RFC 7208 test suite (openspf.org, release 2014.04).
+type suite struct {
+	Tests map[string]struct {
+		Helo, Host, MailFrom string
+		Result               any // a result, or a list of those that are right
+	}
+	Zone map[string][]map[string]any `yaml:"zonedata"`
+}
+
+// TestRFC7208Suite runs the suite that the SPF library carries. The sender's domain is the HELO name
+// (RFC 7208, 2.3). No result may be harsher than the suite's.
+func TestRFC7208Suite(t *testing.T) {
+	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "blitiri.com.ar/go/spf").Output()
+	file, openErr := os.Open(filepath.Join(strings.TrimSpace(string(dir)), "testdata", "rfc7208-tests.yml"))
+	if err := cmp.Or(err, openErr); err != nil {
+		t.Skipf("left out: the SPF library's source, which has the suite, is not here: %v", err)
+	}
+	defer file.Close()
+	ran, unlike := 0, make(map[string]string)
+	for dec := yaml.NewDecoder(file); ; {
+		var s suite
+		if err := dec.Decode(&s); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		for name, tt := range s.Tests {
+			ran++
+			helo := tt.Helo
+			if _, domain, found := strings.Cut(tt.MailFrom, "@"); found {
+				helo = domain
+			}
+			want := strings.Fields(strings.Trim(fmt.Sprint(tt.Result), "[]"))
+			got := s.result(t, helo, tt.Host)
+			if !slices.Contains(want, got) {
+				unlike[name] = otherwise[name]
+			}
+			if unlike[name] == "" && !slices.Contains(want, got) || got == "fail" && otherwise[name] == "the same" {
+				t.Errorf("%s: %s, the suite wants %v", name, got, want)
+			}
+		}
+	}
+	if ran < 200 || !maps.Equal(unlike, otherwise) {
+		t.Errorf("%d tests, these with another result: %q", ran, unlike)
+	}
+}
+
+func (s *suite) result(t *testing.T, helo, client string) string {
+	t.Helper()
+	g := &Gatherer{Exchange: s.exchange, Timeout: time.Minute, Cache: NewCache(0)}
+	f := factsOf(helo, client)
+	g.Fill(t.Context(), &f, checkhelo.NeedSPF)
+	if f.SPF.State == failed {
+		return "temperror"
+	}
+	return f.SPF.Value
+}
+
+// exchange answers from the suite's zone, in which SPF stands for TXT unless the name has TXT too.
+func (s *suite) exchange(_ context.Context, m *dns.Msg) (*dns.Msg, error) {
+	r, q := new(dns.Msg).SetReply(m), m.Question[0]
+	r.Rcode = dns.RcodeNameError
+	for name, records := range s.Zone {
+		if !strings.EqualFold(dns.Fqdn(name), q.Name) {
+			continue
+		}
+		r.Rcode = dns.RcodeSuccess
+		isTXT := func(record map[string]any) bool { return record["TXT"] != nil }
+		hasTXT := slices.ContainsFunc(records, isTXT)
+		for _, record := range records {
+			for kind, value := range record {
+				switch {
+				case kind == "TIMEOUT":
+					r.Rcode = dns.RcodeServerFailure
+				case kind == "SPF" && !hasTXT:
+					kind = "TXT"
+				}
+				if rr := suiteRecord(q, kind, value); rr != nil {
+					r.Answer = append(r.Answer, rr)
+				}
+			}
+		}
+	}
+	if len(r.Answer) > 0 {
+		r.Rcode = dns.RcodeSuccess
+	}
+	return r, nil
+}
+
+// suiteRecord returns nil for a record of another type than the one that q asks for.
+func suiteRecord(q dns.Question, kind string, value any) dns.RR {
+	text := fmt.Sprint(value)
+	switch kind {
+	case "CNAMELOOP":
+		kind, text = "CNAME", q.Name
+	case "MX":
+		text = strings.Trim(text, "[]")
+	}
+	if kind != dns.TypeToString[q.Qtype] && kind != "CNAME" || text == "NONE" {
+		return nil
+	}
+	if kind != "TXT" {
+		rr, _ := dns.NewRR(". 60 IN " + kind + " " + text)
+		rr.Header().Name = q.Name
+		return rr
+	}
+	txt := &dns.TXT{Hdr: dns.RR_Header{Name: q.Name, Rrtype: q.Qtype, Class: dns.ClassINET, Ttl: 60}}
+	parts, several := value.([]any)
+	if !several {
+		parts = []any{value}
+	}
+	for _, part := range parts {
+		txt.Txt = append(txt.Txt, fmt.Sprint(part))
+	}
+	return txt
 }

@@ -22,7 +22,7 @@ const (
 	Malformed   Kind = iota // breaks the grammar of RFC 5321, 4.1.2
 	FQDN                    // two labels or more
 	SingleLabel             // one label
-	BareIP                  // an address without brackets, in any spelling inet_aton(3) takes, or IPv6; or numbers only
+	BareIP                  // an address without brackets, as inet_aton(3) takes it, or numbers only
 	Literal                 // a valid address literal, RFC 5321, 4.1.3
 	BadLiteral              // starts with a bracket but is no valid literal
 )

@@ -334,7 +334,7 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("kind %v, ASCII %q", n.Kind, n.ASCII)
 		}
 		numbers := strings.Trim(s, ".0123456789") == ""
-		if has := n.Kind == BareIP || n.Kind == Literal; has != n.Addr.IsValid() && !(has && numbers) {
+		if has := n.Kind == BareIP || n.Kind == Literal; has != n.Addr.IsValid() && (!has || !numbers) {
 			t.Fatalf("kind %v, address %v", n.Kind, n.Addr)
 		}
 		if n.Addr.Is4In6() || n.Addr.Zone() != "" || n.Raw != s {
