@@ -84,6 +84,8 @@ type Conn struct {
 	AtRcpt bool
 	// Known has answers that are not to be looked up, and Self where it is not the Judge's.
 	Known *checkhelo.Facts
+	// Memory is that of this greeting where it is not the Judge's.
+	Memory *memory.Memory
 }
 
 // Session is one greeting and at most one message that follows it. Its methods must not run at the
@@ -117,6 +119,7 @@ type greeting struct {
 	// The operator's tables are asked once a session.
 	hostsAsked, proofAsked bool
 	proof                  proof
+	own                    *memory.Memory // nil: the Judge's
 	memory                 remembered
 	atEHLO                 bool // the greeting itself is judged: memory is not read
 }
@@ -174,7 +177,7 @@ func (j *Judge) Greet(ctx context.Context, c Conn) *Session {
 	both := &struct {
 		Session
 		own greeting
-	}{own: greeting{j: j, ptr: c.PTR}}
+	}{own: greeting{j: j, ptr: c.PTR, own: c.Memory}}
 	s, g := &both.Session, &both.own
 	s.greeting = g
 	f := &g.facts

@@ -23,6 +23,14 @@ type remembered struct {
 	greeted, taken bool
 }
 
+// store returns the memory to ask and to write; nil: memory is off.
+func (g *greeting) store() *memory.Memory {
+	if g.own != nil {
+		return g.own
+	}
+	return g.j.memory.Load()
+}
+
 func (g *greeting) sender() memory.Sender {
 	f := &g.facts
 	return memory.Sender{Helo: f.Helo, Client: f.Client, Confirmed: f.Confirmed.Value, Lists: f.Lists}
@@ -37,7 +45,7 @@ func (g *greeting) lockedSender() memory.Sender {
 
 // askNeighbours sets the fact Neighbours where it can still change the verdict.
 func (g *greeting) askNeighbours(ctx context.Context, p *checkhelo.Policy) {
-	m, f := g.j.memory.Load(), &g.facts
+	m, f := g.store(), &g.facts
 	if m == nil || g.atEHLO || f.Neighbours.State != checkhelo.NotAsked ||
 		p.Needs(f)&checkhelo.NeedMemory == 0 {
 		return
@@ -49,7 +57,7 @@ func (g *greeting) askNeighbours(ctx context.Context, p *checkhelo.Policy) {
 
 // lift returns the verdict for a sender that memory knows.
 func (g *greeting) lift(ctx context.Context, p *checkhelo.Policy, o *Outcome) {
-	m := g.j.memory.Load()
+	m := g.store()
 	if m == nil || g.atEHLO || o.Would != checkhelo.Greylist && o.Would != checkhelo.Quarantine {
 		return
 	}
@@ -77,7 +85,7 @@ func (s *Session) hold(ctx context.Context, from, rcpt string, o *Outcome) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, memoryTime)
 	defer cancel()
-	w, err := s.j.memory.Load().Wait(ctx, s.lockedSender(), from, rcpt)
+	w, err := s.store().Wait(ctx, s.lockedSender(), from, rcpt)
 	if err != nil {
 		s.j.tell("memory", err)
 	}
@@ -89,7 +97,7 @@ func (s *Session) hold(ctx context.Context, from, rcpt string, o *Outcome) {
 
 // remember records that the session got to RCPT.
 func (s *Session) remember(o *Outcome) {
-	m := s.j.memory.Load()
+	m := s.store()
 	if m == nil || o.Exempt != "" || o.Early {
 		return
 	}
@@ -108,7 +116,7 @@ func (s *Session) remember(o *Outcome) {
 // recipient, the verdict before ceiling and exemption was pass, and no lost fact could have changed
 // it.
 func (s *Session) Accepted() {
-	if m := s.j.memory.Load(); m != nil && s.clean && !s.unclean {
+	if m := s.store(); m != nil && s.clean && !s.unclean {
 		m.Accept(s.lockedSender())
 	}
 }

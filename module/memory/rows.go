@@ -315,6 +315,13 @@ func NewMap(size int) *Map {
 	return &Map{rows: newRows(), limits: limits{size, MaxNames, MaxWaiting}}
 }
 
+// Resize sets the largest number of rows.
+func (m *Map) Resize(size int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.limits.size = size
+}
+
 // Dropped returns how many writes found the Map full. Answers are incomplete when it is not 0.
 func (m *Map) Dropped() uint64 {
 	m.mu.Lock()

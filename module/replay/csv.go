@@ -109,8 +109,17 @@ func (r *run) readCSV() error {
 	if !c.header(line) {
 		return errors.New("no columns helo and ip")
 	}
+	next := r.in.next
+	if r.opt.Sort && c.where[colTime] >= 0 {
+		s, err := r.sortRows(&c)
+		if err != nil {
+			return err
+		}
+		defer s.close()
+		next = s.next
+	}
 	for {
-		line, cut, err := r.in.next()
+		line, cut, err := next()
 		if err != nil {
 			if errors.Is(err, io.EOF) {
 				err = nil

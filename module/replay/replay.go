@@ -115,6 +115,9 @@ type Options struct {
 	// Since (inclusive) and Until (exclusive) bound Record.Time when not
 	// zero; records without a time pass.
 	Since, Until time.Time
+	// Sort hands out the rows of a table with a column time in its order. What does not fit into
+	// memory waits in a temporary file.
+	Sort bool
 	// Now is the latest moment a log line can be from, for syslog lines
 	// that name no year; zero: the file's own time of change, else the clock.
 	Now  time.Time

@@ -10,7 +10,7 @@ import (
 )
 
 // Recorded judges greetings of the past as "replay --dns recorded" does: the
-// input's PTR is all that it knows of the DNS. One goroutine may use it.
+// input's PTR is all that it knows of the DNS, and it remembers nothing. One goroutine may use it.
 type Recorded struct{ judge *recordJudge }
 
 // NewRecorded judges by a preset, or by the maddy.conf at that path.
@@ -23,8 +23,12 @@ func NewRecorded(policy string) (*Recorded, error) {
 		}
 		check = conf.Check
 	}
-	j, err := newJudge(check.Judge(), "recorded")
-	return &Recorded{j}, err
+	j, err := newJudge(check, "recorded")
+	if err != nil {
+		return nil, err
+	}
+	j.memory = nil
+	return &Recorded{j}, nil
 }
 
 // Policy is what judges. The Rules of a report.Message are bits by the index in its Rules.
@@ -36,7 +40,7 @@ func (r *Recorded) Read(
 	ctx context.Context, path string, each func(*replay.Record, *report.Message),
 ) error {
 	_, err := replay.Read(ctx, []string{path}, replay.Options{}, func(rec *replay.Record) error {
-		m := r.judge.message(ctx, rec)
+		m := r.judge.message(ctx, rec, nil)
 		each(rec, &m)
 		return nil
 	})

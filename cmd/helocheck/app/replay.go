@@ -38,6 +38,10 @@ func replayCommand() *cli.Command {
 			Name: "since", Usage: "leave out what is before `TIME`: 2026-01-31, 2026-01-31T18:00:00Z",
 		},
 		&cli.StringFlag{Name: "until", Usage: "leave out what is from `TIME` on"},
+		&cli.StringFlag{
+			Name: "memory", Value: "simulated",
+			Usage: "remember senders as `HOW`: simulated, as the server would have; off",
+		},
 		&cli.StringFlag{Name: "against", Usage: "list what the maddy.conf or policy `CONFIG` changes"},
 	)
 	return &cli.Command{
@@ -46,7 +50,8 @@ func replayCommand() *cli.Command {
 		ArgsUsage: "FILE|DIR|-...",
 		Description: "Reads logs of Maddy, Postfix and Exim, mbox, Maildir, single mails, CSV,\n" +
 			"directories of them, packed or not, told apart by content. CSV has a header with\n" +
-			"the columns helo and ip, and may have rdns, ptr_confirmed, rcpt, self, class, count.",
+			"the columns helo and ip, and may have rdns, ptr_confirmed, rcpt, self, class, count,\n" +
+			"time (Unix seconds or RFC 3339) and server.",
 		Flags:  flags,
 		Action: runReplay,
 	}
@@ -79,6 +84,7 @@ func runReplay(c *cli.Context) error {
 		return err
 	}
 	sayStats(c.App.ErrWriter, stats)
+	r.judge.memory.say(c.App.ErrWriter)
 	if err := r.write(c); err != nil {
 		return err
 	}
@@ -123,8 +129,15 @@ func newReplaying(c *cli.Context) (*replaying, error) {
 	}
 	j := conf.Check.Judge()
 	source = endDryRun(j, source)
-	if r.judge, err = newJudge(j, c.String("dns")); err != nil {
+	if r.judge, err = newJudge(conf.Check, c.String("dns")); err != nil {
 		return nil, err
+	}
+	switch c.String("memory") {
+	case "simulated":
+	case "off":
+		r.judge.memory = nil
+	default:
+		return nil, usage(fmt.Sprintf("--memory %q; accepted: simulated, off", c.String("memory")))
 	}
 	r.live = r.judge.live
 	r.tally = report.NewTally(source, j.Policy.Rules())
@@ -164,8 +177,11 @@ func (r *replaying) addAgainst(c *cli.Context) error {
 	}
 	j := check.Judge()
 	name = endDryRun(j, name)
-	if r.judge.other, err = newJudge(j, c.String("dns")); err != nil {
+	if r.judge.other, err = newJudge(check, c.String("dns")); err != nil {
 		return err
+	}
+	if c.String("memory") == "off" {
+		r.judge.other.memory = nil
 	}
 	r.tally.Compare(name, j.Policy.Rules())
 	return nil
@@ -173,11 +189,12 @@ func (r *replaying) addAgainst(c *cli.Context) error {
 
 // run reads and counts everything.
 func (r *replaying) run(ctx context.Context) (replay.Stats, error) {
+	r.options.Sort = r.judge.memory != nil || r.judge.other != nil && r.judge.other.memory != nil
 	if r.live {
 		return r.runLive(ctx)
 	}
 	return replay.Read(ctx, r.paths, r.options, func(rec *replay.Record) error {
-		m := r.judge.message(ctx, rec)
+		m := r.judge.message(ctx, rec, nil)
 		r.tally.Add(&m)
 		return nil
 	})

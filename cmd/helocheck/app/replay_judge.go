@@ -9,8 +9,10 @@ import (
 
 	"maddy.example/checkhelo"
 	"maddy.example/checkhelo/cmd/helocheck/report"
+	"maddy.example/checkhelo/module"
 	"maddy.example/checkhelo/module/heloname"
 	"maddy.example/checkhelo/module/judge"
+	"maddy.example/checkhelo/module/memory"
 	"maddy.example/checkhelo/module/replay"
 )
 
@@ -19,8 +21,8 @@ const (
 	maxSelves    = 1000    // receivers' names remembered
 )
 
-// recordJudge turns records into messages. Only message of a live one may be called
-// by several goroutines at once.
+// recordJudge turns records into messages, in the order of the input. Only look may be called by
+// several goroutines at once.
 type recordJudge struct {
 	*judge.Judge
 	other    *recordJudge // a second policy to compare with; nil: none
@@ -29,7 +31,8 @@ type recordJudge struct {
 	index    map[string]int
 	selves   map[string]*checkhelo.Self
 	seed     maphash.Seed
-	kept     []verdict // by hash; nil: remembers nothing
+	kept     []verdict   // by hash; nil: remembers nothing
+	memory   *simulation // nil: off
 }
 
 // question is everything that a verdict without look-ups depends on.
@@ -38,6 +41,12 @@ type question struct {
 	client                netip.Addr
 	state                 replay.PTRState
 	auth                  bool
+
+	// With a memory a verdict serves one server for one day: what was written today is not
+	// written again.
+	server   string
+	day      int64
+	accepted bool
 }
 
 type verdict struct {
@@ -45,8 +54,11 @@ type verdict struct {
 	report.Result
 }
 
-func newJudge(by *judge.Judge, dns string) (*recordJudge, error) {
-	j := &recordJudge{Judge: by, index: make(map[string]int), seed: maphash.MakeSeed()}
+func newJudge(check *module.Check, dns string) (*recordJudge, error) {
+	by := check.Judge()
+	j := &recordJudge{
+		Judge: by, index: make(map[string]int), seed: maphash.MakeSeed(), memory: newSimulation(check),
+	}
 	for i, r := range by.Policy.Rules() {
 		j.index[r.Name] = i
 	}
@@ -62,68 +74,139 @@ func newJudge(by *judge.Judge, dns string) (*recordJudge, error) {
 	}
 }
 
-// message judges one record.
-func (j *recordJudge) message(ctx context.Context, rec *replay.Record) report.Message {
+// message judges one record; the facts are those already looked up for it, nil: none.
+func (j *recordJudge) message(
+	ctx context.Context, rec *replay.Record, looked *checkhelo.Facts,
+) report.Message {
 	m := report.Message{
 		Class: rec.Class, Helo: rec.Helo, Time: rec.Time, Count: int64(rec.Count),
-		Result: j.result(ctx, rec),
+		Result: j.result(ctx, rec, looked),
 	}
 	if m.Action == checkhelo.Reject && rec.Client.IsValid() {
 		m.Client = rec.Client.String()
 	}
 	if j.other != nil {
-		other := j.other.result(ctx, rec)
+		other := j.other.result(ctx, rec, looked)
 		m.Other = &other
 	}
 	return m
 }
 
-func (j *recordJudge) result(ctx context.Context, rec *replay.Record) report.Result {
+func (j *recordJudge) result(
+	ctx context.Context, rec *replay.Record, looked *checkhelo.Facts,
+) (res report.Result) {
+	j.retries(ctx, rec.Time)
 	if j.kept == nil {
-		return j.evaluate(ctx, rec)
+		res, _ = j.evaluate(ctx, rec, looked)
+		return res
 	}
 	q := question{
-		rec.Plain(), "", strings.Join(rec.Rcpts, " "), rec.Self, rec.Client, replay.NotRecorded, rec.Auth,
+		helo: rec.Plain(), rcpt: strings.Join(rec.Rcpts, " "), self: rec.Self, client: rec.Client,
+		auth: rec.Auth,
 	}
 	if j.recorded {
 		q.ptr, q.state = rec.PTR, rec.PTRState
 	}
-	slot := &j.kept[maphash.Comparable(j.seed, q)%keptVerdicts]
-	if slot.question != q {
-		*slot = verdict{q, j.evaluate(ctx, rec)}
+	if j.memory != nil && !rec.Time.IsZero() {
+		const day = 24 * 60 * 60
+		q.server, q.day, q.accepted = rec.Server, rec.Time.Unix()/day, accepted(rec)
 	}
-	return slot.Result
+	slot := &j.kept[maphash.Comparable(j.seed, q)%keptVerdicts]
+	if slot.question == q {
+		return slot.Result
+	}
+	res, final := j.evaluate(ctx, rec, nil)
+	if final {
+		*slot = verdict{q, res}
+	}
+	return res
 }
 
-func (j *recordJudge) evaluate(ctx context.Context, rec *replay.Record) report.Result {
-	f := checkhelo.Facts{
-		Helo: heloname.Parse(rec.Plain()), Client: heloname.Unmap(rec.Client), Self: j.self(rec.Self),
+// accepted tells whether the input leaves it possible that the server took the message.
+func accepted(rec *replay.Record) bool {
+	return rec.Outcome == "" || rec.Outcome == replay.Accepted
+}
+
+// evaluate judges a record with the memory of its server. final tells that the memory can neither
+// change the result nor learn more from the same greeting on the same day.
+func (j *recordJudge) evaluate(
+	ctx context.Context, rec *replay.Record, f *checkhelo.Facts,
+) (res report.Result, final bool) {
+	if f == nil {
+		f = j.facts(rec)
 	}
-	if j.recorded {
-		recall(&f, rec)
-	}
-	user := ""
-	if rec.Auth {
-		user = "recorded"
-	}
-	s := j.Greet(ctx, judge.Conn{
-		Helo: rec.Plain(), Client: f.Client, Known: &f, AtRcpt: !j.AtEHLO,
-	})
-	o := s.Rcpt(ctx, user, rec.From, rec.FirstRcpt())
-	for _, rcpt := range rec.Rcpts[min(1, len(rec.Rcpts)):] {
-		// The report shows the strongest outcome of a greeting.
-		if other := s.Rcpt(ctx, user, rec.From, rcpt); other.Weight() > o.Weight() {
-			o = other
+	var o judge.Outcome
+	j.memory.with(rec, rec.Time, func(m *memory.Memory) {
+		if _, o, final = j.session(ctx, rec, f, m); o.Waits() {
+			j.memory.wait(rec)
 		}
-	}
-	res := report.Result{Action: o.Action, Exempt: o.Exempt, TryLater: o.TryLater, Decided: -1}
+	})
+	res = report.Result{Action: o.Action, Exempt: o.Exempt, TryLater: o.TryLater, Decided: -1}
 	for _, h := range o.Hits {
 		res.Rules |= 1 << j.index[h.Rule.Name]
 	}
 	if len(o.Hits) > 0 {
 		res.Decided = j.index[o.Hits[0].Rule.Name]
 	}
-	return res
+	return res, final
+}
+
+// facts returns what the input says of the DNS, and whose name is the server's own.
+func (j *recordJudge) facts(rec *replay.Record) *checkhelo.Facts {
+	f := &checkhelo.Facts{
+		Helo: heloname.Parse(rec.Plain()), Client: heloname.Unmap(rec.Client), Self: j.self(rec.Self),
+	}
+	if j.recorded {
+		recall(f, rec)
+	}
+	return f
+}
+
+// notRecorded stands for a sender that the input does not name: the null sender is another one.
+const notRecorded = "unknown@invalid"
+
+// session judges a record as the server does: greeting, recipients and message. It returns the
+// strongest outcome; final is that of evaluate.
+func (j *recordJudge) session(
+	ctx context.Context, rec *replay.Record, f *checkhelo.Facts, m *memory.Memory,
+) (s *judge.Session, o judge.Outcome, final bool) {
+	user := ""
+	if rec.Auth {
+		user = "recorded"
+	}
+	from := rec.From
+	switch from {
+	case "":
+		from = notRecorded
+	case replay.NullSender:
+		from = ""
+	}
+	s = j.Greet(ctx, judge.Conn{
+		Helo: rec.Plain(), Client: f.Client, Known: f, AtRcpt: !j.AtEHLO, Memory: m,
+	})
+	o = s.Rcpt(ctx, user, from, rec.FirstRcpt())
+	final = !remembers(&o)
+	for _, rcpt := range rec.Rcpts[min(1, len(rec.Rcpts)):] {
+		other := s.Rcpt(ctx, user, from, rcpt)
+		final = final && !remembers(&other)
+		if other.Weight() > o.Weight() {
+			o = other
+		}
+	}
+	whole := s.Message(ctx)
+	if whole.Waits() && whole.Weight() > o.Weight() { // the null sender
+		o = whole
+	}
+	if accepted(rec) && !whole.Refused() && whole.Action < checkhelo.Quarantine {
+		s.Accepted()
+	}
+	final = m == nil || final && s.Facts().Neighbours.State == checkhelo.NotAsked
+	return s, o, final
+}
+
+// remembers reports whether a memory can change the outcome, but for neighbours.
+func remembers(o *judge.Outcome) bool {
+	return o.Would == checkhelo.Greylist || o.Would == checkhelo.Quarantine
 }
 
 // self is what the check calls its own, and the name that the receiving server gave itself.
@@ -165,4 +248,14 @@ func recall(f *checkhelo.Facts, rec *replay.Record) {
 			}
 		}
 	}
+}
+
+// look returns the facts about a record that the DNS has, all that the policies ask for without a
+// memory.
+func (j *recordJudge) look(ctx context.Context, rec *replay.Record) *checkhelo.Facts {
+	s, _, _ := j.session(ctx, rec, j.facts(rec), nil)
+	if j.other != nil {
+		s, _, _ = j.other.session(ctx, rec, s.Facts(), nil)
+	}
+	return s.Facts()
 }

@@ -4,7 +4,7 @@ import (
 	"context"
 	"sync"
 
-	"maddy.example/checkhelo/cmd/helocheck/report"
+	"maddy.example/checkhelo"
 	"maddy.example/checkhelo/module/replay"
 )
 
@@ -15,13 +15,13 @@ const (
 
 // pending is a greeting on its way through the look-ups.
 type pending struct {
-	rec     replay.Record
-	message report.Message
-	done    chan struct{}
+	rec   replay.Record
+	facts *checkhelo.Facts
+	done  chan struct{}
 }
 
-// runLive judges with look-ups, several at once, and counts in the order of
-// the input, so that the counts never depend on who answers first.
+// runLive looks up the facts of several greetings at once, and judges them in the order of the
+// input, so that neither memory nor counts depend on which answer comes first.
 func (r *replaying) runLive(ctx context.Context) (replay.Stats, error) {
 	work := make(chan *pending)
 	inOrder := make(chan *pending, liveQueue)
@@ -31,7 +31,7 @@ func (r *replaying) runLive(ctx context.Context) (replay.Stats, error) {
 		go func() {
 			defer judges.Done()
 			for p := range work {
-				p.message = r.judge.message(ctx, &p.rec)
+				p.facts = r.judge.look(ctx, &p.rec)
 				close(p.done)
 			}
 		}()
@@ -42,7 +42,8 @@ func (r *replaying) runLive(ctx context.Context) (replay.Stats, error) {
 		for p := range inOrder {
 			<-p.done
 			if ctx.Err() == nil { // look-ups that were cut off tell nothing
-				r.tally.Add(&p.message)
+				m := r.judge.message(ctx, &p.rec, p.facts)
+				r.tally.Add(&m)
 			}
 		}
 	}()

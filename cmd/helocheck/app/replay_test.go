@@ -31,7 +31,7 @@ func testJudge(tb testing.TB, policy, dns string) *recordJudge {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	j, err := newJudge(check.Judge(), dns)
+	j, err := newJudge(check, dns)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -96,7 +96,7 @@ func TestRecordsThatAreNotJudged(t *testing.T) {
 	}
 	for want, rec := range tests {
 		rec.Count = 1
-		m := j.message(t.Context(), &rec)
+		m := j.message(t.Context(), &rec, nil)
 		refused := m.Action == checkhelo.Reject
 		if m.Exempt != want || refused != (want == "") || (m.Client != "") != refused {
 			t.Errorf("%q: %+v", want, m)
@@ -109,7 +109,7 @@ func TestSelfOfTheRecord(t *testing.T) {
 	rec := replay.Record{Helo: "mx.example.org", Client: someClient, Self: "MX.example.org.", Count: 1}
 	hits := func() (names []string) {
 		rules := j.Policy.Rules()
-		m := j.message(t.Context(), &rec)
+		m := j.message(t.Context(), &rec, nil)
 		for i, r := range rules {
 			if m.Rules&(1<<i) != 0 {
 				names = append(names, r.Name)
@@ -159,7 +159,7 @@ func TestRememberedVerdicts(t *testing.T) {
 		kept, fresh := testJudge(t, "rfc", dns), testJudge(t, "rfc", dns)
 		fresh.kept = nil
 		for i, rec := range randomRecords(5000) {
-			got, want := kept.result(t.Context(), &rec), fresh.result(t.Context(), &rec)
+			got, want := kept.result(t.Context(), &rec, nil), fresh.result(t.Context(), &rec, nil)
 			if got != want {
 				t.Fatalf("dns %s, record %d %+v: %+v, judged afresh %+v", dns, i, rec, got, want)
 			}
@@ -171,8 +171,8 @@ func TestKnownGreetingDoesNotAllocate(t *testing.T) {
 	j := testJudge(t, "rfc", "recorded")
 	rec := randomRecords(1)[0]
 	rec.Helo, rec.Count = "mail.example.org", 1
-	j.result(t.Context(), &rec)
-	if n := testing.AllocsPerRun(100, func() { j.result(t.Context(), &rec) }); n > 0 {
+	j.result(t.Context(), &rec, nil)
+	if n := testing.AllocsPerRun(100, func() { j.result(t.Context(), &rec, nil) }); n > 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
@@ -284,7 +284,7 @@ func BenchmarkJudge(b *testing.B) {
 			}
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {
-				j.result(b.Context(), &records[i%len(records)])
+				j.result(b.Context(), &records[i%len(records)], nil)
 			}
 		})
 	}

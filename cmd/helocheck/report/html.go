@@ -184,7 +184,7 @@ func (t *timeline) html() *htmlLine {
 	at := func(i int64) string { return t.stamp(i * width) }
 	var most int64
 	for _, p := range t.points {
-		most = max(most, p[scored]+p[quarantined]+p[rejected])
+		most = max(most, p[scored]+p[greylisted]+p[quarantined]+p[rejected])
 	}
 	h := &htmlLine{
 		Span: spanWords[t.span], Most: grouped(most),

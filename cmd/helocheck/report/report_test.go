@@ -306,7 +306,7 @@ func TestTimeline(t *testing.T) {
 			sum[a] += n
 		}
 	}
-	if sum != [numActions]int64{10_000, 10_000, 10_000, 10_000} {
+	if sum != [numActions]int64{8000, 8000, 8000, 8000, 8000} {
 		t.Errorf("widening lost messages: %v", sum)
 	}
 	h := line.html()

@@ -51,21 +51,19 @@ type Result struct {
 	TryLater bool   // refused for the moment, as a look-up failed
 }
 
-// The four things that can become of a message, in the order of count arrays.
+// What can become of a message, in the order of count arrays.
 const (
 	none = iota
 	scored
+	greylisted
 	quarantined
 	rejected
 	numActions
 )
 
-var actionWords = [numActions]string{"none", "score", "quarantine", "reject"}
+var actionWords = [numActions]string{"none", "score", "greylist", "quarantine", "reject"}
 
 func actionIndex(a checkhelo.Action) int {
-	if a > checkhelo.Score { // no setting greylists
-		a--
-	}
 	return max(int(a)-int(checkhelo.Ignore), none)
 }
 
