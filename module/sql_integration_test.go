@@ -10,7 +10,7 @@ import (
 
 	_ "github.com/lib/pq"
 
-	"maddy.example/checkhelo/module/memory/pgtest"
+	"maddy.example/checkhelo/cmd/lab/pgtest"
 )
 
 // postgres is a private cluster with the tables that the lists of two servers share.

@@ -16,7 +16,7 @@ import (
 
 	"maddy.example/checkhelo"
 	"maddy.example/checkhelo/module/heloname"
-	"maddy.example/checkhelo/module/memory/pgtest"
+	"maddy.example/checkhelo/cmd/lab/pgtest"
 )
 
 // start is the time at which the fake clocks begin: noon of a day.

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"regexp"
 	"strings"
 	"unicode/utf8"
 )
@@ -38,114 +39,49 @@ func keysOf(secret []byte, s Sender, from, rcpt string) waitKeys {
 	return k
 }
 
+// What changes in a MAIL FROM from one attempt to the next. The local part is in lower case.
+var changing = []struct {
+	part *regexp.Regexp
+	by   string
+}{
+	// draft-levine-smtp-batv: prvs=tag=local, and prvs=local=tag, as older programs write it. The
+	// tag is KDDDSSSSSS: a key's number, a day, a hexadecimal hash.
+	{regexp.MustCompile(`(?s)^prvs=(?:[0-9]{4}[0-9a-f]{6}=(.*)|(.*)=[0-9]{4}[0-9a-f]{6})$`), "$1$2"},
+	// Sender Rewriting Scheme: SRS0=HHH=TT=domain=local, SRS1=HHH=forwarder==HHH=TT=domain=local
+	{regexp.MustCompile(`(?s)^srs0[=+-][^=]*=[^=]*=([^=]*=.*)$`), "srs0=$1"},
+	{regexp.MustCompile(`(?s)^srs1[=+-][^=]*=([^=]*)==[^=]*=[^=]*=([^=]*=.*)$`), "srs1=$1=$2"},
+	{extension, "$1"},
+	// VERP: whole numbers between word boundaries
+	{regexp.MustCompile(`\b[0-9]+\b`), "#"},
+}
+
+// extension is "+ext". A local part that starts with "+" stays.
+var extension = regexp.MustCompile(`(?s)^([^+]+)\+.*$`)
+
 // sameMessage returns a MAIL FROM without the parts that change from one attempt to the next:
 // case, the tag of BATV in both orders, hash and time of SRS, "+ext" and whole numbers, as VERP
 // has them.
 func sameMessage(from string) string {
 	local, domain := splitAddress(from)
-	local = foldNumbers(cutExt(cutSRS(cutBATV(local))))
+	for _, c := range changing {
+		local = c.part.ReplaceAllString(local, c.by)
+	}
 	return local + domain
 }
 
 // foldAddress returns a recipient in lower case and without "+ext".
 func foldAddress(rcpt string) string {
 	local, domain := splitAddress(rcpt)
-	return cutExt(local) + domain
+	return extension.ReplaceAllString(local, "$1") + domain
 }
 
 // splitAddress returns both parts in lower case, the second with its "@".
 func splitAddress(address string) (local, domain string) {
-	address = lower(address)
+	if utf8.ValidString(address) { // ToLower replaces other octets, which are data here
+		address = strings.ToLower(address)
+	}
 	if at := strings.LastIndexByte(address, '@'); at >= 0 {
 		return address[:at], address[at:]
 	}
 	return address, ""
-}
-
-// lower returns s in lower case. Octets that are no UTF-8 stay as they are.
-func lower(s string) string {
-	if utf8.ValidString(s) {
-		return strings.ToLower(s)
-	}
-	b := []byte(s)
-	for i, c := range b {
-		if c >= 'A' && c <= 'Z' {
-			b[i] = c + 'a' - 'A'
-		}
-	}
-	return string(b)
-}
-
-// cutBATV cuts the tag of draft-levine-smtp-batv: prvs=tag=local, and prvs=local=tag, as older
-// programs write it.
-func cutBATV(local string) string {
-	rest, ok := strings.CutPrefix(local, "prvs=")
-	if !ok {
-		return local
-	}
-	if tag, name, two := strings.Cut(rest, "="); two && isBATVTag(tag) {
-		return name
-	}
-	if i := strings.LastIndexByte(rest, '='); i >= 0 && isBATVTag(rest[i+1:]) {
-		return rest[:i]
-	}
-	return local
-}
-
-// isBATVTag tells whether s is the tag KDDDSSSSSS: a key's number, a day, a hexadecimal hash.
-func isBATVTag(s string) bool {
-	return len(s) == 10 && strings.Trim(s[:4], "0123456789") == "" &&
-		strings.Trim(s[4:], "0123456789abcdef") == ""
-}
-
-// cutSRS cuts hash and time stamp of the Sender Rewriting Scheme:
-// SRS0=HHH=TT=domain=local and SRS1=HHH=forwarder==HHH=TT=domain=local.
-func cutSRS(local string) string {
-	if len(local) < 5 || !strings.ContainsRune("=+-", rune(local[4])) {
-		return local
-	}
-	parts := strings.Split(local[5:], "=")
-	switch scheme := local[:4]; {
-	case scheme == "srs0" && len(parts) >= 4:
-		return "srs0=" + strings.Join(parts[2:], "=")
-	case scheme == "srs1" && len(parts) >= 7 && parts[2] == "":
-		return "srs1=" + parts[1] + "=" + strings.Join(parts[5:], "=")
-	}
-	return local
-}
-
-// cutExt cuts "+ext". A local part that starts with "+" stays.
-func cutExt(local string) string {
-	if i := strings.IndexByte(local, '+'); i > 0 {
-		return local[:i]
-	}
-	return local
-}
-
-// foldNumbers replaces each run of digits between word boundaries by "#". Letters, digits and
-// "_" make words.
-func foldNumbers(s string) string {
-	var b strings.Builder
-	for i := 0; i < len(s); {
-		end, digits := i, true
-		for end < len(s) && isWord(s[end]) {
-			digits = digits && s[end] >= '0' && s[end] <= '9'
-			end++
-		}
-		switch {
-		case end == i:
-			end++
-			b.WriteByte(s[i])
-		case digits:
-			b.WriteByte('#')
-		default:
-			b.WriteString(s[i:end])
-		}
-		i = end
-	}
-	return b.String()
-}
-
-func isWord(c byte) bool {
-	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c == '_' || c >= 0x80
 }

@@ -3,6 +3,7 @@ package memory
 import (
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 func TestSameMessage(t *testing.T) {
@@ -14,7 +15,7 @@ func TestSameMessage(t *testing.T) {
 		"user":                      "user",
 		"a@b@example.org":           "a@b@example.org",
 		"%s%d%@example.org":         "%s%d%@example.org",
-		"a\x00\xff1@example.org":    "a\x00\xff1@example.org",
+		"a\x00\xff1@example.org":    "a\x00\xff#@example.org", // a word is of ASCII letters
 		"a\x00 1@example.org":       "a\x00 #@example.org",
 		"user@12.example.org":       "user@12.example.org",
 		"m\u00fcller7@example.org":  "m\u00fcller7@example.org",
@@ -92,10 +93,10 @@ func FuzzSameMessage(f *testing.F) {
 	f.Add("a-1-2=b%s@x@example.org")
 	f.Fuzz(func(t *testing.T, from string) {
 		got := sameMessage(from)
-		if got != sameMessage(lower(from)) {
+		if utf8.ValidString(from) && got != sameMessage(strings.ToLower(from)) {
 			t.Errorf("%q: case counts", from)
 		}
-		if len(got) > len(lower(from)) {
+		if len(got) > len(strings.ToLower(from)) {
 			t.Errorf("%q has grown to %q", from, got)
 		}
 		if _, domain := splitAddress(from); !strings.HasSuffix(got, domain) {
