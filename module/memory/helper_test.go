@@ -15,8 +15,8 @@ import (
 	"time"
 
 	"maddy.example/checkhelo"
-	"maddy.example/checkhelo/module/heloname"
 	"maddy.example/checkhelo/cmd/lab/pgtest"
+	"maddy.example/checkhelo/module/heloname"
 )
 
 // start is the time at which the fake clocks begin: noon of a day.
