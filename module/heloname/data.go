@@ -1,5 +1,7 @@
 package heloname
 
+import "regexp"
+
 // The built-in lists. Sources: PTR and HELO names in real mail of 2002 and of
 // 2019 to 2026, makers' documentation, and the registries named below; those of
 // the providers' PTR domains stand at providerRows. Date: 2026-11-26. The list of
@@ -86,17 +88,31 @@ var oldTLDs = []string{
 // until 2023.
 var freeTLDs = []string{"cf", "ga", "gq", "ml", "tk"}
 
-// labelForms are the words of first labels that installers, hosting panels and
-// clouds make.
-var labelForms = map[string]labelForm{
-	"host": numberedForm, "slot": numberedForm, "default": numberedForm,
-	"panel": numberedForm, "plesk": numberedForm, "cpanel": numberedForm, "cwp": numberedForm,
-	"server": countedForm, "srv": countedForm,
-	"vps": serialForm, "vds": serialForm, "vm": serialForm, "node": serialForm,
-	"ubuntu": imageForm, "debian": imageForm, "centos": imageForm,
-	"win": setupForm, "desktop": setupForm, "laptop": setupForm,
-	"ip": quadForm, "ecs": cloudForm, "i": idForm,
+// defaultLabels are the words of first labels that installers, hosting panels and clouds make, with
+// what follows them there.
+var defaultLabels = []struct {
+	by    string // the evidence
+	tail  *regexp.Regexp
+	words []string
+}{
+	{"default name of a rented server", regexp.MustCompile(`^-?\d{0,8}$`),
+		[]string{"host", "slot", "default", "panel", "plesk", "cpanel", "cwp"}},
+	{"default name of a rented server", regexp.MustCompile(`^-?\d{1,8}$`), []string{"server", "srv"}},
+	{"default name of a rented server", regexp.MustCompile(`^-?\d{3,8}$`),
+		[]string{"vps", "vds", "vm", "node"}},
+	{"name of a system image", regexp.MustCompile(`^(?:\d*|-[0-9a-z-]+)$`),
+		[]string{"ubuntu", "debian", "centos"}},
+	{"name made by Windows set-up", regexp.MustCompile(`^-[0-9a-z]{7,12}$`),
+		[]string{"win", "desktop", "laptop"}},
+	{"name made of an address", regexp.MustCompile(`^(?:-\d{1,3}){4}$`), []string{"ip"}},
+	{"name made by a cloud", regexp.MustCompile(`^-[0-9a-z-]+$`), []string{"ecs"}},
+	{"name made by a cloud", regexp.MustCompile(`^-[0-9a-f]{8,17}$`), []string{"i"}},
 }
+
+// serialLabel matches the id of a container, a number, a short word with a number, and a name made
+// by Alibaba Cloud (iZ, letters and digits, Z).
+var serialLabel = regexp.MustCompile(
+	`^(?:[0-9a-f]{12}|\d{5,}|[a-z]{1,6}-?\d{6,}|iz[0-9a-z]{10,}z)$`)
 
 // rentedDomains are domains below which rented machines get their first names.
 var rentedDomains = []string{
@@ -111,8 +127,8 @@ var rentedDomains = []string{
 	"hwclouds-dns.com", "cloudapp.net", "cloudapp.azure.com",
 }
 
-// networkDomains name the TLDs of OVH's domains of three octets: ip-192-0-2.eu.
-var networkDomains = []string{"eu", "net", "us", "com", "ca"}
+// networkDomain matches names under OVH's domains of three octets: ip-192-0-2.eu.
+var networkDomain = regexp.MustCompile(`(?:^|\.)ip(?:-\d{1,3}){3}\.(?:eu|net|us|com|ca)$`)
 
 // providerRow describes a provider. All hosts below the strong domains have a
 // PTR name of the provider; of the helo domains only the domain itself is

@@ -101,11 +101,7 @@ func Below(name, domain string) bool {
 // below it, or has localhost as its first label, as localhost.localdomain.
 func Localhost(ascii string) bool {
 	const localhost = "localhost"
-	if Below(ascii, localhost) {
-		return true
-	}
-	return len(ascii) > len(localhost) && ascii[len(localhost)] == '.' &&
-		ascii[:len(localhost)] == localhost
+	return Below(ascii, localhost) || strings.HasPrefix(ascii, localhost+".")
 }
 
 // minShared is the least length in octets of a label that relates two domains:

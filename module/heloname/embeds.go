@@ -1,11 +1,12 @@
 package heloname
 
 import (
-	"bytes"
 	"encoding/binary"
 	"iter"
 	"math/bits"
 	"net/netip"
+	"strconv"
+	"strings"
 )
 
 // EmbedsAddr tells whether a lower-case name holds the client's address in a
@@ -27,19 +28,21 @@ func EmbedsAddr(ascii string, client netip.Addr) bool {
 	return false
 }
 
-// embeds4 walks over the numbers of s.
+// embeds4 walks over the numbers of s, then over its hexadecimal digits.
 func embeds4(s string, ip [4]byte) bool {
+	a, b, c, d := int(ip[0]), int(ip[1]), int(ip[2]), int(ip[3])
 	rev := [4]byte{ip[3], ip[2], ip[1], ip[0]}
-	rot := [4]byte{ip[3], ip[0], ip[1], ip[2]}
-	last := [4]int{-1, -1, -1, -1} // the last four numbers, newest at the end
+	var last [4]int // the last four numbers, newest at the end
+	seen := 0
 	for number := range eachNumber(s) {
 		last = [4]int{last[1], last[2], last[3], octet(number)}
-		if sameOctets(last, ip) || sameOctets(last, rev) || sameOctets(last, rot) ||
-			joined(number, ip) || joined(number, rev) {
+		seen++
+		inRow := last == [4]int{a, b, c, d} || last == [4]int{d, c, b, a} || last == [4]int{d, a, b, c}
+		if seen >= 4 && inRow || joined(number, ip) || joined(number, rev) {
 			return true
 		}
 	}
-	return embedsHex(s, ip) || embedsHex(s, rev)
+	return hasHex(s, ip, true)
 }
 
 // eachNumber yields each run of decimal digits in s.
@@ -71,49 +74,34 @@ func octet(s string) int {
 	return v
 }
 
-func sameOctets(v [4]int, ip [4]byte) bool {
-	for i := range v {
-		if v[i] != int(ip[i]) {
-			return false
-		}
-	}
-	return true
-}
-
-// joined tells whether the digits s are the four octets in a row.
+// joined tells whether the digits s are the four octets in a row, padded with zeros or, if no other
+// address is spelled so, not padded.
 func joined(s string, ip [4]byte) bool {
-	if len(s) == 12 {
-		for i, b := range ip {
-			if octet(s[3*i:3*i+3]) != int(b) {
-				return false
-			}
-		}
-		return true
-	}
-	if len(s) < minJoined || len(s) > 12 || !hasOctets(s, ip) {
+	if len(s) < minJoined || len(s) > 12 {
 		return false
 	}
-	return splits(s, 4) == 1
+	padded := digits12(ip)
+	if s == string(padded[:]) {
+		return true
+	}
+	var buf [12]byte
+	plain := buf[:0]
+	for _, b := range ip {
+		plain = strconv.AppendUint(plain, uint64(b), 10)
+	}
+	return s == string(plain) && splits(s, 4) == 1
 }
 
 // minJoined is the least length of unpadded octets in a row: shorter numbers
 // are counters, dates and postcodes.
 const minJoined = 8
 
-func hasOctets(s string, ip [4]byte) bool {
-	for _, b := range ip {
-		n := 1
-		if b > 99 {
-			n = 3
-		} else if b > 9 {
-			n = 2
-		}
-		if len(s) < n || octet(s[:n]) != int(b) {
-			return false
-		}
-		s = s[n:]
+// digits12 returns the octets of ip, each in three digits.
+func digits12(ip [4]byte) (digits [12]byte) {
+	for i, b := range ip {
+		digits[3*i], digits[3*i+1], digits[3*i+2] = '0'+b/100, '0'+b/10%10, '0'+b%10
 	}
-	return s == ""
+	return digits
 }
 
 // splits counts the ways to cut s into n octets without leading zeros.
@@ -133,111 +121,86 @@ func splits(s string, n int) int {
 	return count
 }
 
-// embedsHex looks for the eight hexadecimal digits of ip as a run of its own.
-func embedsHex(s string, ip [4]byte) bool {
-	for i := 0; i+8 <= len(s); i++ {
-		if hexValue(s[i]) == ip[0]>>4 && (i == 0 || hexValue(s[i-1]) > 15) &&
-			(i+8 == len(s) || hexValue(s[i+8]) > 15) && sameHex(s[i:i+8], ip) {
+// hasHex looks for the eight hexadecimal digits of ip in either order: anywhere, or as a run of
+// their own.
+func hasHex(s string, ip [4]byte, own bool) bool {
+	fwd := binary.BigEndian.Uint32(ip[:])
+	rev := bits.ReverseBytes32(fwd)
+	var last uint32
+	run := 0
+	for i := range len(s) {
+		v := hexValue(s[i])
+		if v > 15 {
+			run = 0
+			continue
+		}
+		last = last<<4 | uint32(v)
+		run++
+		ends := i+1 == len(s) || hexValue(s[i+1]) > 15
+		if (run == 8 && ends || run >= 8 && !own) && (last == fwd || last == rev) {
 			return true
 		}
 	}
 	return false
 }
 
-func sameHex(s string, ip [4]byte) bool {
-	for i, b := range ip {
-		if hexValue(s[2*i]) != b>>4 || hexValue(s[2*i+1]) != b&15 {
-			return false
-		}
-	}
-	return true
-}
-
-// embeds6 compares s with every spelling of ip in turn. In a spelling "-"
-// stands for any separator.
+// embeds6 looks for the 32 nibbles of ip in either order, joined, in groups of four or each apart,
+// then for the groups without leading zeros and for the shortest text.
 func embeds6(s string, ip netip.Addr) bool {
-	var buf [64]byte
 	b := ip.As16()
-	if len(s) >= 32 && (holds(s, nibbles(buf[:0], b, false, false)) ||
-		holds(s, nibbles(buf[:0], b, true, false)) ||
-		holds(s, groups(buf[:0], b, true))) {
-		return true
-	}
-	if len(s) >= 63 && (holds(s, nibbles(buf[:0], b, false, true)) ||
-		holds(s, nibbles(buf[:0], b, true, true))) {
-		return true
-	}
-	return holds(s, groups(buf[:0], b, false)) || holds(s, dashes(ip.AppendTo(buf[:0])))
-}
-
-const hexDigits = "0123456789abcdef"
-
-// nibbles appends the 32 nibbles of an address, last one first when reverse,
-// with "-" between them when split.
-func nibbles(dst []byte, ip [16]byte, reverse, split bool) []byte {
-	for i := range 32 {
-		n := i
-		if reverse {
-			n = 31 - i
-		}
-		v := ip[n/2] >> 4
-		if n%2 == 1 {
-			v = ip[n/2] & 15
-		}
-		if split && i > 0 {
-			dst = append(dst, '-')
-		}
-		dst = append(dst, hexDigits[v])
-	}
-	return dst
-}
-
-// groups appends the eight groups with "-" between them, each of four digits
-// when padded, else without leading zeros.
-func groups(dst []byte, ip [16]byte, padded bool) []byte {
-	for i := 0; i < len(ip); i += 2 {
-		if i > 0 {
-			dst = append(dst, '-')
-		}
-		v := binary.BigEndian.Uint16(ip[i:])
-		for shift := 12; shift >= 0; shift -= 4 {
-			if padded || shift == 0 || v>>shift != 0 {
-				dst = append(dst, hexDigits[v>>shift&15])
+	hi, lo := binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:])
+	for _, n := range [...]int{32, 39, 63} {
+		for i := 0; i+n <= len(s); i++ {
+			first, second, ok := nibbles(s[i : i+n])
+			if ok && apart(s, i, i+n, n > 32) &&
+				(first == hi && second == lo || first == reversed(lo) && second == reversed(hi)) {
+				return true
 			}
 		}
 	}
-	return dst
+	var buf [64]byte
+	groups := buf[:0]
+	for i := 0; i < len(b); i += 2 {
+		groups = strconv.AppendUint(append(groups, ':'), uint64(binary.BigEndian.Uint16(b[i:])), 16)
+	}
+	return holds(s, groups[1:]) || holds(s, ip.AppendTo(buf[:0]))
 }
 
-func dashes(text []byte) []byte {
-	for i, c := range text {
-		if c == ':' {
-			text[i] = '-'
+// nibbles reads 32 hexadecimal digits with any separators between them.
+func nibbles(s string) (hi, lo uint64, ok bool) {
+	n := 0
+	for i := range len(s) {
+		switch v := hexValue(s[i]); {
+		case v <= 15:
+			hi, lo = hi<<4|lo>>60, lo<<4|uint64(v)
+			n++
+		case !separator(s[i]):
+			return 0, 0, false
 		}
 	}
-	return text
+	return hi, lo, n == 32
 }
 
-// holds tells whether s holds the spelling, not as a part of a longer row of
-// hexadecimal digits. The last of several parts ends at a separator: in
-// "d.d.example.net" the e belongs to no address.
-func holds(s string, spelling []byte) bool {
-	apart := bytes.IndexByte(spelling, '-') >= 0
-	for i := 0; i+len(spelling) <= len(s); i++ {
-		if i > 0 && hexValue(s[i-1]) <= 15 || !spelled(s[i:i+len(spelling)], spelling) {
-			continue
-		}
-		end := i + len(spelling)
-		if end == len(s) || separator(s[end]) || !apart && hexValue(s[end]) > 15 {
+// apart tells whether s[start:end] is no part of a longer row of hexadecimal digits. A row of
+// several parts ends at a separator: in "d.d.example.net" the e belongs to no address.
+func apart(s string, start, end int, parts bool) bool {
+	return (start == 0 || hexValue(s[start-1]) > 15) &&
+		(end == len(s) || separator(s[end]) || !parts && hexValue(s[end]) > 15)
+}
+
+// holds tells whether s holds the text of an address, with any separators for its colons.
+func holds(s string, text []byte) bool {
+	for i := 0; i+len(text) <= len(s); i++ {
+		if end := i + len(text); apart(s, i, end, true) && spelled(s[i:end], text) {
 			return true
 		}
 	}
 	return false
 }
 
-func spelled(s string, spelling []byte) bool {
-	for i, c := range spelling {
-		if s[i] != c && (c != '-' || !separator(s[i])) {
+func spelled(s string, text []byte) bool {
+	for i, c := range text {
+		if s[i] != c && (c != ':' || !separator(s[i])) {
 			return false
 		}
 	}
@@ -302,39 +265,21 @@ func ShowsAddr(name string, client netip.Addr) bool {
 
 // shows4 walks over the numbers of s, then over its hexadecimal digits.
 func shows4(s string, ip [4]byte) bool {
-	last := [3]int{-1, -1, -1}
+	a, b, c, d := int(ip[0]), int(ip[1]), int(ip[2]), int(ip[3])
+	fwd, rev := digits12(ip), digits12([4]byte{ip[3], ip[2], ip[1], ip[0]})
+	var last [3]int
+	seen := 0
 	for number := range eachNumber(s) {
 		last = [3]int{last[1], last[2], octet(number)}
-		if threeOctets(last, ip) || threeOctets([3]int{last[2], last[1], last[0]}, ip) ||
-			padded(number, ip) {
+		seen++
+		inRow := last == [3]int{a, b, c} || last == [3]int{c, b, a} ||
+			last == [3]int{b, c, d} || last == [3]int{d, c, b}
+		if seen >= 3 && inRow || strings.Contains(number, string(fwd[:])) ||
+			strings.Contains(number, string(rev[:])) {
 			return true
 		}
 	}
-	rev := [4]byte{ip[3], ip[2], ip[1], ip[0]}
-	for i := 0; i+8 <= len(s); i++ {
-		if sameHex(s[i:i+8], ip) || sameHex(s[i:i+8], rev) {
-			return true
-		}
-	}
-	return false
-}
-
-func threeOctets(v [3]int, ip [4]byte) bool {
-	return v[1] == int(ip[1]) && v[0] == int(ip[0]) && v[2] == int(ip[2]) ||
-		v[1] == int(ip[2]) && v[0] == int(ip[1]) && v[2] == int(ip[3])
-}
-
-// padded tells whether twelve neighbouring digits of s are the octets of ip
-// in either order.
-func padded(s string, ip [4]byte) bool {
-	for ; len(s) >= 12; s = s[1:] {
-		a, b, c, d := octet(s[:3]), octet(s[3:6]), octet(s[6:9]), octet(s[9:12])
-		if a == int(ip[0]) && b == int(ip[1]) && c == int(ip[2]) && d == int(ip[3]) ||
-			d == int(ip[0]) && c == int(ip[1]) && b == int(ip[2]) && a == int(ip[3]) {
-			return true
-		}
-	}
-	return false
+	return hasHex(s, ip, false)
 }
 
 // minNibbles is how many different digits half an IPv6 address must have:

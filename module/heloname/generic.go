@@ -3,7 +3,6 @@ package heloname
 import (
 	"iter"
 	"net/netip"
-	"slices"
 	"strings"
 
 	"golang.org/x/net/publicsuffix"
@@ -156,31 +155,6 @@ func hasDigit(s string) bool {
 	return false
 }
 
-// labelForm tells what may follow a word in a default host name.
-type labelForm uint8
-
-const (
-	numberedForm labelForm = iota + 1 // nothing, or a number of at most 8 digits: host, host-12
-	countedForm                       // a number of at most 8 digits: server1
-	serialForm                        // a number of 3 to 8 digits: vps-1234
-	imageForm                         // nothing, digits, or a hyphen and more: ubuntu-2gb
-	setupForm                         // a hyphen, 7 to 12 letters and digits: win-0a1b2c3d4e5
-	quadForm                          // four numbers after hyphens: ip-10-0-0-1
-	cloudForm                         // a hyphen and anything: ecs-42a4
-	idForm                            // a hyphen, 8 to 17 hexadecimal digits: i-0a1b2c3d
-)
-
-// Texts of the evidence.
-const (
-	byHosting = "default name of a rented server"
-	byImage   = "name of a system image"
-	bySetup   = "name made by Windows set-up"
-	byAddress = "name made of an address"
-	byCloud   = "name made by a cloud"
-	bySerial  = "id or serial number"
-	bySuffix  = "default domain of rented machines"
-)
-
 // DefaultHost tells whether a name is one that an installer, a hosting panel
 // or a cloud gave a machine and nobody changed. It looks at the first label,
 // unless the name is an organisational domain, and at the domain. A provider's
@@ -194,8 +168,8 @@ func (l *Lists) DefaultHost(ascii string) (evidence string, ok bool) {
 	if by != "" && OrgDomain(ascii) == ascii {
 		by = ""
 	}
-	if by == "" && (l.rentedDomain(ascii) || l.networkDomain(ascii)) {
-		by = bySuffix
+	if by == "" && l.rentedDomain(ascii) {
+		by = "default domain of rented machines"
 	}
 	if by == "" || l.Provider(ascii) != nil {
 		return "", false
@@ -203,69 +177,22 @@ func (l *Lists) DefaultHost(ascii string) (evidence string, ok bool) {
 	return by, true
 }
 
-// defaultLabel returns who makes such labels, "" when nobody does.
+// defaultLabel returns who makes such labels, "" when nobody does. A mail server may be numbered
+// (mail-123456).
 func (l *Lists) defaultLabel(label string) string {
 	letters := 0
 	for letters < len(label) && isLower(label[letters]) {
 		letters++
 	}
-	word, tail := label[:letters], label[letters:]
-	if by := l.labels[word].maker(tail); by != "" {
-		return by
+	word := label[:letters]
+	if form := l.labels[word]; form.tail != nil && form.tail.MatchString(label[letters:]) {
+		return form.by
 	}
-	switch {
-	case isRun(label, isHex, 12, 12): // the short id of a container
-		return bySerial
-	case isSerial(letters, tail) && l.words[word]&mailWord == 0:
-		return bySerial
-	case strings.HasPrefix(label, "iz") && label[len(label)-1] == 'z' &&
-		isRun(label, isAlnum, 13, maxLabel): // Alibaba Cloud: iZ, letters and digits, Z
-		return byCloud
+	mail := l.words[word]&mailWord != 0
+	if !mail && len(label) >= 5 && hasDigit(label) && serialLabel.MatchString(label) {
+		return "id or serial number"
 	}
 	return ""
-}
-
-func isHex(c byte) bool   { return isDigit(c) || c >= 'a' && c <= 'f' }
-func isAlnum(c byte) bool { return isLower(c) || isDigit(c) }
-func isLDH(c byte) bool   { return isAlnum(c) || c == '-' }
-
-// maker returns who puts tail after a word of this form, "" when nobody does.
-func (f labelForm) maker(tail string) string {
-	after, hyphen := strings.CutPrefix(tail, "-")
-	switch {
-	case f == numberedForm && isRun(after, isDigit, 0, 8),
-		f == countedForm && isRun(after, isDigit, 1, 8),
-		f == serialForm && isRun(after, isDigit, 3, 8):
-		return byHosting
-	case f == imageForm && isRun(tail, isDigit, 0, maxLabel):
-		return byImage
-	case f == quadForm && isNumbers(tail, 4):
-		return byAddress
-	case hyphen:
-		return f.makerAfterHyphen(after)
-	}
-	return ""
-}
-
-func (f labelForm) makerAfterHyphen(after string) string {
-	switch {
-	case f == imageForm && isRun(after, isLDH, 1, maxLabel):
-		return byImage
-	case f == setupForm && isRun(after, isAlnum, 7, 12):
-		return bySetup
-	case f == cloudForm && isRun(after, isLDH, 1, maxLabel), f == idForm && isRun(after, isHex, 8, 17):
-		return byCloud
-	}
-	return ""
-}
-
-// isSerial tells whether a label of that many letters and the tail is a
-// number of five digits and more, or a short word and at least six digits.
-func isSerial(letters int, tail string) bool {
-	if letters == 0 {
-		return isRun(tail, isDigit, 5, maxLabel)
-	}
-	return letters <= 6 && isRun(strings.TrimPrefix(tail, "-"), isDigit, 6, maxLabel)
 }
 
 // rentedDomain tells whether a name lies under a domain of rented machines.
@@ -275,31 +202,5 @@ func (l *Lists) rentedDomain(ascii string) bool {
 			return true
 		}
 	}
-	return false
-}
-
-// networkDomain tells whether the organisational domain is named after three
-// octets of a network.
-func (l *Lists) networkDomain(ascii string) bool {
-	dot := strings.LastIndexByte(ascii, '.')
-	if len(l.hosts) == 0 || dot < 1 || !isDigit(ascii[dot-1]) {
-		return false
-	}
-	tail, found := strings.CutPrefix(ascii[strings.LastIndexByte(ascii[:dot], '.')+1:dot], "ip")
-	return found && slices.Contains(networkDomains, ascii[dot+1:]) && isNumbers(tail, 3)
-}
-
-// isNumbers tells whether s is n times a hyphen and one to three digits.
-func isNumbers(s string, n int) bool {
-	for ; n > 0; n-- {
-		digits := 0
-		for digits+1 < len(s) && isDigit(s[digits+1]) {
-			digits++
-		}
-		if digits < 1 || digits > 3 || s[0] != '-' {
-			return false
-		}
-		s = s[digits+1:]
-	}
-	return s == ""
+	return len(l.hosts) > 0 && strings.Contains(ascii, "ip-") && networkDomain.MatchString(ascii)
 }

@@ -3,6 +3,7 @@ package heloname
 import (
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -20,6 +21,12 @@ type Lists struct {
 	tlds      map[string]tldClass
 	labels    map[string]labelForm
 	hosts     map[string]bool // domains of rented machines
+}
+
+// labelForm is what may follow a word in a default host name, and the evidence for it.
+type labelForm struct {
+	by   string
+	tail *regexp.Regexp
 }
 
 // source tells where a reserved suffix comes from.
@@ -52,10 +59,9 @@ const (
 )
 
 var defaultLists = sync.OnceValue(func() *Lists {
-	l := &Lists{
-		tlds: make(map[string]tldClass), labels: labelForms, hosts: make(map[string]bool),
-	}
-	l.init()
+	l := (&Lists{
+		tlds: make(map[string]tldClass), labels: make(map[string]labelForm), hosts: make(map[string]bool),
+	}).clone()
 	for src, names := range reservedNames {
 		l.addReserved(src, names)
 	}
@@ -69,6 +75,11 @@ var defaultLists = sync.OnceValue(func() *Lists {
 	}
 	for _, tld := range freeTLDs {
 		l.tlds[tld] = freeTLD
+	}
+	for _, row := range defaultLabels {
+		for _, word := range row.words {
+			l.labels[word] = labelForm{row.by, row.tail}
+		}
 	}
 	for _, domain := range rentedDomains {
 		l.hosts[domain] = true
@@ -111,13 +122,7 @@ type Extension struct {
 // Entries that Check rejects are left out.
 func (l *Lists) With(ext Extension) *Lists {
 	l = l.orDefault()
-	n := new(Lists)
-	*n = *l
-	n.reserved = maps.Clone(l.reserved)
-	n.providers = maps.Clone(l.providers)
-	n.families = maps.Clone(l.families)
-	n.words = maps.Clone(l.words)
-	n.init()
+	n := l.clone()
 	for _, p := range ext.Providers {
 		if p.check() == nil {
 			p.Strong = true
@@ -132,20 +137,18 @@ func (l *Lists) With(ext Extension) *Lists {
 	return n
 }
 
-// init makes the maps that an extension writes to.
-func (l *Lists) init() {
-	if l.reserved == nil {
-		l.reserved = make(map[string]source)
-	}
-	if l.providers == nil {
-		l.providers = make(map[string]*Provider)
-	}
-	if l.families == nil {
-		l.families = make(map[string]*Provider)
-	}
-	if l.words == nil {
-		l.words = make(map[string]wordClass)
-	}
+// clone copies the maps that an extension writes to.
+func (l *Lists) clone() *Lists {
+	n := *l
+	n.reserved, n.words = copyOf(l.reserved), copyOf(l.words)
+	n.providers, n.families = copyOf(l.providers), copyOf(l.families)
+	return &n
+}
+
+func copyOf[V any](m map[string]V) map[string]V {
+	n := make(map[string]V, len(m))
+	maps.Copy(n, m)
+	return n
 }
 
 // Check returns the first entry of ext that cannot be used: a name that is
@@ -157,18 +160,14 @@ func (ext Extension) Check() error {
 			return err
 		}
 	}
-	for _, words := range [][]string{ext.DynamicWords, ext.StaticWords} {
-		for _, w := range words {
-			if !isWord(strings.ToLower(w)) {
-				return fmt.Errorf("heloname: %q is not a word of letters", w)
-			}
+	for _, w := range slices.Concat(ext.DynamicWords, ext.StaticWords) {
+		if !isWord(strings.ToLower(w)) {
+			return fmt.Errorf("heloname: %q is not a word of letters", w)
 		}
 	}
-	for _, names := range [][]string{ext.ReservedTLDs, ext.NotReserved} {
-		for _, name := range names {
-			if _, ok := suffixOf(name); !ok {
-				return fmt.Errorf("heloname: %q is not a domain name", name)
-			}
+	for _, name := range slices.Concat(ext.ReservedTLDs, ext.NotReserved) {
+		if _, ok := suffixOf(name); !ok {
+			return fmt.Errorf("heloname: %q is not a domain name", name)
 		}
 	}
 	return nil
@@ -196,14 +195,7 @@ func suffixOf(name string) (string, bool) {
 	return ascii, err == nil
 }
 
-func isWord(s string) bool {
-	for i := range len(s) {
-		if !isLower(s[i]) {
-			return false
-		}
-	}
-	return s != ""
-}
+func isWord(s string) bool { return isRun(s, isLower, 1, maxLabel) }
 
 // Reserved returns the longest suffix of a name under which no public mail
 // server can stand. The name is lower-case ASCII without final dot. registry
@@ -319,11 +311,9 @@ func (p *Provider) check() error {
 	if p.Name == "" || len(p.Helo) == 0 || len(p.PTR) == 0 {
 		return fmt.Errorf("heloname: provider %q needs a name, HELO and PTR domains", p.Name)
 	}
-	for _, names := range [][]string{p.Helo, p.PTR} {
-		for _, name := range names {
-			if _, ok := providerDomain(name); !ok {
-				return fmt.Errorf("heloname: provider %s: %q is not a domain name", p.Name, name)
-			}
+	for _, name := range slices.Concat(p.Helo, p.PTR) {
+		if _, ok := providerDomain(name); !ok {
+			return fmt.Errorf("heloname: provider %s: %q is not a domain name", p.Name, name)
 		}
 	}
 	return nil
@@ -340,13 +330,9 @@ func providerDomain(name string) (string, bool) {
 }
 
 func (l *Lists) dropProvider(name string) {
-	for _, m := range []map[string]*Provider{l.providers, l.families} {
-		for key, old := range m {
-			if strings.EqualFold(old.Name, name) {
-				delete(m, key)
-			}
-		}
-	}
+	named := func(_ string, p *Provider) bool { return strings.EqualFold(p.Name, name) }
+	maps.DeleteFunc(l.providers, named)
+	maps.DeleteFunc(l.families, named)
 }
 
 // addProvider adds p, which check has passed.

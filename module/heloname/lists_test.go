@@ -11,7 +11,7 @@ import (
 func TestDefaultLists(t *testing.T) {
 	l := DefaultLists()
 	if len(l.reserved) < 30 || len(l.providers) < 300 || len(l.families) < 10 ||
-		len(l.words) < 100 || len(l.tlds) < 25 || len(l.labels) < 20 || len(l.hosts) < 15 {
+		len(l.words) < 100 || len(l.tlds) < 25 || len(l.hosts) < 15 {
 		t.Error("a list lacks most of its entries")
 	}
 	for s, src := range l.reserved {
@@ -64,12 +64,7 @@ func TestNoEntryTwice(t *testing.T) {
 		}
 	}
 	check("HELO domains of providers", helo...)
-	for word := range labelForms {
-		if !isWord(word) {
-			t.Errorf("%s is no word of letters", word)
-		}
-	}
-	for _, tld := range slices.Concat(oldTLDs, freeTLDs, networkDomains) {
+	for _, tld := range slices.Concat(oldTLDs, freeTLDs) {
 		if !KnownTLD(tld) {
 			t.Errorf("%s is no TLD", tld)
 		}
