@@ -7,7 +7,6 @@ import (
 	"io"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // csvColumns are the columns that are read; others are passed over.
@@ -32,6 +31,7 @@ var columnNames = [numColumns]string{
 // csvReader reads one table. Rows are single lines: a quoted line break would
 // let one stray quote swallow the rest of the file.
 type csvReader struct {
+	stamp  *stamper
 	comma  byte
 	where  [numColumns]int // index of a column, -1 without it
 	fields [][]byte
@@ -100,7 +100,7 @@ func (c *csvReader) field(col int) []byte {
 
 // readCSV reads a table with a header row.
 func (r *run) readCSV() error {
-	var c csvReader
+	c := csvReader{stamp: &r.stamp}
 	r.in.dropBOM()
 	line, _, err := r.in.next()
 	if err != nil {
@@ -154,8 +154,10 @@ func (c *csvReader) record(rec *Record) bool {
 		rec.Rcpts = []string{text(rcpt)}
 	}
 	var ok bool
-	if rec.Time, ok = csvTime(c.field(colTime)); !ok {
-		return false
+	if at := c.field(colTime); len(at) > 0 {
+		if rec.Time, ok = c.stamp.value(at); !ok {
+			return false
+		}
 	}
 	if rec.Client, ok = parseAddr(c.field(colIP)); !ok || rec.Helo == "" {
 		return false
@@ -186,22 +188,6 @@ func (c *csvReader) record(rec *Record) bool {
 		return false
 	}
 	return true
-}
-
-// csvTime reads seconds since 1970, a fraction behind them or not, or a time of
-// RFC 3339. Without one it is the zero time.
-func csvTime(b []byte) (time.Time, bool) {
-	if len(b) == 0 {
-		return time.Time{}, true
-	}
-	whole, frac, _ := strings.Cut(string(b), ".")
-	sec, err := strconv.ParseInt(whole, 10, 64)
-	if err == nil && (frac == "" || digits([]byte(frac))) {
-		rest, _ := cutFraction([]byte("." + frac))
-		return time.Unix(sec, int64(rest)), true
-	}
-	t, err := time.Parse(time.RFC3339, string(b))
-	return t, err == nil
 }
 
 // again returns b as a string, the one already there when it is the same.

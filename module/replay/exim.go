@@ -11,32 +11,26 @@ import "bytes"
 //
 // Delivery lines ("=>", "**") have H= as well, for the server mail went to.
 func (r *run) eximEvent(e *entry) bool {
-	id, rest := []byte(nil), e.msg
-	if word := firstField(e.msg); isEximID(word) && len(word) < len(e.msg) {
-		id, rest = word, e.msg[len(word)+1:]
+	id, rest := cutWord(e.msg)
+	if !isEximID(id) || rest == nil {
+		id, rest = nil, e.msg
 	}
+	r.rec = Record{Time: e.at, Server: e.host, MsgID: text(id), Outcome: Rejected}
 	if arrived, ok := bytes.CutPrefix(rest, []byte("<= ")); ok && id != nil {
-		r.seen[byExim] = true
-		r.eximArrival(e, id, arrived)
+		r.eximArrival(arrived)
 		return true
 	}
-	if what, ok := bytes.CutPrefix(rest, markRejected); ok {
-		if bytes.HasPrefix(what, []byte("EHLO from ")) || bytes.HasPrefix(what, []byte("HELO from ")) {
-			r.seen[byExim] = true
-			r.eximSyntax(e, what[len("EHLO from "):])
+	for _, command := range []string{"rejected EHLO from ", "rejected HELO from "} {
+		if what, ok := bytes.CutPrefix(rest, []byte(command)); ok {
+			r.eximSyntax(what)
 			return true
 		}
-		return false
 	}
-	if bytes.HasPrefix(rest, markHost) {
-		r.eximRefusal(e, id, rest[len(markHost):])
+	if what, ok := bytes.CutPrefix(rest, []byte("H=")); ok {
+		r.eximRefusal(what)
 		return true
 	}
-	if id != nil { // deliveries, "Completed"
-		r.seen[byExim] = true
-		return true
-	}
-	return r.eximConnection(e)
+	return id != nil || r.eximConnection(rest) // deliveries, "Completed"
 }
 
 // isEximID reports whether b is a message ID: 6-6-2 characters of base 62, or
@@ -44,51 +38,39 @@ func (r *run) eximEvent(e *entry) bool {
 func isEximID(b []byte) bool {
 	n := 0
 	for part := range bytes.SplitSeq(b, []byte("-")) {
-		for _, c := range part {
-			if !isLetter(c) && (c < '0' || c > '9') {
-				return false
-			}
-		}
-		if n++; len(part) < 2 || len(part) > 11 {
+		if n++; len(part) < 2 || len(part) > 11 || !isWord(part) || bytes.IndexByte(part, '_') >= 0 {
 			return false
 		}
 	}
 	return n == 3
 }
 
-// eximConnection counts the greeting of a client that never named a sender, as
-// lines about lost connections, failed logins and protocol errors tell of it.
-func (r *run) eximConnection(e *entry) bool {
-	words := []string{
-		"no MAIL in ", "SMTP connection from ", "SMTP call from ", "SMTP protocol ",
-		"SMTP syntax error in ", "SMTP command timeout ", "unexpected disconnection ",
-		"TLS error on ", "SMTP data timeout ", "unqualified ", "Connection from ",
+// eximNoMail are the starts of lines about lost connections and protocol errors.
+var eximNoMail = []string{
+	"no MAIL in ", "SMTP connection from ", "SMTP call from ", "SMTP protocol ",
+	"SMTP syntax error in ", "SMTP command timeout ", "unexpected disconnection ",
+	"TLS error on ", "SMTP data timeout ", "unqualified ", "Connection from ",
+}
+
+// eximConnection counts the greeting of a client that never named a sender.
+func (r *run) eximConnection(b []byte) bool {
+	known := bytes.Contains(b[:min(len(b), 80)], []byte(" authenticator failed for "))
+	for _, start := range eximNoMail {
+		known = known || bytes.HasPrefix(b, []byte(start))
 	}
-	known := bytes.Contains(e.msg[:min(len(e.msg), 80)], []byte(" authenticator failed for "))
-	for _, w := range words {
-		known = known || bytes.HasPrefix(e.msg, []byte(w))
-	}
-	if known {
-		r.seen[byExim] = true
-		if bytes.Contains(e.msg, []byte(") [")) {
-			r.st.Skipped[SkippedNoMail]++
-		}
+	if known && bytes.Contains(b, []byte(") [")) {
+		r.st.Skipped[SkippedNoMail]++
 	}
 	return known
 }
 
 // eximArrival reads what follows "<=" for a message that was taken.
-func (r *run) eximArrival(e *entry, id, b []byte) {
+func (r *run) eximArrival(b []byte) {
 	from, host, ok := bytes.Cut(b, []byte(" H="))
 	if !ok {
 		return // from a local process, or a bounce
 	}
-	rec := &r.rec
-	*rec = Record{
-		Time: e.at, Server: e.host, From: text(firstField(from)), MsgID: text(id), Count: 1,
-		Outcome: Accepted,
-	}
-	rest, ok := r.eximHost(rec, host)
+	rest, ok := r.eximHost(host)
 	if !ok {
 		r.st.Broken++
 		return
@@ -99,19 +81,19 @@ func (r *run) eximArrival(e *entry, id, b []byte) {
 		r.st.Skipped[SkippedClient]++
 		return
 	}
-	rec.Auth = bytes.HasPrefix(proto, []byte("e")) && bytes.HasSuffix(proto, []byte("a")) ||
-		bytes.HasPrefix(proto, []byte("asmtp")) || len(eximField(rest, " A=")) > 0
+	rec := &r.rec
+	rec.Outcome, rec.From, rec.Rcpts = Accepted, sender(firstField(from)), eximRcpts(rest)
+	rec.Auth = isAuthProtocol(string(proto)) || len(eximField(rest, " A=")) > 0
 	if rec.Helo == "" {
 		rec.Helo = literal(rec.Client)
 	}
-	rec.Rcpts = eximRcpts(rest)
 	r.eximEmit(rest)
 }
 
 // eximEmit hands out the record unless users came in through that port.
 func (r *run) eximEmit(rest []byte) {
-	if own := eximField(rest, " I="); bytes.HasSuffix(own, []byte("]:587")) ||
-		bytes.HasSuffix(own, []byte("]:465")) {
+	own := eximField(rest, " I=")
+	if bytes.HasSuffix(own, []byte("]:587")) || bytes.HasSuffix(own, []byte("]:465")) {
 		r.st.Skipped[SkippedSubmission]++
 		return
 	}
@@ -121,11 +103,10 @@ func (r *run) eximEmit(rest []byte) {
 // eximRcpts returns the recipients, which stand last on the line after "for".
 // The subject, in quotes, may hold such words as well.
 func eximRcpts(b []byte) (rcpts []string) {
-	i := bytes.LastIndex(b, []byte(" for "))
-	if i < 0 || b[len(b)-1] == '"' {
+	_, list, _ := cutLast(b, []byte(" for "))
+	if bytes.HasSuffix(list, []byte(`"`)) {
 		return nil
 	}
-	list := b[i+len(" for "):]
 	for rcpt := range bytes.FieldsSeq(list) {
 		if len(rcpts) < maxRcpts {
 			rcpts = append(rcpts, text(rcpt))
@@ -140,118 +121,101 @@ func eximRcpts(b []byte) (rcpts []string) {
 // own address as well: Helo stays "" then.
 //
 // A greeting may hold any octet. One that could be read in two ways is not ok.
-//
-//nolint:cyclop // one case a form of H=
-func (r *run) eximHost(rec *Record, b []byte) (rest []byte, ok bool) {
+func (r *run) eximHost(b []byte) (rest []byte, ok bool) {
+	rec := &r.rec
 	rec.PTRState = None
-	if len(b) > 0 && b[0] != '(' && b[0] != '[' {
-		i := bytes.IndexByte(b, ' ')
-		if i <= 0 {
-			return nil, false
-		}
-		rec.setPTR(b[:i], Confirmed)
+	if name, after := cutWord(b); len(name) > 0 && name[0] != '(' && name[0] != '[' {
+		rec.setPTR(name, Confirmed)
 		r.named = r.named || rec.PTRState == Confirmed
-		rec.Helo = text(b[:i])
-		b = b[i+1:]
+		rec.Helo, b = text(name), after
 	}
-	said := len(b) > 0 && b[0] == '('
+	inside, said := bytes.CutPrefix(b, []byte("("))
 	if said {
-		i := bytes.Index(b, []byte(") ["))
-		if i < 0 {
+		helo, _, named := bytes.Cut(inside, []byte(") ["))
+		if !named {
 			return nil, false
 		}
-		rec.Helo = text(b[1:i])
-		b = b[i+2:]
+		rec.Helo, b = text(helo), inside[len(helo)+len(") "):]
 	}
-	end := bytes.IndexByte(b, ']')
-	if end < 0 || b[0] != '[' {
+	ip, rest, closed := bytes.Cut(b, []byte("]"))
+	if !closed || ip[0] != '[' {
 		return nil, false
 	}
-	rec.Client, ok = parseAddr(b[:end+1])
-	rest = b[end+1:]
-	for more := rest; said && ok; {
-		_, more, said = bytes.Cut(more, []byte(") ["))
-		ip, _, closed := bytes.Cut(more, []byte("]"))
-		if other, good := parseAddr(ip); said && closed && good && other != rec.Client {
-			return nil, false
+	rec.Client, ok = parseAddr(ip)
+	return rest, ok && (!said || !namesOther(rest, rec))
+}
+
+// namesOther reports another address that could be the client's.
+func namesOther(b []byte, rec *Record) bool {
+	for {
+		_, more, ok := bytes.Cut(b, []byte(") ["))
+		if !ok {
+			return false
 		}
+		ip, _, _ := bytes.Cut(more, []byte("]"))
+		if other, ok := parseAddr(ip); ok && other != rec.Client {
+			return true
+		}
+		b = more
 	}
-	return rest, ok
+}
+
+// eximStages are the words behind "rejected" of refusals that can be about the
+// greeting. Others are of AUTH and the like.
+var eximStages = map[string]bool{
+	"RCPT": true, "MAIL": true, "DATA": true, "EHLO": true, "HELO": true, "after": true,
+	"during": true, "by": true, "BDAT": true, "PRDR": true,
 }
 
 // eximRefusal reads "(helo) [ip] F=<a> rejected RCPT <b>: why".
-func (r *run) eximRefusal(e *entry, id, host []byte) {
-	r.seen[byExim] = true
+func (r *run) eximRefusal(host []byte) {
 	rec := &r.rec
-	*rec = Record{Time: e.at, Server: e.host, MsgID: text(id), Count: 1, Outcome: Rejected}
-	rest, ok := r.eximHost(rec, host)
+	rest, ok := r.eximHost(host)
 	if !ok {
 		r.st.Broken++
 		return
 	}
-	i := bytes.Index(rest, markRejected)
-	if i <= 0 || rest[i-1] != ' ' {
-		if len(rec.Helo) > 0 && rec.Helo != rec.PTR {
-			r.st.Skipped[SkippedNoMail]++
-		}
+	before, what, refused := bytes.Cut(rest, []byte(" rejected "))
+	command, _ := cutWord(what)
+	switch {
+	case string(command) == "connection": // before any greeting
 		return
-	}
-	before, what := rest[:i], rest[i+len(markRejected):]
-	command := string(firstField(what))
-	switch command {
-	case "RCPT", "MAIL", "DATA", "EHLO", "HELO", "after", "during", "by", "BDAT", "PRDR":
-	case "connection": // before any greeting
-		return
-	default: // of AUTH and the like
+	case refused && !eximStages[string(command)],
+		!refused && rec.Helo != "" && rec.Helo != rec.PTR:
 		r.st.Skipped[SkippedNoMail]++
 		return
+	case !refused:
+		return
 	}
-	if bytes.HasSuffix(before, []byte("temporarily ")) {
+	if bytes.HasSuffix(before, []byte(" temporarily")) {
 		rec.Outcome = Deferred
 	}
 	rec.Auth = len(eximField(before, " A=")) > 0
-	rec.From = senderOf(eximField(before, " F="))
-	if j := bytes.Index(what, []byte(": ")); j >= 0 {
-		rec.Reason = text(what[j+2:])
-		what = what[:j]
-	}
-	switch command {
-	case "RCPT":
-		if rcpt := bytes.Trim(what[len("RCPT"):], " <>"); len(rcpt) > 0 {
+	rec.From = sender(eximField(before, " F="))
+	what, reason, _ := bytes.Cut(what, []byte(": "))
+	rec.Reason = text(reason)
+	if rcpt, ok := bytes.CutPrefix(what, []byte("RCPT")); ok {
+		if rcpt = bytes.Trim(rcpt, " <>"); len(rcpt) > 0 {
 			rec.Rcpts = []string{text(rcpt)}
 		}
-	case "EHLO", "HELO":
-		if said, ok := bytes.CutPrefix(what, []byte("EHLO or HELO ")); ok {
-			rec.Helo = text(said)
-		}
+	}
+	if _, said, ok := bytes.Cut(what, []byte("EHLO or HELO ")); ok {
+		rec.Helo = text(said)
 	}
 	r.eximEmit(before)
 }
 
-// senderOf takes the angle brackets off a sender's address.
-func senderOf(b []byte) string {
-	if string(b) == NullSender {
-		return NullSender
-	}
-	return text(bytes.Trim(b, "<>"))
-}
-
 // eximSyntax reads "[ip]:port I=[ip]:25: syntactically invalid argument(s): helo".
-func (r *run) eximSyntax(e *entry, b []byte) {
+func (r *run) eximSyntax(b []byte) {
 	why, helo, ok := bytes.Cut(b, []byte("argument(s): "))
-	rec := &r.rec
-	*rec = Record{
-		Time: e.at, Server: e.host, Count: 1, Outcome: Rejected,
-		Reason: "syntactically invalid argument",
-	}
-	rest, good := r.eximHost(rec, why)
+	rest, good := r.eximHost(why)
 	if !ok || !good {
 		r.st.Broken++
 		return
 	}
-	rec.Helo = text(helo)
+	r.rec.Reason, r.rec.Helo = "syntactically invalid argument", text(helo)
 	if string(helo) == "(no argument given)" {
-		rec.Helo = ""
+		r.rec.Helo = ""
 	}
 	r.eximEmit(rest)
 }

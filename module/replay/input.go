@@ -19,12 +19,19 @@ import (
 // zstd tool itself takes without being asked for more.
 const maxWindow = 128 << 20
 
-// source unpacks one input after the other with the same buffers.
-type source struct {
-	raw  *bufio.Reader // the input as stored
-	flat *bufio.Reader // unpacked
-	gz   *gzip.Reader
-	zst  *zstd.Decoder
+// packings are the ways of packing that are known, by the first bytes.
+var packings = []struct {
+	magic string
+	open  func(io.Reader) (io.Reader, error)
+}{
+	{"\x1f\x8b", func(in io.Reader) (io.Reader, error) { return gzip.NewReader(in) }},
+	{"\x28\xb5\x2f\xfd", func(in io.Reader) (io.Reader, error) {
+		// One goroutine and small buffers: memory counts more than speed here.
+		return zstd.NewReader(in, zstd.WithDecoderConcurrency(1),
+			zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
+	}},
+	{"\xfd7zXZ\x00", func(in io.Reader) (io.Reader, error) { return xz.NewReader(in) }},
+	{"BZh", func(in io.Reader) (io.Reader, error) { return bzip2.NewReader(in), nil }},
 }
 
 // counter reports what is read through it and notices the end of the context.
@@ -49,70 +56,20 @@ func (r *run) count(n int64) {
 	}
 }
 
-// open returns the unpacked text of in; the first bytes tell how it is packed.
-func (r *run) open(in io.Reader) (*bufio.Reader, error) {
-	s := &r.src
-	if s.raw == nil {
-		s.raw = bufio.NewReaderSize(nil, maxLine)
-		s.flat = bufio.NewReaderSize(nil, maxLine)
-	}
-	s.raw.Reset(&counter{r, in})
-	magic, err := s.raw.Peek(6)
-	switch {
-	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}): // RFC 1952, 2.3.1
-		return s.openGzip()
-	case bytes.HasPrefix(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}): // RFC 8878, 3.1.1
-		return s.openZstd()
-	case bytes.HasPrefix(magic, []byte{0xfd, '7', 'z', 'X', 'Z', 0}):
-		plain, fault := xz.NewReader(s.raw)
-		if fault != nil {
-			return nil, fault
+// open makes in, unpacked, the current input.
+func (r *run) open(in io.Reader) error {
+	r.raw.Reset(&counter{r, in})
+	r.in.br = r.raw
+	magic, _ := r.raw.Peek(6)
+	for _, p := range packings {
+		if bytes.HasPrefix(magic, []byte(p.magic)) {
+			plain, err := p.open(r.raw)
+			r.flat.Reset(plain)
+			r.in.br = r.flat
+			return err
 		}
-		s.flat.Reset(plain)
-		return s.flat, nil
-	case bytes.HasPrefix(magic, []byte("BZh")) && len(magic) > 4 && magic[4] == 0x31:
-		s.flat.Reset(bzip2.NewReader(s.raw))
-		return s.flat, nil
-	case len(magic) == 0 && errors.Is(err, io.EOF):
-		return nil, errEmpty
 	}
-	return s.raw, nil
-}
-
-func (s *source) openGzip() (*bufio.Reader, error) {
-	var err error
-	if s.gz == nil {
-		s.gz, err = gzip.NewReader(s.raw)
-	} else {
-		err = s.gz.Reset(s.raw)
-	}
-	if err != nil {
-		return nil, err
-	}
-	s.flat.Reset(s.gz)
-	return s.flat, nil
-}
-
-func (s *source) openZstd() (*bufio.Reader, error) {
-	var err error
-	if s.zst == nil {
-		// One goroutine and small buffers: memory counts more than speed here.
-		s.zst, err = zstd.NewReader(s.raw, zstd.WithDecoderConcurrency(1),
-			zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
-	} else {
-		err = s.zst.Reset(s.raw)
-	}
-	if err != nil {
-		return nil, err
-	}
-	s.flat.Reset(s.zst)
-	return s.flat, nil
-}
-
-func (r *run) close() {
-	if r.src.zst != nil {
-		r.src.zst.Close()
-	}
+	return nil
 }
 
 // What is wrong with an input that could be opened.
@@ -128,9 +85,8 @@ func (r *run) readInput(name string, in io.Reader) error {
 	r.events.input++
 	r.st.Inputs++
 	before := r.st.Lines
-	br, err := r.open(in)
+	err := r.open(in)
 	if err == nil {
-		r.in.br = br
 		err = r.readFormat()
 	}
 	if r.err != nil {

@@ -12,8 +12,7 @@ import (
 
 func TestStamp(t *testing.T) {
 	east := time.FixedZone("", 3600)
-	s := stamper{zone: east}
-	s.setNow(time.Time{}, time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC))
+	s := stamper{zone: east, now: time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)}
 	for _, tt := range []struct{ line, want string }{
 		{"Feb  3 13:00:01 mx x", "2026-02-03T12:00:01Z|mx x"},
 		{"Feb 23 13:00:01 mx x", "2026-02-23T12:00:01Z|mx x"},

@@ -2,6 +2,8 @@ package replay
 
 import (
 	"bytes"
+	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -14,126 +16,126 @@ import (
 // with NOQUEUE for ID before a message is taken. A warning is followed by the
 // answer: a refusal with the same names, or "ID: client=name[ip]".
 type postfixLine struct {
-	id, action, stage []byte
-	client, why       []byte
-	from, to          []byte
-	helo, user        []byte
-	content           bool // about a message that is taken in, not about a command
+	id, action, stage, client, why, from, to, helo []byte
+
+	content  bool // about a message that is taken in, not about a command
+	loggedIn bool
 }
 
-// parse takes "ID: action: text" apart from both ends, since words of others
-// stand in its middle.
-func (l *postfixLine) parse(id, action, msg []byte) bool {
-	*l = postfixLine{id: id, action: action}
-	i := bytes.LastIndex(msg, []byte(" proto="))
-	if i < 0 {
+var (
+	markHelo = []byte("helo=<")
+	markFrom = []byte(" from ")
+)
+
+// parse takes "header text" apart from both ends, since words of others stand in its
+// middle. postscreen puts commas between the names, smtpd does not.
+func (l *postfixLine) parse(msg []byte) bool {
+	body, tail, ok := cutLast(msg, []byte(" proto="))
+	_, tail, named := bytes.Cut(tail, markHelo)
+	if !ok || !named {
 		return false
 	}
-	for _, kind := range []string{"header ", "body ", "mime-header ", "nested-header "} {
-		l.content = l.content || bytes.HasPrefix(msg, []byte(kind))
+	switch string(firstField(body)) {
+	case "header", "body", "mime-header", "nested-header":
+		l.content = true
+		if i := bytes.Index(tail, []byte(">: ")); i >= 0 {
+			tail, l.why = tail[:i+1], tail[i+3:]
+		}
 	}
-	if !l.parseTail(msg[i+1:]) {
+	if i := bytes.Index(tail, []byte("> sasl_")); i >= 0 {
+		tail, l.loggedIn = tail[:i+1], true
+	}
+	if l.helo, ok = bytes.CutSuffix(tail, []byte(">")); !ok {
 		return false
 	}
-	// postscreen puts commas between the names, smtpd does not.
-	body := bytes.TrimRight(msg[:i], ";,")
 	mark := []byte("; from=<")
-	if j := bytes.LastIndex(body, mark); j >= 0 {
-		l.from = body[j+len(mark):]
-		if k := bytes.LastIndex(l.from, []byte(" to=<")); k >= 0 {
-			l.to = bytes.TrimRight(l.from[k+len(" to=<"):], ">,")
-			l.from = l.from[:k]
-		}
+	body, names, ok := cutLast(bytes.TrimRight(body, ";,"), mark)
+	if ok {
+		l.from, l.to, _ = cutLast(names, []byte(" to=<"))
 		l.from = bytes.TrimSuffix(bytes.TrimRight(l.from, ","), []byte(">"))
-		body = body[:j]
-	}
-	// Of two such marks a content line's may be one of the sender's making.
-	return l.parseBody(body) && (!l.content || !bytes.Contains(body, mark))
-}
-
-// parseTail reads "proto=ESMTP helo=<c>" and what follows it.
-func (l *postfixLine) parseTail(b []byte) bool {
-	_, b, ok := bytes.Cut(b, markHelo)
-	if !ok {
-		return false
+		l.to = bytes.TrimRight(l.to, ">,")
 	}
 	if l.content {
-		if i := bytes.Index(b, []byte(">: ")); i >= 0 {
-			b, l.why = b[:i+1], b[i+3:]
-		}
+		// Of two such marks one may be of the sender's making.
+		_, l.client, ok = cutLast(body, markFrom)
+		return ok && !bytes.Contains(body, mark)
 	}
-	if i := bytes.Index(b, []byte("> sasl_")); i >= 0 {
-		l.user = b[i+1:]
-		b = b[:i+1]
-	}
-	l.helo, ok = bytes.CutSuffix(b, []byte(">"))
-	return ok
+	l.stage, body, ok = bytes.Cut(body, markFrom)
+	l.client, l.why, named = bytes.Cut(body, []byte(": "))
+	return ok && named
 }
 
-// parseBody reads "RCPT from name[ip]: why" or "header text from name[ip]".
-func (l *postfixLine) parseBody(b []byte) (ok bool) {
-	if l.content {
-		i := bytes.LastIndex(b, markFrom)
-		if i < 0 {
-			return false
-		}
-		l.client = b[i+len(markFrom):]
-		return true
+func cutLast(b, sep []byte) (before, after []byte, found bool) {
+	i := bytes.LastIndex(b, sep)
+	if i < 0 {
+		return b, nil, false
 	}
-	if l.stage, b, ok = bytes.Cut(b, markFrom); !ok {
-		return false
-	}
-	l.client, l.why, ok = bytes.Cut(b, []byte(": "))
-	return ok
+	return b[:i], b[i+len(sep):], true
 }
 
 // postfixEvent reads a line that has the form of Postfix's; false for others.
-//
-//nolint:cyclop // one case a daemon of Postfix
 func (r *run) postfixEvent(e *entry) bool {
 	program, daemon := e.program()
-	if bytes.Contains(program, []byte("policy")) && bytes.Contains(e.msg, markPolicy) {
+	if bytes.Contains(program, []byte("policy")) && bytes.Contains(e.msg, []byte("client-ip=")) {
 		r.policyEvent(e)
 		return true
 	}
 	r.seen[byPostfix] = r.seen[byPostfix] || daemon
 	id, rest, ok := bytes.Cut(e.msg[:min(len(e.msg), 64)], []byte(": "))
-	switch {
-	case !ok || bytes.IndexByte(id, ' ') >= 0:
+	if !ok || bytes.IndexByte(id, ' ') >= 0 {
 		if daemon {
 			r.postfixConnection(e)
 		}
 		return daemon && !bytes.Contains(e.msg, markHelo)
-	case string(id) == "warning":
-		r.postfixNote(e)
-		return daemon
-	case bytes.HasPrefix(rest, []byte("client=")):
-		return daemon && r.postfixAccepted(e, id, program)
-	case bytes.HasPrefix(rest, []byte("from=<")):
-		if daemon && bytes.HasSuffix(e.msg, markActive) {
-			r.postfixActive(e, id)
-		}
-		return daemon
 	}
+	if daemon && r.postfixProgress(e, id, e.msg[len(id)+2:], program) {
+		return true
+	}
+	return r.postfixNamed(e, id, rest, program, daemon)
+}
+
+// postfixNamed reads a line that names a greeting. Deliveries quote others' lines.
+func (r *run) postfixNamed(e *entry, id, rest, program []byte, daemon bool) bool {
 	action, _, ok := bytes.Cut(rest, []byte(": "))
-	if !ok || !isWord(action) || !isWord(id) || !bytes.Contains(e.msg, markHelo) {
-		return daemon && !bytes.Contains(e.msg, []byte(" proto=")) // deliveries quote others
+	form := ok && isWord(action) && isWord(id) && bytes.Contains(e.msg, markHelo)
+	proto := (form || daemon) && bytes.Contains(e.msg, []byte(" proto="))
+	if !form {
+		return daemon && !proto
 	}
-	l := &r.postfix
-	parsed := l.parse(id, action, e.msg[len(id)+len(action)+4:])
-	if !parsed && !daemon && !bytes.Contains(e.msg, []byte(" proto=")) {
+	if !daemon && !proto {
 		return false
 	}
 	r.seen[byPostfix] = true
+	l := postfixLine{id: id, action: action}
 	switch {
-	case !parsed:
+	case !l.parse(e.msg[len(id)+len(action)+4:]):
 		r.st.Broken++
 	case isSubmission(program):
 		r.st.Skipped[SkippedSubmission]++
-	case !l.content && !mailStage(l.stage):
+	case !l.content && !mailStages[string(firstField(l.stage))]:
 		r.st.Skipped[SkippedNoMail]++
 	default:
-		r.postfixGreeting(e)
+		r.postfixGreeting(e, &l)
+	}
+	return true
+}
+
+// postfixProgress reads what becomes of a message, and of a client.
+func (r *run) postfixProgress(e *entry, id, rest, program []byte) bool {
+	client, accepted := bytes.CutPrefix(rest, []byte("client="))
+	switch {
+	case string(id) == "warning":
+		r.postfixNote(e)
+	case accepted:
+		r.postfixAccepted(e, id, client, program)
+	case bytes.HasPrefix(rest, []byte("from=<")):
+		h := r.pending.get(keyOf(e.host, id))
+		if h != nil && bytes.HasSuffix(rest, []byte(" (queue active)")) {
+			h.rec.Outcome = Accepted
+			r.done(h)
+		}
+	default:
+		return false
 	}
 	return true
 }
@@ -152,17 +154,14 @@ var daemons = map[string]bool{
 func (e *entry) program() (name []byte, daemon bool) {
 	name = e.who
 	if len(e.host) > 0 {
-		if i := bytes.IndexByte(name, ' '); i >= 0 {
-			name = name[i+1:]
+		if _, rest := cutWord(name); len(rest) > 0 {
+			name = rest
 		}
 	}
 	name = firstField(name)
 	i := bytes.LastIndexByte(name, '/')
-	if i < 0 {
-		return name, false
-	}
 	short, _, _ := bytes.Cut(name[i+1:], []byte("["))
-	return name, daemons[string(short)]
+	return name, i >= 0 && daemons[string(short)]
 }
 
 func isWord(b []byte) bool {
@@ -174,40 +173,29 @@ func isWord(b []byte) bool {
 	return len(b) > 0
 }
 
+func isLetter(c byte) bool {
+	return c|0x20 >= 'a' && c|0x20 <= 'z'
+}
+
 // isSubmission tells by the name of the service, "postfix/submission/smtpd", that
 // its clients are users and no servers (RFC 6409; RFC 8314, 3.3).
 func isSubmission(program []byte) bool {
-	for part := range bytes.SplitSeq(program, []byte("/")) {
-		part, _, _ = bytes.Cut(part, []byte("["))
-		switch s := string(part); {
-		case strings.HasPrefix(s, "submission"), strings.HasSuffix(s, "submission"),
-			strings.HasSuffix(s, "submissions"), s == "587", s == "465":
-			return true
-		}
-	}
-	return false
+	return bytes.Contains(program, []byte("submission")) ||
+		bytes.Contains(program, []byte("/587/")) || bytes.Contains(program, []byte("/465/"))
 }
 
-// mailStage tells the commands that a server's greeting can be refused at from
-// those that lead to no message, such as AUTH.
-func mailStage(stage []byte) bool {
-	switch string(stage) {
-	case "EHLO", "HELO", "MAIL", "RCPT", "DATA", "BDAT", "END-OF-MESSAGE", "DATA content",
-		"END-OF-MESSAGE content":
-		return true
-	}
-	return false
+// mailStages are the commands that a server's greeting can be refused at; others,
+// such as AUTH, lead to no message.
+var mailStages = map[string]bool{
+	"EHLO": true, "HELO": true, "MAIL": true, "RCPT": true, "DATA": true, "BDAT": true,
+	"END-OF-MESSAGE": true,
 }
 
-// postfixGreeting reads a line that names a greeting.
-func (r *run) postfixGreeting(e *entry) {
-	l, rec := &r.postfix, &r.rec
+// postfixGreeting notes a greeting, and the answer to it.
+func (r *run) postfixGreeting(e *entry, l *postfixLine) {
+	rec := &r.rec
 	*rec = Record{
-		Time: e.at, Server: e.host, Helo: text(l.helo), From: text(l.from), Count: 1,
-		Auth: len(l.user) > 0,
-	}
-	if l.from != nil && len(l.from) == 0 {
-		rec.From = NullSender
+		Time: e.at, Server: e.host, Helo: text(l.helo), From: sender(l.from), Auth: l.loggedIn,
 	}
 	if len(l.to) > 0 {
 		rec.Rcpts = []string{text(l.to)}
@@ -224,87 +212,98 @@ func (r *run) postfixGreeting(e *entry) {
 		if len(l.why) > 0 && l.why[0] == '4' { // "450 4.7.1 why", a milter's "4.7.1 why"
 			rec.Outcome = Deferred
 		}
-		r.postfixRefused(e)
+		r.postfixRefused(e, l)
 	case rec.MsgID != "": // one recipient at least was taken
 		r.postfixTaken(e)
 	default:
-		r.postfixWarned(e)
+		// The first warning stays until the answer.
+		key := keyOf(e.who, nil)
+		if h := r.pending.get(key); h == nil || !sameGreeting(&h.rec, rec) {
+			r.hold(key, rec)
+		}
 	}
 }
 
-// splitClient reads "name[ip]" or postscreen's "[ip]:port". Neither part has a
-// blank in it.
-func splitClient(client []byte) (name, addr []byte, ok bool) {
-	i := bytes.IndexByte(client, '[')
-	j := bytes.LastIndexByte(client, ']')
-	if i < 0 || j < i || bytes.IndexByte(client, ' ') >= 0 {
-		return nil, nil, false
+// splitClient reads "name[ip]" or postscreen's "[ip]:port".
+func splitClient(client []byte) (name []byte, addr netip.Addr, ok bool) {
+	name, ip, _ := bytes.Cut(client, []byte("["))
+	ip, _, ok = cutLast(ip, []byte("]"))
+	if !ok || bytes.IndexByte(client, ' ') >= 0 {
+		return nil, addr, false
 	}
-	return client[:i], client[i : j+1], true
+	addr, _ = parseAddr(ip)
+	return name, addr, true
 }
 
 // postfixClient fills in who the client is.
 func (r *run) postfixClient(rec *Record, who, client []byte) bool {
-	name, ip, ok := splitClient(client)
-	if !ok {
+	name, addr, ok := splitClient(client)
+	switch {
+	case !ok:
 		r.st.Broken++
 		return false
-	}
-	addr, ok := parseAddr(ip)
-	if !ok {
+	case !addr.IsValid():
 		r.st.Skipped[SkippedClient]++ // a local socket, or a client that was gone at once
 		return false
-	}
-	rec.Client = addr
-	switch {
 	case len(name) == 0:
 	case string(name) != "unknown":
 		rec.setPTR(name, Confirmed)
 		r.named = r.named || rec.PTRState == Confirmed
 	default:
 		rec.PTRState = None
-		if note := r.ptrs.slot(who); note.client == addr {
+		if note := r.ptrs[string(who)]; note.client == addr {
 			rec.PTR, rec.PTRState = note.name, note.state
 		}
 	}
+	rec.Client = addr
 	return true
 }
 
 // postfixConnection notes that a client came or went: what it was warned of
 // before has no answer.
 func (r *run) postfixConnection(e *entry) {
-	i := bytes.Index(e.msg, markConnect)
-	if i < 0 {
+	_, client, ok := bytes.Cut(e.msg, []byte("connect from "))
+	if !ok {
 		return
 	}
-	name, _, ok := splitClient(firstField(e.msg[i+len(markConnect):]))
-	r.named = r.named || ok && bytes.IndexByte(name, '.') > 0
-	if h := r.warned.get(keyOf(e.who, nil)); h != nil {
-		r.warned.done(h)
+	name, _, _ := splitClient(firstField(client))
+	r.named = r.named || bytes.IndexByte(name, '.') > 0
+	if h := r.pending.get(keyOf(e.who, nil)); h != nil {
+		r.done(h)
 	}
 }
 
 // resolverSaysNo are the texts of getaddrinfo and its forerunner for "there is no
 // such name" and "the name has no address": glibc, musl, the BSDs, Solaris. All
 // others mean that the look-up failed.
-var resolverSaysNo = map[string]bool{
-	"name or service not known": true, "no address associated with hostname": true,
-	"address family for hostname not supported": true,
-	"name does not resolve":                     true, "name has no usable address": true,
-	"hostname nor servname provided, or not known":  true,
-	"nodename nor servname provided, or not known":  true,
-	"name or service is not known":                  true,
-	"no address associated with name":               true,
-	"address family for name not supported":         true,
-	"node name or service name not known":           true,
-	"specified node name or service name not known": true,
-	"unknown host":                              true,
-	"host not found":                            true,
-	"non-existent domain":                       true,
-	"host name has no address":                  true,
-	"address family not supported for hostname": true,
-	"no address":                                true,
+var resolverSaysNo = strings.Split(`name or service not known
+no address associated with hostname
+address family for hostname not supported
+name does not resolve
+name has no usable address
+hostname nor servname provided, or not known
+nodename nor servname provided, or not known
+name or service is not known
+no address associated with name
+address family for name not supported
+node name or service name not known
+specified node name or service name not known
+unknown host
+host not found
+non-existent domain
+host name has no address
+address family not supported for hostname
+no address`, "\n")
+
+// ptrNote is a PTR name that Postfix names only when it does not use it.
+type ptrNote struct {
+	client netip.Addr
+	name   string
+	state  PTRState
 }
+
+// maxNotes bounds the processes whose latest note is kept.
+const maxNotes = 1024
 
 // postfixNote reads "warning: hostname n does not resolve to address a", which
 // Postfix writes before it calls the client unknown, and the older "warning: a:
@@ -328,52 +327,35 @@ func (r *run) postfixNote(e *entry) {
 	}
 	r.named = true // it looks up names
 	note := ptrNote{client: addr, name: text(name), state: Unconfirmed}
-	if failed && !resolverSaysNo[strings.ToLower(string(bytes.TrimSpace(why)))] {
+	if failed && !slices.Contains(resolverSaysNo, strings.ToLower(string(bytes.TrimSpace(why)))) {
 		note.state = NotRecorded
 	}
-	*r.ptrs.slot(e.who) = note
+	if len(r.ptrs) == maxNotes {
+		clear(r.ptrs)
+	}
+	r.ptrs[string(e.who)] = note
 }
 
 // postfixRefused hands out a refusal with the warnings that led to it.
-func (r *run) postfixRefused(e *entry) {
-	l, rec := &r.postfix, &r.rec
-	if l.content || string(l.stage) == "END-OF-MESSAGE" || string(l.stage) == "DATA" {
-		if h := r.queued.get(keyOf(e.host, l.id)); h != nil {
+func (r *run) postfixRefused(e *entry, l *postfixLine) {
+	rec := &r.rec
+	stage := string(l.stage)
+	if l.content || stage == "END-OF-MESSAGE" || stage == "DATA" {
+		if h := r.pending.get(keyOf(e.host, l.id)); h != nil {
 			rec.Auth = rec.Auth || h.rec.Auth
 			rec.Rcpts = merged(h.rec.Rcpts, rec.Rcpts)
-			r.queued.drop(h)
+			r.pending.drop(h)
 		}
 	}
-	if h := r.policed.get(policyKey(e.host, rec)); h != nil {
-		r.policed.drop(h)
-	}
-	if h := r.warned.get(keyOf(e.who, nil)); h != nil {
+	r.pending.drop(r.pending.get(policyKey(e.host, rec.Client)))
+	if h := r.pending.get(keyOf(e.who, nil)); h != nil {
 		if sameGreeting(&h.rec, rec) {
-			r.warned.drop(h)
+			r.pending.drop(h)
 		} else {
-			r.warned.done(h)
+			r.done(h)
 		}
 	}
 	r.emit(rec)
-}
-
-// merged adds the recipients that are not there yet.
-func merged(to, from []string) []string {
-	for _, rcpt := range from {
-		if len(to) < maxRcpts && !containsFold(to, rcpt) {
-			to = append(to, rcpt)
-		}
-	}
-	return to
-}
-
-func containsFold(list []string, s string) bool {
-	for _, other := range list {
-		if strings.EqualFold(other, s) {
-			return true
-		}
-	}
-	return false
 }
 
 // sameGreeting tells whether the answer to b settles a: the warning is about
@@ -383,71 +365,46 @@ func sameGreeting(a, b *Record) bool {
 		a.Helo == b.Helo && len(b.Rcpts) > 0 && containsFold(a.Rcpts, b.Rcpts[0]))
 }
 
-// postfixWarned keeps a warning until the answer.
-func (r *run) postfixWarned(e *entry) {
-	key := keyOf(e.who, nil)
-	if h := r.warned.get(key); h != nil {
-		if sameGreeting(&h.rec, &r.rec) {
-			return
-		}
-		r.warned.done(h)
-	}
-	r.warned.put(key, r.rec)
-}
-
 // postfixTaken notes the greeting of a message that is taken in.
 func (r *run) postfixTaken(e *entry) {
-	key := keyOf(e.host, r.postfix.id)
-	h := r.queued.get(key)
+	key, rec := keyOf(e.host, []byte(r.rec.MsgID)), &r.rec
+	h := r.pending.get(key)
 	switch {
 	case h == nil:
-		r.queued.put(key, r.rec)
+		r.hold(key, rec)
 		// A line after "client=" names the greeting after all.
-		if !r.rec.Auth && r.st.NoGreeting > 0 {
+		if !rec.Auth && r.st.NoGreeting > 0 {
 			r.st.NoGreeting--
 		}
 	case h.rec.Helo == "":
-		auth := h.rec.Auth
-		h.rec = r.rec
-		h.rec.Auth = auth
-		r.queued.resize(h)
+		rec.Auth = h.rec.Auth
+		h.rec = *rec
+		r.pending.resize(h)
 	default:
-		h.rec.Rcpts = merged(h.rec.Rcpts, r.rec.Rcpts)
-		r.queued.resize(h)
+		h.rec.Rcpts = merged(h.rec.Rcpts, rec.Rcpts)
+		r.pending.resize(h)
 	}
 }
 
-// postfixActive notes that a message was taken for good.
-func (r *run) postfixActive(e *entry, id []byte) {
-	if h := r.queued.get(keyOf(e.host, id)); h != nil {
-		h.rec.Outcome = Accepted
-		r.queued.done(h)
-	}
-}
-
-// postfixAccepted reads "ID: client=name[ip], sasl_username=u": the first
-// recipient of a message was taken.
-func (r *run) postfixAccepted(e *entry, id, program []byte) bool {
-	_, client, _ := bytes.Cut(e.msg, markClient)
+// postfixAccepted reads what follows "ID: client=", "name[ip], sasl_username=u": the
+// first recipient of a message was taken.
+func (r *run) postfixAccepted(e *entry, id, client, program []byte) {
 	client, more, _ := bytes.Cut(client, []byte(", "))
-	var rec Record
-	if h := r.warned.get(keyOf(e.who, nil)); h != nil {
-		rec = h.rec
-		r.warned.drop(h)
-	}
-	name, ip, _ := splitClient(client)
-	addr, ok := parseAddr(ip)
+	name, addr, _ := splitClient(client)
 	r.named = r.named || bytes.IndexByte(name, '.') > 0
-	if !ok || isSubmission(program) {
-		return true
+	rec := &r.rec
+	*rec = Record{}
+	if h := r.pending.get(keyOf(e.who, nil)); h != nil {
+		*rec = h.rec
+		r.pending.drop(h)
 	}
-	if !r.policed.empty() {
-		r.rec = Record{Client: addr}
-		if h := r.policed.get(policyKey(e.host, &r.rec)); h != nil {
-			r.policed.drop(h)
-			if rec.Helo == "" && r.postfixClient(&h.rec, e.who, client) {
-				rec = h.rec
-			}
+	if !addr.IsValid() || isSubmission(program) {
+		return
+	}
+	if h := r.pending.get(policyKey(e.host, addr)); h != nil {
+		r.pending.drop(h)
+		if rec.Helo == "" && r.postfixClient(&h.rec, e.who, client) {
+			*rec = h.rec
 		}
 	}
 	rec.Auth = rec.Auth || bytes.Contains(more, []byte("sasl_"))
@@ -456,79 +413,10 @@ func (r *run) postfixAccepted(e *entry, id, program []byte) bool {
 		if !addr.IsLoopback() && !bytes.Contains(more, []byte("orig_")) {
 			r.st.NoGreeting++
 		}
-		return true
+		return
 	}
 	rec.MsgID = text(id)
 	key := keyOf(e.host, id)
-	if h := r.queued.get(key); h != nil {
-		h.rec = rec
-		r.queued.resize(h)
-	} else {
-		r.queued.put(key, rec)
-	}
-	return true
-}
-
-// policyEvent reads what SPF policy servers of Postfix write, with the names in
-// any order:
-//
-//	prepend Received-SPF: Pass (mailfrom) identity=mailfrom; client-ip=192.0.2.7; helo=c; receiver=b
-//
-// Postfix names the queue ID to none of them; the next "client=" of that address
-// on the same host is about this message.
-func (r *run) policyEvent(e *entry) {
-	ip, ok := policyField(e.msg, "client-ip=")
-	helo, named := policyField(e.msg, "helo=")
-	if ip == nil || len(helo) == 0 {
-		return
-	}
-	r.seen[byPostfix] = true
-	addr, good := parseAddr(ip)
-	if !ok || !named || !good {
-		r.st.Broken++
-		return
-	}
-	from, _ := policyField(e.msg, "envelope-from=")
-	to, _ := policyField(e.msg, "receiver=")
-	r.rec = Record{
-		Time: e.at, Server: e.host, Helo: text(helo), Client: addr, From: text(from), Count: 1,
-	}
-	if bytes.IndexByte(to, '@') > 0 {
-		r.rec.Rcpts = []string{text(to)}
-	}
-	key := policyKey(e.host, &r.rec)
-	if h := r.policed.get(key); h == nil {
-		r.policed.put(key, r.rec)
-	} else if h.rec.Helo != r.rec.Helo {
-		r.policed.done(h)
-		r.policed.put(key, r.rec)
-	} else {
-		h.rec.Rcpts = merged(h.rec.Rcpts, r.rec.Rcpts)
-		r.policed.resize(h)
-	}
-}
-
-func policyKey(host string, rec *Record) uint64 {
-	a := rec.Client.As16()
-	return keyOf(host, a[:])
-}
-
-// policyField returns the value of a name, nil without. A name that comes twice
-// with different values is not ok: a sender's address may hold such words.
-func policyField(b []byte, name string) (value []byte, ok bool) {
-	for rest := b; ; {
-		i := bytes.Index(rest, []byte(name))
-		if i < 0 {
-			return value, true
-		}
-		whole := i == 0 || rest[i-1] == ' ' || rest[i-1] == ';'
-		rest = rest[i+len(name):]
-		word := bytes.Trim(firstField(rest), `;"`)
-		if whole && value != nil && !bytes.Equal(value, word) {
-			return value, false
-		}
-		if whole {
-			value = word
-		}
-	}
+	r.pending.drop(r.pending.get(key))
+	r.hold(key, rec)
 }

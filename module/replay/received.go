@@ -45,8 +45,6 @@ type field struct {
 //
 // The client's address never comes from the greeting: where the server puts it
 // behind the greeting, two different addresses make the field unclear.
-//
-//nolint:cyclop // one case a fault of the header
 func parseReceived(s string) (h hop, ok bool) {
 	if i := strings.LastIndexByte(s, ';'); i >= 0 {
 		s, h.date = s[:i], strings.TrimSpace(s[i+1:])
@@ -60,11 +58,8 @@ func parseReceived(s string) (h hop, ok bool) {
 		return h, true
 	}
 	f.exim = f.isExim(h.with)
-	upper := strings.ToUpper(h.with)
-	// ESMTPA, ESMTPSA (RFC 3848) and Exim's old asmtp.
-	h.auth = h.auth || strings.Contains(upper, "SMTP") &&
-		(strings.HasSuffix(upper, "A") || strings.HasPrefix(upper, "A"))
-	h.read(&f, upper)
+	h.auth = h.auth || isAuthProtocol(h.with)
+	h.read(&f, strings.ToUpper(h.with))
 	if h.unclear {
 		return h, true
 	}
@@ -184,6 +179,13 @@ func (h *hop) ownComment(s string) {
 			}
 		}
 	}
+}
+
+// isAuthProtocol tells ESMTPA, ESMTPSA (RFC 3848) and Exim's old asmtp.
+func isAuthProtocol(with string) bool {
+	with = strings.ToUpper(with)
+	return strings.Contains(with, "SMTP") &&
+		(strings.HasSuffix(with, "A") || strings.HasPrefix(with, "A"))
 }
 
 // isAuth reports how servers write in a comment that the client has logged in:

@@ -5,6 +5,7 @@
 package replay
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"io"
@@ -226,7 +227,6 @@ func Read(ctx context.Context, paths []string, opt Options, fn func(*Record) err
 	if err == nil {
 		err = r.finish()
 	}
-	r.close()
 	return r.st, err
 }
 
@@ -238,24 +238,20 @@ type run struct {
 	st      Stats
 	err     error // ends the run: fn's or ctx's
 	rec     Record
-	src     source
+	raw     *bufio.Reader // the current input as stored
+	flat    *bufio.Reader // unpacked
 	in      lineReader
 	stamp   stamper
 	line    entry            // the current line of a log
 	seen    [numServers]bool // whose lines the current log holds
 	named   bool             // a client is named by its PTR record
-	maddy   table            // messages under way, by message ID
-	warned  table            // Postfix: warnings that wait for the answer, by process
-	queued  table            // Postfix: messages under way, by queue ID
-	policed table            // Postfix: what a policy server saw, by client
-	held    int              // bytes in these tables
-	unnamed []Record         // wait for the first client with a name
+	pending pending
+	unnamed []Record // wait for the first client with a name
 	events  events
-	several bool   // more than one input
-	name    string // of the current input
-	ptrs    ptrNotes
-	fields  maddyFields // of the current line
-	postfix postfixLine
+	several bool               // more than one input
+	name    string             // of the current input
+	ptrs    map[string]ptrNote // of Postfix, by process
+	fields  maddyFields        // of the current line
 	border  border
 }
 
@@ -264,14 +260,14 @@ func newRun(ctx context.Context, opt Options, fn func(*Record) error) *run {
 	r.st.Formats, r.st.Skipped = make(map[string]int), make(map[string]int64)
 	r.st.Servers = make(map[string]bool)
 	r.border.init(opt.By)
-	r.stamp.zone = opt.Zone
+	r.stamp.now, r.stamp.zone = opt.Now, opt.Zone
 	if r.stamp.zone == nil {
 		r.stamp.zone = time.Local
 	}
 	r.in.run = r
-	for _, t := range []*table{&r.maddy, &r.warned, &r.queued, &r.policed} {
-		t.run = r
-	}
+	r.raw, r.flat = bufio.NewReaderSize(nil, maxLine), bufio.NewReaderSize(nil, maxLine)
+	r.ptrs = make(map[string]ptrNote)
+	r.pending.init()
 	return r
 }
 
@@ -366,6 +362,14 @@ func (r *run) fault(name string, err error, part bool) {
 // text copies b, cut to the longest text a Record holds.
 func text(b []byte) string {
 	return string(b[:min(len(b), maxField)])
+}
+
+// sender returns an address without angle brackets, "" for nil: not recorded.
+func sender(b []byte) string {
+	if from := text(bytes.Trim(b, "<>")); b == nil || from != "" {
+		return from
+	}
+	return NullSender
 }
 
 func clip(s string) string {

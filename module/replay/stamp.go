@@ -2,54 +2,71 @@ package replay
 
 import (
 	"bytes"
+	"math"
 	"strconv"
-	"strings"
 	"time"
 )
 
+// stampForms are the forms of a time at the start of a log line. At two places a mark
+// tells them from most other texts.
+var stampForms = []struct {
+	layout string
+	a, b   int
+}{
+	{"2006-01-02T15:04:05", 4, 10}, // RFC 3339: syslog, docker, Maddy
+	{time.Stamp, 6, 9},             // "Jan _2 15:04:05", RFC 3164, 4.1.2
+	{time.DateTime, 4, 10},         // Exim, journalctl -o short-full
+}
+
 // stamper reads the time at the start of log lines.
 type stamper struct {
-	zone *time.Location
-	now  time.Time // no line is from a later moment
-	// The hour as written and its start: many lines share it, and time.Date
-	// would cost more than all the rest.
-	hour              [13]byte
-	hourTime, hourUTC time.Time
+	zone *time.Location // of times written without a zone
+	now  time.Time      // no line is from a later moment
+	// The latest text read, as a time in zone and in UTC: many lines share a
+	// second, and time.Parse would cost more than the rest of the line.
+	text       string
+	local, utc time.Time
 }
 
-// setNow fixes the latest moment that a line of the coming input can be from.
-func (s *stamper) setNow(given, file time.Time) {
-	if s.now = given; s.now.IsZero() {
-		s.now = file
-	}
-	s.hour = [13]byte{}
-}
-
-// cut returns the time that line starts with and what follows it. Known are the
-// forms of syslog (RFC 3164, 4.1.2; RFC 5424, 6.2.3), journalctl, Maddy, Exim
-// and docker.
+// cut returns the time that line starts with and what follows it.
 func (s *stamper) cut(line []byte) (at time.Time, rest []byte, ok bool) {
-	rest = cutPriority(line)
-	if month, after, found := s.cutMonth(rest); found {
-		return month, after, true
+	b := cutPriority(line)
+	if len(b) > 8 && b[3] == ' ' && b[8] == '-' { // the day of the week
+		b = b[4:]
 	}
-	// "journalctl -o short-full" puts the day of the week before the date, and
-	// some programs put the date into brackets.
-	if len(rest) > 4 && rest[3] == ' ' && isLetter(rest[0]) && digits(rest[4:5]) {
-		rest = rest[4:]
+	b, bracket := bytes.CutPrefix(b, []byte("["))
+	for _, form := range stampForms {
+		n := len(form.layout)
+		if len(b) < n || b[form.a] != form.layout[form.a] || b[form.b] != form.layout[form.b] ||
+			string(b[:n]) != s.text && !s.parse(form.layout, string(b[:n])) {
+			continue
+		}
+		frac, rest := cutFraction(b[n:])
+		at = s.local.Add(frac)
+		if east, after, zoned := cutZone(rest); zoned {
+			at, rest = s.utc.Add(frac-east), after
+		}
+		if bracket {
+			rest, bracket = bytes.CutPrefix(rest, []byte("]"))
+			return at, skipSpace(rest), bracket
+		}
+		return at, skipSpace(rest), true
 	}
-	bracket := len(rest) > 0 && rest[0] == '['
-	if bracket {
-		rest = rest[1:]
+	if len(b) > 10 && b[10] == '.' && !bracket { // journalctl -o short-unix
+		word, rest := cutWord(b)
+		at, ok = unixTime(word)
+		return at, rest, ok
 	}
-	if at, rest, ok = s.cutISO(rest); !ok && !bracket {
-		at, rest, ok = cutUnix(cutPriority(line))
+	return at, nil, false
+}
+
+// value reads a time that stands alone: a number since 1970 or a form of cut.
+func (s *stamper) value(b []byte) (time.Time, bool) {
+	if at, ok := unixTime(b); ok {
+		return at, true
 	}
-	if bracket && ok {
-		rest, ok = bytes.CutPrefix(rest, []byte("]"))
-		rest = skipSpace(rest)
-	}
-	return at, rest, ok
+	at, rest, ok := s.cut(b)
+	return at, ok && len(rest) == 0
 }
 
 // cutPriority cuts "<22>" and the version of RFC 5424, 6.2.
@@ -57,122 +74,58 @@ func cutPriority(b []byte) []byte {
 	if len(b) == 0 || b[0] != '<' {
 		return b
 	}
-	end := bytes.IndexByte(b[:min(len(b), 5)], '>')
-	if end < 2 || !digits(b[1:end]) {
+	number, rest, ok := bytes.Cut(b[1:], []byte(">"))
+	if !ok || len(number) > 3 || !digits(number) {
 		return b
 	}
-	return bytes.TrimPrefix(b[end+1:], []byte("1 "))
+	return bytes.TrimPrefix(rest, []byte("1 "))
 }
 
-// cutMonth reads "Nov 23 13:00:00", a fraction of a second after it or not.
-func (s *stamper) cutMonth(b []byte) (time.Time, []byte, bool) {
-	if len(b) < 16 || b[3] != ' ' || b[6] != ' ' {
-		return time.Time{}, nil, false
+func (s *stamper) parse(layout, text string) bool {
+	t, err := time.Parse(layout, text)
+	if err == nil {
+		s.text, s.local, s.utc = text, s.in(s.zone, t), s.in(time.UTC, t)
 	}
-	offset, ok := cutMinutes(b[9:15])
-	if !ok {
-		return time.Time{}, nil, false
-	}
-	if string(b[:9]) != string(s.hour[:9]) || s.hour[9] != 0 {
-		month := monthOf(b[:3])
-		day := bytes.TrimPrefix(b[4:6], []byte(" "))
-		if month == 0 || !digits(day) || !digits(b[7:9]) {
-			return time.Time{}, nil, false
-		}
-		s.hour = [13]byte{}
-		copy(s.hour[:], b[:9])
-		s.hourTime = s.yearless(month, number(day), number(b[7:9]))
-	}
-	frac, rest := cutFraction(b[15:])
-	return s.hourTime.Add(offset + frac), skipSpace(rest), true
+	return err == nil
 }
 
-// yearless completes a date with the latest year that is not in the future. A
-// day of grace allows for clocks and zones.
-func (s *stamper) yearless(month time.Month, day, hour int) time.Time {
-	year := s.now.In(s.zone).Year()
-	t := time.Date(year, month, day, hour, 0, 0, 0, s.zone)
-	if t.After(s.now.Add(24 * time.Hour)) {
-		t = time.Date(year-1, month, day, hour, 0, 0, 0, s.zone)
+// in moves t to a zone. A date without a year gets the latest that is not in the
+// future, with a day of grace for clocks and zones.
+func (s *stamper) in(zone *time.Location, t time.Time) time.Time {
+	in := func(year int) time.Time {
+		return time.Date(year, t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), 0, zone)
 	}
-	return t
+	if t.Year() > 0 {
+		return in(t.Year())
+	}
+	year := s.now.In(zone).Year()
+	if at := in(year); !at.After(s.now.Add(24 * time.Hour)) {
+		return at
+	}
+	return in(year - 1)
 }
 
-// cutISO reads "2026-11-23T13:00:00" or with a space, with or without a
-// fraction and a zone.
-func (s *stamper) cutISO(b []byte) (time.Time, []byte, bool) {
-	if len(b) < 19 || b[4] != '-' || b[7] != '-' || (b[10] != 'T' && b[10] != ' ') {
-		return time.Time{}, nil, false
-	}
-	offset, ok := cutMinutes(b[13:19])
-	if !ok {
-		return time.Time{}, nil, false
-	}
-	if string(b[:13]) != string(s.hour[:]) {
-		if !digits(b[:4]) || !digits(b[5:7]) || !digits(b[8:10]) || !digits(b[11:13]) {
-			return time.Time{}, nil, false
-		}
-		copy(s.hour[:], b)
-		s.hourTime = isoHour(b, s.zone)
-		s.hourUTC = isoHour(b, time.UTC)
-	}
-	frac, rest := cutFraction(b[19:])
-	offset += frac
-	if east, after, ok := cutZone(rest); ok {
-		return s.hourUTC.Add(offset - east), skipSpace(after), true
-	}
-	return s.hourTime.Add(offset), skipSpace(rest), true
-}
-
-func isoHour(b []byte, zone *time.Location) time.Time {
-	return time.Date(number(b[:4]), time.Month(number(b[5:7])), number(b[8:10]),
-		number(b[11:13]), 0, 0, 0, zone)
-}
-
-// cutZone reads "Z", " UTC", "+01:00", "+0100" or " +0100".
+// cutZone reads "Z", " UTC ", "+01:00", "+0100" or " +0100".
 func cutZone(b []byte) (east time.Duration, rest []byte, ok bool) {
-	if len(b) > 0 && b[0] == 'Z' {
-		return 0, b[1:], true
+	if rest, ok = bytes.CutPrefix(b, []byte("Z")); ok {
+		return 0, rest, true
+	}
+	if rest, ok = bytes.CutPrefix(b, []byte(" UTC ")); ok {
+		return 0, rest, true
 	}
 	b = skipSpace(b)
-	if after, found := bytes.CutPrefix(b, []byte("UTC ")); found {
-		return 0, after, true
-	}
 	if len(b) < 5 || b[0] != '+' && b[0] != '-' || !digits(b[1:3]) {
 		return 0, nil, false
 	}
-	minutes := b[3:5]
-	rest = b[5:]
-	if b[3] == ':' && len(b) > 5 {
-		minutes, rest = b[4:6], b[6:]
-	}
-	if !digits(minutes) {
+	minutes := bytes.TrimPrefix(b[3:], []byte(":"))
+	if len(minutes) < 2 || !digits(minutes[:2]) {
 		return 0, nil, false
 	}
-	east = time.Duration(number(b[1:3])*60+number(minutes)) * time.Minute
+	east = time.Duration(number(b[1:3])*60+number(minutes[:2])) * time.Minute
 	if b[0] == '-' {
 		east = -east
 	}
-	return east, rest, true
-}
-
-// cutUnix reads the seconds since 1970 that "journalctl -o short-unix" writes.
-func cutUnix(b []byte) (time.Time, []byte, bool) {
-	const width = 10 // digits, until the year 2286
-	if len(b) < width+2 || !digits(b[:width]) || b[width] != '.' {
-		return time.Time{}, nil, false
-	}
-	sec, err := strconv.ParseInt(string(b[:width]), 10, 64)
-	frac, rest := cutFraction(b[width:])
-	return time.Unix(sec, int64(frac)), skipSpace(rest), err == nil
-}
-
-// cutMinutes reads ":05:30".
-func cutMinutes(b []byte) (time.Duration, bool) {
-	if b[0] != ':' || b[3] != ':' || !digits(b[1:3]) || !digits(b[4:6]) {
-		return 0, false
-	}
-	return time.Duration(number(b[1:3])*60+number(b[4:6])) * time.Second, true
+	return east, minutes[2:], true
 }
 
 // cutFraction reads ".123456", a comma in place of the point allowed.
@@ -188,30 +141,24 @@ func cutFraction(b []byte) (time.Duration, []byte) {
 	return sum, b[i:]
 }
 
+// unixTime reads seconds since 1970, a fraction behind them or not, or as many
+// milliseconds, microseconds or nanoseconds.
+func unixTime(b []byte) (time.Time, bool) {
+	n, err := strconv.ParseFloat(string(b), 64)
+	if err != nil || n < 0 || n > 1e20 || n != n {
+		return time.Time{}, false
+	}
+	for n >= 1e11 {
+		n /= 1000
+	}
+	sec, frac := math.Modf(n)
+	return time.Unix(int64(sec), int64(frac*1e9)).Round(time.Microsecond), true
+}
+
 // number reads digits that the caller has looked at.
-func number(b []byte) int {
-	n := 0
+func number(b []byte) (n int) {
 	for _, c := range b {
 		n = n*10 + int(c-'0')
 	}
 	return n
-}
-
-func monthOf(b []byte) time.Month {
-	const names = "JanFebMarAprMayJunJulAugSepOctNovDec"
-	if i := strings.Index(names, string(b)); i >= 0 && i%3 == 0 {
-		return time.Month(i/3 + 1)
-	}
-	return 0
-}
-
-func isLetter(c byte) bool {
-	return c|0x20 >= 'a' && c|0x20 <= 'z'
-}
-
-func skipSpace(b []byte) []byte {
-	for len(b) > 0 && b[0] == ' ' {
-		b = b[1:]
-	}
-	return b
 }

@@ -143,7 +143,7 @@ func (r *run) readFile(name string, info fs.FileInfo) error {
 		return nil
 	}
 	defer f.Close()
-	r.stamp.setNow(r.opt.Now, info.ModTime())
+	r.setNow(info.ModTime())
 	if !info.Mode().IsRegular() {
 		return r.readPipe(name, f)
 	}
@@ -156,12 +156,19 @@ func (r *run) readFile(name string, info fs.FileInfo) error {
 	return err
 }
 
+// setNow fixes the latest moment that a line of the coming input can be from.
+func (r *run) setNow(at time.Time) {
+	if r.opt.Now.IsZero() {
+		r.stamp.now, r.stamp.text = at, ""
+	}
+}
+
 func (r *run) readStdin() error {
 	in := r.opt.Stdin
 	if in == nil {
 		in = os.Stdin
 	}
-	r.stamp.setNow(r.opt.Now, time.Now())
+	r.setNow(time.Now())
 	return r.readPipe("standard input", in)
 }
 
