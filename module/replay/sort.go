@@ -64,7 +64,7 @@ func (r *run) sortRows(c *csvReader) (*sorter, error) {
 		}
 		at := int64(math.MinInt64)
 		if c.split(line) {
-			if t, ok := csvTime(c.field(colTime)); ok && !t.IsZero() {
+			if t, ok := r.stamp.value(c.field(colTime)); ok {
 				at = t.UnixNano()
 			}
 		}
