@@ -70,7 +70,7 @@ func (r *running) remove(c *Check) {
 	r.Lock()
 	defer r.Unlock()
 	if r.checks[c] {
-		hits, misses := c.judge.Gatherer.Cache.Stats()
+		hits, misses, _, _ := c.judge.Gatherer.Cache.Stats()
 		r.hits, r.misses = r.hits+hits, r.misses+misses
 	}
 	delete(r.checks, c)
@@ -91,10 +91,9 @@ func (r *running) Collect(metrics chan<- prometheus.Metric) {
 	sums := make(map[string]sum)
 	hits, misses := r.hits, r.misses
 	for c := range r.checks {
-		entries, size := c.judge.Gatherer.Cache.Usage()
+		more, fewer, entries, size := c.judge.Gatherer.Cache.Stats()
 		s := sums[c.label]
 		sums[c.label] = sum{s.entries + entries, s.size + size}
-		more, fewer := c.judge.Gatherer.Cache.Stats()
 		hits, misses = hits+more, misses+fewer
 	}
 	for result, n := range map[string]uint64{"hit": hits, "miss": misses} {

@@ -44,7 +44,10 @@ func TestCacheGauges(t *testing.T) {
 		return c
 	}
 	old, fresh, other := instance("border", 1), instance("border", 4), instance("inner", 0)
-	held := func(c *Check) float64 { return float64(c.judge.Gatherer.Cache.Len()) }
+	held := func(c *Check) float64 {
+		_, _, entries, _ := c.judge.Gatherer.Cache.Stats()
+		return float64(entries)
+	}
 	if held(old) == 0 || held(fresh) <= held(old) {
 		t.Fatalf("the caches hold %g and %g", held(old), held(fresh))
 	}

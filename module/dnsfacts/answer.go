@@ -62,11 +62,11 @@ func seconds(ttl uint32) uint32 {
 	return ttl
 }
 
-// read turns an answer into a record and the time to keep it. more means that
-// the chain is not complete and its end, in name, has to be asked for.
-func (c *chain) read(m *dns.Msg, qtype uint16) (rec *record, ttl time.Duration, more bool) {
-	bad := func(kind, text string) (*record, time.Duration, bool) {
-		return &record{err: failure(kind, key{}, errors.New(text))}, failTTL, false
+// read turns an answer into a record and the time to keep it. It returns no record
+// where the chain is not complete and its end, in name, has to be asked for.
+func (c *chain) read(m *dns.Msg, qtype uint16) (*record, time.Duration, error) {
+	bad := func(kind, text string) (*record, time.Duration, error) {
+		return nil, 0, &Error{Kind: kind, Err: errors.New(text)}
 	}
 	switch {
 	case m == nil:
@@ -74,27 +74,25 @@ func (c *chain) read(m *dns.Msg, qtype uint16) (rec *record, ttl time.Duration, 
 	case m.Truncated:
 		return bad(KindMalformed, "truncated")
 	case m.Rcode != dns.RcodeSuccess && m.Rcode != dns.RcodeNameError:
-		return bad(rcodeKind(m.Rcode), dns.RcodeToString[m.Rcode])
+		return nil, 0, rcodeFailure(m.Rcode)
 	case !c.follow(m.Answer, qtype):
 		return bad(KindCNAME, "loop or too long a chain")
 	}
-	rec = &record{secure: m.AuthenticatedData}
+	rec := &record{secure: m.AuthenticatedData}
 	if c.collect(rec, m.Answer, qtype) {
-		return rec, time.Duration(c.ttl) * time.Second, false
+		return rec, time.Duration(c.ttl) * time.Second, nil
 	}
-	if m.Rcode == dns.RcodeNameError {
-		rec.denied = KindNXDomain
-		return rec, c.deniedFor(m), false
+	if rec.denied = KindNXDomain; m.Rcode == dns.RcodeSuccess {
+		soa, referral := authority(m)
+		switch {
+		case len(m.Answer) > 0 && c.hops > 0 && !soa:
+			return nil, 0, nil
+		case referral && !soa: // RFC 2308, section 2.2
+			return bad(KindReferral, "the server does not recurse")
+		}
+		rec.denied = KindNoData
 	}
-	soa, referral := authority(m)
-	switch {
-	case len(m.Answer) > 0 && c.hops > 0 && !soa:
-		return nil, 0, true
-	case referral && !soa: // RFC 2308, section 2.2
-		return bad(KindReferral, "the server does not recurse")
-	}
-	rec.denied = KindNoData
-	return rec, c.deniedFor(m), false
+	return rec, c.deniedFor(m), nil
 }
 
 func authority(m *dns.Msg) (soa, ns bool) {

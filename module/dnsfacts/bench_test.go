@@ -17,10 +17,13 @@ import (
 	"maddy.example/checkhelo"
 )
 
+// unbounded is a share for tests with one client only.
+const unbounded = 1 << 30
+
 // BenchmarkFillCold asks a server on loopback for everything, every time.
 func BenchmarkFillCold(b *testing.B) {
 	g, _ := newGatherer(b, testZone)
-	g.Cache = nil
+	g.Cache, g.ShareQuestions = nil, unbounded
 	b.ReportAllocs()
 	for b.Loop() {
 		fill(b, g, "mail.example.org", goodClient)
@@ -63,7 +66,7 @@ func manyNames(tb testing.TB, n int) (grown, ratio float64) {
 	tb.Helper()
 	g := &Gatherer{
 		Cache: NewCache(DefaultCacheEntries), Blocklists: []Blocklist{{Zone: "dbl.example"}},
-		Exchange: exchangeOf(ordinary),
+		Exchange: exchangeOf(ordinary), ShareQuestions: unbounded,
 	}
 	const need = checkhelo.NeedForward | checkhelo.NeedMX | checkhelo.NeedSPF | checkhelo.NeedLists
 	ask := func(i int) {

@@ -111,35 +111,15 @@ func NewCache(entries int) *Cache {
 	}
 }
 
-// Stats returns how many answers the cache had and had not since it was made.
-func (c *Cache) Stats() (hits, misses uint64) {
+// Stats returns how many answers the cache had and had not since it was made, and how
+// many of the entries that it may hold are taken, expired ones included.
+func (c *Cache) Stats() (hits, misses uint64, entries, size int) {
 	if c == nil {
-		return 0, 0
+		return 0, 0, 0, 0
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.hits, c.misses
-}
-
-// Len returns the number of answers, expired ones included.
-func (c *Cache) Len() int {
-	if c == nil {
-		return 0
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.entries)
-}
-
-// Usage returns how many of the entries that the cache may hold are taken,
-// expired ones included.
-func (c *Cache) Usage() (entries, size int) {
-	if c == nil {
-		return 0, 0
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.used, c.size
+	return c.hits, c.misses, c.used, c.size
 }
 
 // get returns the answer to k, nil for none.

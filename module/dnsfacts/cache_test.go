@@ -66,7 +66,7 @@ func TestCacheTTL(t *testing.T) {
 			if ask(); asked != 2 {
 				t.Errorf("asked %d times after the end of %v", asked, tt.keeps)
 			}
-			if hits, misses := g.Cache.Stats(); hits != 1 || misses == 0 {
+			if hits, misses, _, _ := g.Cache.Stats(); hits != 1 || misses == 0 {
 				t.Errorf("%d hits, %d misses", hits, misses)
 			}
 		})
@@ -80,21 +80,21 @@ func TestCacheBounds(t *testing.T) {
 	c := NewCache(size)
 	for i := range 20 * size {
 		c.put(hostKey(i), new(record), time.Hour)
-		if c.Len() > size {
-			t.Fatalf("%d entries of %d", c.Len(), size)
+		if len(c.entries) > size {
+			t.Fatalf("%d entries of %d", len(c.entries), size)
 		}
 	}
-	if used, all := c.Usage(); used != size || all != size || c.Len() != size {
-		t.Errorf("%d of %d places in use by %d entries", used, all, c.Len())
+	if _, _, used, all := c.Stats(); used != size || all != size || len(c.entries) != size {
+		t.Errorf("%d of %d places in use by %d entries", used, all, len(c.entries))
 	}
 	long := strings.Repeat("x", 20*placeOctets)
 	for i := range 40 {
 		c.put(hostKey(-i), &record{texts: []string{long}}, time.Hour)
-		if used, _ := c.Usage(); used > size {
+		if _, _, used, _ := c.Stats(); used > size {
 			t.Fatalf("%d places of %d", used, size)
 		}
 	}
-	if n := c.Len(); n > size/20+20 {
+	if n := len(c.entries); n > size/20+20 {
 		t.Errorf("%d entries after long ones", n)
 	}
 	huge := &record{texts: []string{strings.Repeat("x", size*placeOctets)}}
@@ -102,9 +102,9 @@ func TestCacheBounds(t *testing.T) {
 		t.Error("an answer longer than the cache is in the cache")
 	}
 	c.put(hostKey(0), new(record), time.Hour)
-	before, _ := c.Usage()
+	before := c.used
 	c.put(hostKey(0), new(record), time.Hour)
-	if after, _ := c.Usage(); after != before {
+	if after := c.used; after != before {
 		t.Errorf("the same answer again: %d places, before %d", after, before)
 	}
 }
@@ -127,7 +127,7 @@ func TestCacheDropsExpired(t *testing.T) {
 			t.Fatal("an answer is gone, though the cache had room")
 		}
 	}
-	if n := c.Len(); n > size/2+size/20 {
+	if n := len(c.entries); n > size/2+size/20 {
 		t.Errorf("%d entries, %d of them expired", n, n-size/2)
 	}
 }
@@ -167,11 +167,11 @@ func TestCacheNil(t *testing.T) {
 			t.Errorf("without a cache: %+v after %d questions", f, s.Count())
 		}
 	}
-	hits, misses := g.Cache.Stats()
-	if hits+misses != 0 || g.Cache.Len() != 0 {
+	hits, misses, entries, _ := g.Cache.Stats()
+	if hits+misses != 0 || entries != 0 {
 		t.Error("no cache, but it has figures")
 	}
-	if _, size := NewCache(-1).Usage(); size != DefaultCacheEntries {
+	if _, _, _, size := NewCache(-1).Stats(); size != DefaultCacheEntries {
 		t.Error("a cache of -1 entries has not the default size")
 	}
 }

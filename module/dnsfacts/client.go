@@ -54,9 +54,10 @@ type server struct {
 	idle []*socket
 }
 
-// socket is a UDP socket with a random port. It serves one question at a time.
+// socket is a connection to a server, with a random port where it is over UDP. It
+// serves one question at a time.
 type socket struct {
-	net.Conn
+	dns.Conn
 	born time.Time
 	uses int
 }
@@ -71,12 +72,8 @@ func NewClient(servers []string) *Client {
 }
 
 func loopback(hostport string) bool {
-	host, _, err := net.SplitHostPort(hostport)
-	if err != nil {
-		return false
-	}
-	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.Unmap().IsLoopback()
+	addr, err := netip.ParseAddrPort(hostport)
+	return err == nil && addr.Addr().Unmap().IsLoopback()
 }
 
 // Exchange asks the one question of m and returns a whole answer with RCODE
@@ -112,12 +109,12 @@ func (c *Client) Exchange(ctx context.Context, m *dns.Msg) (*dns.Msg, error) {
 			return resp, nil
 		}
 		last = err
-		answered[i] = wrap(err, "", 0).Kind != KindTimeout
+		answered[i] = wrap(err, key{}).Kind != KindTimeout
 		if ctx.Err() != nil {
 			break
 		}
 	}
-	return nil, wrap(last, m.Question[0].Name, m.Question[0].Qtype)
+	return nil, wrap(last, key{name: m.Question[0].Name, qtype: m.Question[0].Qtype})
 }
 
 // ask asks the server over UDP, over TCP too when the answer is cut, and without
@@ -144,7 +141,7 @@ func (s *server) ask(ctx context.Context, m *dns.Msg, deadline time.Time) (*dns.
 		return nil, err
 	}
 	if resp.Rcode != dns.RcodeSuccess && resp.Rcode != dns.RcodeNameError {
-		return nil, &Error{Kind: rcodeKind(resp.Rcode), Err: errors.New(dns.RcodeToString[resp.Rcode])}
+		return nil, rcodeFailure(resp.Rcode)
 	}
 	resp.AuthenticatedData = resp.AuthenticatedData && s.local
 	return resp, nil
@@ -155,7 +152,7 @@ func (s *server) exchange(ctx context.Context, q *dns.Msg, deadline time.Time) (
 	if err != nil {
 		return nil, err
 	}
-	resp, again, err := once(ctx, sock, q, deadline)
+	resp, again, err := sock.once(ctx, q, deadline)
 	if again && s.local {
 		s.keep(sock)
 	} else {
@@ -164,20 +161,27 @@ func (s *server) exchange(ctx context.Context, q *dns.Msg, deadline time.Time) (
 	if err != nil || !resp.Truncated {
 		return resp, err
 	}
-	d := net.Dialer{Deadline: deadline}
-	conn, err := d.DialContext(ctx, "tcp", s.addr)
-	if err != nil {
+	if sock, err = s.dial(ctx, "tcp", deadline); err != nil {
 		return nil, err
 	}
-	defer func() { _ = conn.Close() }()
-	resp, _, err = once(ctx, &dns.Conn{Conn: conn}, q, deadline)
+	defer func() { _ = sock.Close() }()
+	resp, _, err = sock.once(ctx, q, deadline)
 	if err == nil && resp.Truncated {
 		return nil, &Error{Kind: KindMalformed, Err: errors.New("truncated over TCP")}
 	}
 	return resp, err
 }
 
-// socket returns a socket that was kept, or a new one.
+func (s *server) dial(ctx context.Context, network string, deadline time.Time) (*socket, error) {
+	d := net.Dialer{Deadline: deadline}
+	conn, err := d.DialContext(ctx, network, s.addr)
+	if err != nil {
+		return nil, err
+	}
+	return &socket{Conn: dns.Conn{Conn: conn}, born: time.Now()}, nil
+}
+
+// socket returns a UDP socket that was kept, or a new one.
 func (s *server) socket(ctx context.Context, deadline time.Time) (*socket, error) {
 	s.mu.Lock()
 	for len(s.idle) > 0 {
@@ -190,12 +194,7 @@ func (s *server) socket(ctx context.Context, deadline time.Time) (*socket, error
 		_ = kept.Close()
 	}
 	s.mu.Unlock()
-	d := net.Dialer{Deadline: deadline}
-	conn, err := d.DialContext(ctx, "udp", s.addr)
-	if err != nil {
-		return nil, err
-	}
-	return &socket{Conn: conn, born: time.Now()}, nil
+	return s.dial(ctx, "udp", deadline)
 }
 
 func (s *server) keep(sock *socket) {
@@ -211,45 +210,38 @@ func (s *server) keep(sock *socket) {
 var buffers = sync.Pool{New: func() any { return new([readSize]byte) }}
 
 // once sends the query and reads until the right answer or the deadline. again
-// reports whether the connection may be used for another question.
-func once(
-	ctx context.Context, conn net.Conn, q *dns.Msg, deadline time.Time,
+// reports whether the socket may be used for another question.
+func (s *socket) once(
+	ctx context.Context, q *dns.Msg, deadline time.Time,
 ) (resp *dns.Msg, again bool, err error) {
-	buf := buffers.Get().(*[readSize]byte) //nolint:forcetypeassert // of New
-	defer buffers.Put(buf)
+	pooled := buffers.Get().(*[readSize]byte) //nolint:forcetypeassert // of New
+	defer buffers.Put(pooled)
+	buf := pooled[:]
 	q.Id = dns.Id()
-	packet, err := q.PackBuffer(buf[:])
+	packet, err := q.PackBuffer(buf)
 	if err != nil {
 		return nil, false, &Error{Kind: KindMalformed, Err: err}
 	}
-	if err = conn.SetDeadline(deadline); err != nil {
+	if err = s.SetDeadline(deadline); err != nil {
 		return nil, false, err
 	}
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, func() { _ = s.SetDeadline(time.Unix(1, 0)) })
 	defer func() { again = stop() && again }()
-	if _, err = conn.Write(packet); err != nil {
+	if _, err = s.Write(packet); err != nil {
 		return nil, false, err
 	}
-	for {
-		var answer []byte
-		if tcp, ok := conn.(*dns.Conn); ok {
-			answer, err = tcp.ReadMsgHeader(nil)
-		} else {
-			var n int
-			n, err = conn.Read(buf[:])
-			answer = buf[:n]
-		}
-		if err != nil {
-			if ctx.Err() != nil {
-				err = ctx.Err()
-			}
-			return nil, false, err
-		}
-		resp, err = accept(answer, q)
-		if err != nil || resp != nil {
-			return resp, err == nil, err
+	if s.RemoteAddr().Network() == "tcp" {
+		buf = make([]byte, dns.MaxMsgSize)
+	}
+	for resp == nil && err == nil {
+		var n int
+		if n, err = s.Read(buf); err == nil {
+			resp, err = accept(buf[:n], q)
+		} else if ctx.Err() != nil {
+			err = ctx.Err()
 		}
 	}
+	return resp, err == nil, err
 }
 
 // accept reads a packet. It returns nil, nil for one that does not answer our

@@ -55,23 +55,21 @@ func (e *Error) Error() string {
 // Unwrap returns the cause, which may be nil.
 func (e *Error) Unwrap() error { return e.Err }
 
-// wrap makes err an *Error about a question; an *Error keeps its kind and time.
-func wrap(err error, name string, qtype uint16) *Error {
-	e := &Error{Name: name, Type: qtype, at: time.Now()}
+// wrap makes err an *Error about k; an *Error keeps its kind and time.
+func wrap(err error, k key) *Error {
+	e := &Error{Kind: kindOf(err), Name: k.question(), Type: k.qtype, Err: err, at: time.Now()}
 	var known *Error
-	if !errors.As(err, &known) {
-		e.Kind, e.Err = kindOf(err), err
-		return e
-	}
-	e.Kind, e.Err = known.Kind, known.Err
-	if !known.at.IsZero() {
-		e.at = known.at
+	if errors.As(err, &known) {
+		e.Kind, e.Err = known.Kind, known.Err
+		if !known.at.IsZero() {
+			e.at = known.at
+		}
 	}
 	return e
 }
 
 func failure(kind string, k key, err error) *Error {
-	return &Error{Kind: kind, Name: k.question(), Type: k.qtype, Err: err, at: time.Now()}
+	return wrap(&Error{Kind: kind, Err: err}, k)
 }
 
 func kindOf(err error) string {
@@ -86,14 +84,16 @@ func kindOf(err error) string {
 	return KindNetwork
 }
 
-func rcodeKind(rcode int) string {
+// rcodeFailure is the error of an answer with an RCODE that answers nothing.
+func rcodeFailure(rcode int) *Error {
+	kind := KindRcode
 	switch rcode {
 	case dns.RcodeServerFailure:
-		return KindServFail
+		kind = KindServFail
 	case dns.RcodeRefused:
-		return KindRefused
+		kind = KindRefused
 	}
-	return KindRcode
+	return &Error{Kind: kind, Err: errors.New(dns.RcodeToString[rcode])}
 }
 
 func panicked(v any, k key) *Error { return failure(KindPanic, k, fmt.Errorf("%v", v)) }

@@ -1,6 +1,7 @@
 package dnsfacts
 
 import (
+	"context"
 	"net/netip"
 	"slices"
 
@@ -20,32 +21,48 @@ func family(client netip.Addr) (own, other uint16) {
 
 // forward learns the addresses of the HELO name. The client's own family is enough
 // where it holds the client. Else both have to answer.
-func (p *Pending) forward(f *checkhelo.Facts) bool {
+func (p *Pending) forward(f *checkhelo.Facts) {
 	own, other := family(f.Client)
 	mine := p.get(key{name: f.Helo.ASCII, qtype: own})
-	switch {
-	case mine == nil:
-		return false
-	case mine.failed():
-		f.Forward = lost[[]netip.Addr](mine.err)
-		return true
-	case slices.Contains(mine.addrs, f.Client):
-		f.Forward = known(within(mine.addrs, f.Client))
-		return true
+	if mine == nil {
+		return
+	}
+	if mine.failed() || slices.Contains(mine.addrs, f.Client) {
+		f.Forward = answer(mine, within(mine.addrs, f.Client))
+		return
 	}
 	rest := p.get(key{name: f.Helo.ASCII, qtype: other})
 	if rest == nil {
-		return false
+		return
 	}
+	addrs := slices.Concat(mine.addrs, rest.addrs)
 	switch {
 	case rest.failed():
-		f.Forward = lost[[]netip.Addr](rest.err)
-	case len(mine.addrs) == 0 && len(rest.addrs) == 0:
+		f.Forward = answer(rest, addrs)
+	case len(addrs) == 0:
 		f.Forward = none[[]netip.Addr]()
 	default:
-		f.Forward = known(within(slices.Concat(mine.addrs, rest.addrs), f.Client))
+		f.Forward = known(within(addrs, f.Client))
 	}
-	return true
+}
+
+// answer makes a fact of a record that found v, unless it failed or was denied.
+func answer[T any](r *record, v T) checkhelo.Answer[T] {
+	switch {
+	case r.failed():
+		return checkhelo.Answer[T]{State: checkhelo.Failed, Err: r.err}
+	case r.denied != "":
+		return none[T]()
+	}
+	return known(v)
+}
+
+func known[T any](v T) checkhelo.Answer[T] {
+	return checkhelo.Answer[T]{State: checkhelo.Found, Value: v}
+}
+
+func none[T any]() checkhelo.Answer[T] {
+	return checkhelo.Answer[T]{State: checkhelo.NotFound}
 }
 
 // within cuts a list of addresses to maxAddrs and keeps the client in it.
@@ -72,81 +89,70 @@ func (g *Gatherer) Authenticated(f *checkhelo.Facts) bool {
 // mx learns the MX hosts of the HELO name. A null MX (RFC 7505) is an MX
 // record without a host and therefore Found and empty. Where Forward is wanted
 // too, MX is asked as soon as the name may turn out to have no address.
-func (p *Pending) mx(f *checkhelo.Facts) bool {
-	switch {
-	case !lacks(&f.Forward):
-		if f.Forward.State != checkhelo.NotFound {
-			return true
-		}
-	case p.want&checkhelo.NeedForward != 0:
+func (p *Pending) mx(f *checkhelo.Facts) {
+	if addressed(f) {
+		return
+	}
+	if lacks(&f.Forward) && p.want&checkhelo.NeedForward != 0 {
 		own, _ := family(f.Client)
 		mine := p.get(key{name: f.Helo.ASCII, qtype: own})
 		if mine == nil || mine.failed() || len(mine.addrs) > 0 {
-			return false
+			p.missed = true // until Forward is known
+			return
 		}
 	}
-	r := p.get(key{name: f.Helo.ASCII, qtype: dns.TypeMX})
-	if r != nil {
-		f.MX = textAnswer(r)
+	if r := p.get(key{name: f.Helo.ASCII, qtype: dns.TypeMX}); r != nil {
+		f.MX = answer(r, r.texts)
 	}
-	return r != nil
 }
 
-func textAnswer(r *record) checkhelo.Answer[[]string] {
-	switch {
-	case r.failed():
-		return lost[[]string](r.err)
-	case !r.found():
-		return none[[]string]()
-	}
-	return known(r.texts)
+// addressed reports whether the HELO name has an address, or may have one that the
+// DNS did not tell.
+func addressed(f *checkhelo.Facts) bool {
+	return !lacks(&f.Forward) && f.Forward.State != checkhelo.NotFound
 }
 
 // tld learns whether the root zone has the last label. Only NXDOMAIN denies
 // it: a TLD without the type asked for is a TLD.
-func (p *Pending) tld(f *checkhelo.Facts) bool {
+func (p *Pending) tld(f *checkhelo.Facts) {
 	r := p.get(key{name: heloname.TLD(f.Helo.ASCII), qtype: dns.TypeNS})
 	switch {
 	case r == nil:
-		return false
-	case r.failed():
-		f.TLD = lost[bool](r.err)
-	case r.denied == KindNXDomain:
-		f.TLD = none[bool]()
-	default:
+	case r.denied == KindNoData:
 		f.TLD = known(true)
+	default:
+		f.TLD = answer(r, true)
 	}
-	return true
 }
 
 // ptr learns the names of the client's address and which of them resolve back to
 // it. PTR names that the caller already has are only confirmed.
-func (p *Pending) ptr(f *checkhelo.Facts) bool {
+func (p *Pending) ptr(f *checkhelo.Facts) {
 	if f.PTR.State != checkhelo.Found {
 		r := p.get(key{addr: f.Client, qtype: dns.TypePTR})
 		if r == nil {
-			return false
+			return
 		}
 		f.PTR = ptrNames(r, f.Helo.ASCII)
 	}
 	if f.PTR.State != checkhelo.Found {
 		f.Confirmed = checkhelo.Answer[[]string]{State: f.PTR.State, Err: f.PTR.Err}
-		return true
+		return
 	}
-	confirmed, ok := p.confirm(f.PTR.Value, f.Client, func(name string) bool {
-		return name == f.Helo.ASCII && slices.Contains(f.Forward.Value, f.Client)
-	})
-	if ok {
+	known := "" // a name of the client that needs no question
+	if slices.Contains(f.Forward.Value, f.Client) {
+		known = f.Helo.ASCII
+	}
+	if confirmed := p.confirm(f.PTR.Value, f.Client, known); !p.missed {
 		f.Confirmed = confirmed
 	}
-	return ok
 }
 
 // ptrNames makes a PTR answer's first ten names a fact. Names of the HELO
 // name's organisation come first, so that the cut never removes them.
 // An answer whose names no host can have counts as no name.
 func ptrNames(r *record, helo string) checkhelo.Answer[[]string] {
-	names := textAnswer(r)
+	names := answer(r, r.texts)
 	if names.State == checkhelo.Found && len(names.Value) == 0 {
 		return none[[]string]()
 	}
@@ -172,27 +178,22 @@ func nearest(names []string, helo string) []string {
 	return slices.Clip(append(same, foreign...)[:maxPTR])
 }
 
-// confirm returns those names that resolve to client, and false while an answer
-// is out. One failed look-up makes the answer Failed, because the hidden name might
-// be a confirmed one; Value has the confirmed names all the same. Names that
-// shown reports are not asked.
+// confirm returns those names that resolve to client, as far as answers are there. One
+// failed look-up makes the answer Failed, because the hidden name might be a confirmed
+// one; Value has the confirmed names all the same. The name known is not asked.
 func (p *Pending) confirm(
-	names []string, client netip.Addr, shown func(name string) bool,
-) (a checkhelo.Answer[[]string], ok bool) {
+	names []string, client netip.Addr, known string,
+) (a checkhelo.Answer[[]string]) {
 	own, _ := family(client)
 	names = names[:min(len(names), maxPTR)]
-	a.State, ok = checkhelo.NotFound, true
+	a.State = checkhelo.NotFound
 	for i, name := range names {
-		if !shown(name) {
+		if name != known {
 			r := p.get(key{name: name, qtype: own})
-			switch {
-			case r == nil:
-				ok = false
-				continue
-			case r.failed():
+			if r != nil && r.failed() {
 				a.State, a.Err = checkhelo.Failed, r.err
-				continue
-			case !slices.Contains(r.addrs, client):
+			}
+			if r == nil || !slices.Contains(r.addrs, client) {
 				continue
 			}
 		}
@@ -205,5 +206,41 @@ func (p *Pending) confirm(
 	if a.State == checkhelo.NotFound && len(a.Value) > 0 {
 		a.State = checkhelo.Found
 	}
-	return a, ok
+	return a
+}
+
+// HostAddrs looks up the MX hosts of the HELO name, which it sets in f, and returns
+// the addresses of the first eight that are known. p is what Start returned for the
+// greeting and may be nil; the questions count against its budget.
+func (g *Gatherer) HostAddrs(
+	ctx context.Context, p *Pending, f *checkhelo.Facts,
+) (addrs []netip.Addr) {
+	const maxHosts = 8
+	if f.Helo.ASCII == "" {
+		return nil
+	}
+	if p == nil || !p.of(f) {
+		p = g.pending(f)
+	} else if err := p.acquire(ctx); err != nil {
+		return nil
+	} else {
+		defer p.release()
+	}
+	_ = p.until(ctx, func() (enough bool) {
+		if lacks(&f.MX) {
+			if r := p.get(key{name: f.Helo.ASCII, qtype: dns.TypeMX}); r != nil {
+				f.MX = answer(r, r.texts)
+			}
+		}
+		addrs = nil
+		for _, host := range f.MX.Value[:min(len(f.MX.Value), maxHosts)] {
+			for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA} {
+				if r := p.get(key{name: host, qtype: qtype}); r != nil {
+					addrs = append(addrs, r.addrs...)
+				}
+			}
+		}
+		return false
+	})
+	return addrs
 }

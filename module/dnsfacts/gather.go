@@ -17,9 +17,9 @@
 package dnsfacts
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"net/netip"
 	"sync"
 	"time"
 
@@ -34,7 +34,7 @@ const DefaultTimeout = 5 * time.Second
 // Shares of one client network where nothing else is set.
 const (
 	DefaultShareJobs      = 2  // greetings looked up ahead of their verdict
-	DefaultShareQuestions = 64 // questions in flight
+	DefaultShareQuestions = 64 // questions in flight, and in a second
 )
 
 // GreetingQuestions is the most that one greeting may ask, SPF included.
@@ -60,7 +60,8 @@ type Gatherer struct {
 	// DefaultShareJobs.
 	ShareJobs int
 	// ShareQuestions bounds the questions in flight of one client network in the
-	// same way; 0 is DefaultShareQuestions. More wait in the network's own queue.
+	// same way, and its questions a second, of which ten seconds' can be saved up.
+	// 0 is DefaultShareQuestions. More wait in the network's own queue.
 	ShareQuestions int
 	// MaxQuestions bounds the questions in flight of all networks together. 0 is
 	// the smaller of 1024 and a quarter of the descriptors the process may open.
@@ -81,12 +82,7 @@ type Gatherer struct {
 	out         map[string]bool // DNS lists that are not asked
 }
 
-func (g *Gatherer) timeout() time.Duration {
-	if g.Timeout <= 0 {
-		return DefaultTimeout
-	}
-	return g.Timeout
-}
+func (g *Gatherer) timeout() time.Duration { return cmp.Or(g.Timeout, DefaultTimeout) }
 
 // Fill looks up what need names and f does not have yet, and returns when all is
 // known, after Timeout, or when ctx ends, whichever is first. What could not be
@@ -97,14 +93,14 @@ func (g *Gatherer) timeout() time.Duration {
 // What makes no sense to ask, such as a block list for an address, stays NotAsked, and
 // so does MX once Forward shows that the name has an address or did not answer.
 func (g *Gatherer) Fill(ctx context.Context, f *checkhelo.Facts, need checkhelo.Need) {
-	g.pending(f.Client).fill(ctx, f, need)
+	g.pending(f).fill(ctx, f, need)
 }
 
-// learners has the function that learns each fact. A function sets the fact in f
-// and returns true, or returns false after it named its questions to p.get.
+// learners has the function that learns each fact. A function sets the fact in f, or
+// returns when p.get, which notes the question, has no answer. It is then called again.
 var learners = [...]struct {
 	need  checkhelo.Need
-	learn func(p *Pending, f *checkhelo.Facts) bool
+	learn func(p *Pending, f *checkhelo.Facts)
 }{
 	{checkhelo.NeedForward, (*Pending).forward},
 	{checkhelo.NeedMX, (*Pending).mx},
@@ -123,9 +119,8 @@ func missing(f *checkhelo.Facts, need checkhelo.Need) (left checkhelo.Need) {
 	}
 	named, client := f.Helo.ASCII != "", f.Client.IsValid()
 	ptr := lacks(&f.PTR) || f.PTR.State == checkhelo.Found && lacks(&f.Confirmed)
-	addressed := !lacks(&f.Forward) && f.Forward.State != checkhelo.NotFound
 	add(checkhelo.NeedForward, named, lacks(&f.Forward))
-	add(checkhelo.NeedMX, named && !addressed, lacks(&f.MX))
+	add(checkhelo.NeedMX, named && !addressed(f), lacks(&f.MX))
 	add(checkhelo.NeedPTR, client, ptr)
 	add(checkhelo.NeedTLD, named, lacks(&f.TLD))
 	add(checkhelo.NeedSPF, client, lacks(&f.SPF))
@@ -148,65 +143,21 @@ func lacks[T any](a *checkhelo.Answer[T]) bool {
 
 // markFailed makes the facts of need Failed.
 func markFailed(f *checkhelo.Facts, need checkhelo.Need, err *Error) {
-	if need&checkhelo.NeedForward != 0 {
-		f.Forward = lost[[]netip.Addr](err)
+	fail(&f.Forward, need&checkhelo.NeedForward, err)
+	fail(&f.MX, need&checkhelo.NeedMX, err)
+	if f.PTR.State != checkhelo.Found {
+		fail(&f.PTR, need&checkhelo.NeedPTR, err)
 	}
-	if need&checkhelo.NeedMX != 0 {
-		f.MX = lost[[]string](err)
-	}
-	if need&checkhelo.NeedPTR != 0 {
-		if f.PTR.State != checkhelo.Found {
-			f.PTR = lost[[]string](err)
-		}
-		f.Confirmed = lost[[]string](err)
-	}
-	if need&checkhelo.NeedTLD != 0 {
-		f.TLD = lost[bool](err)
-	}
-	if need&checkhelo.NeedSPF != 0 {
-		f.SPF = lost[string](err)
-	}
-	if need&checkhelo.NeedLists != 0 {
-		f.Listed = lost[[]checkhelo.Listing](err)
-	}
+	fail(&f.Confirmed, need&checkhelo.NeedPTR, err)
+	fail(&f.TLD, need&checkhelo.NeedTLD, err)
+	fail(&f.SPF, need&checkhelo.NeedSPF, err)
+	fail(&f.Listed, need&checkhelo.NeedLists, err)
 }
 
-// adopt copies into f the answers of from that need names and f lacks.
-func adopt(f, from *checkhelo.Facts, need checkhelo.Need) {
-	need = missing(f, need)
-	if need&checkhelo.NeedForward != 0 {
-		f.Forward = from.Forward
+func fail[T any](a *checkhelo.Answer[T], need checkhelo.Need, err *Error) {
+	if need != 0 {
+		*a = checkhelo.Answer[T]{State: checkhelo.Failed, Err: err}
 	}
-	if need&checkhelo.NeedMX != 0 {
-		f.MX = from.MX
-	}
-	if need&checkhelo.NeedPTR != 0 {
-		if f.PTR.State != checkhelo.Found {
-			f.PTR = from.PTR
-		}
-		f.Confirmed = from.Confirmed
-	}
-	if need&checkhelo.NeedTLD != 0 {
-		f.TLD = from.TLD
-	}
-	if need&checkhelo.NeedSPF != 0 {
-		f.SPF = from.SPF
-	}
-	if need&checkhelo.NeedLists != 0 {
-		f.Listed = from.Listed
-	}
-}
-
-func lost[T any](err *Error) checkhelo.Answer[T] {
-	return checkhelo.Answer[T]{State: checkhelo.Failed, Err: err}
-}
-
-func known[T any](v T) checkhelo.Answer[T] {
-	return checkhelo.Answer[T]{State: checkhelo.Found, Value: v}
-}
-
-func none[T any]() checkhelo.Answer[T] {
-	return checkhelo.Answer[T]{State: checkhelo.NotFound}
 }
 
 // fetch asks the DNS for k, keeps the answer, and returns it.
@@ -219,18 +170,13 @@ func (g *Gatherer) fetch(ctx context.Context, k key) (r *record) {
 	begun := time.Now()
 	r, ttl := g.resolve(ctx, k)
 	took := time.Since(begun)
-	fleeting := false
-	if r.failed() {
-		// A question that is given up early shows nothing about the name. One
-		// that had half of the time without an answer counts as timed out.
-		if fleeting = r.err.Kind == KindCanceled; fleeting && took >= g.timeout()/2 {
-			r.err.Kind, fleeting = KindTimeout, false
-		}
+	if r.kind() == KindCanceled && took >= g.timeout()/2 {
+		r.err.Kind = KindTimeout // it had time enough for an answer
 	}
 	if g.Observe != nil {
 		g.Observe(dns.TypeToString[k.qtype], r.kind(), took)
 	}
-	if !fleeting {
+	if r.kind() != KindCanceled { // which shows nothing about the name
 		g.note(r.failed())
 		g.Cache.put(k, r, ttl)
 	}
@@ -244,27 +190,23 @@ func (g *Gatherer) resolve(ctx context.Context, k key) (*record, time.Duration) 
 		// The DNS cannot hold such a name; one case is a long name below a list's zone.
 		return &record{denied: KindNXDomain}, maxTTL
 	}
-	var r *record
 	at := chain{name: dns.Fqdn(name), ttl: ^uint32(0)}
 	for range 2 {
 		m := &dns.Msg{Question: []dns.Question{{Name: at.name, Qtype: k.qtype, Qclass: dns.ClassINET}}}
 		m.RecursionDesired = true
 		resp, err := g.Exchange(ctx, m)
 		if err != nil {
-			r = &record{err: wrap(err, name, k.qtype)}
-			return r, failTTL
+			return &record{err: wrap(err, k)}, failTTL
 		}
-		var ttl time.Duration
-		var more bool
-		if r, ttl, more = at.read(resp, k.qtype); !more {
-			if r.failed() {
-				r.err = wrap(r.err, name, k.qtype)
-			}
+		r, ttl, err := at.read(resp, k.qtype)
+		if err != nil {
+			return &record{err: wrap(err, k)}, failTTL
+		}
+		if r != nil {
 			return r, ttl
 		}
 	}
-	endless := &Error{Kind: KindCNAME, Err: errors.New("the chain has no end")}
-	return &record{err: wrap(endless, name, k.qtype)}, failTTL
+	return &record{err: failure(KindCNAME, k, errors.New("the chain has no end"))}, failTTL
 }
 
 // silentAfter is the number of failures in a row that mean a dead resolver, where

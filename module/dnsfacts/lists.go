@@ -71,53 +71,48 @@ func listable(n heloname.Name) bool {
 
 // lists learns which block lists hold the HELO name. A list that fails
 // takes nothing away from the hits of others, and is no hit itself.
-func (p *Pending) lists(f *checkhelo.Facts) bool {
-	answer, settled := none[[]checkhelo.Listing](), true
+func (p *Pending) lists(f *checkhelo.Facts) {
+	listed := none[[]checkhelo.Listing]()
 	var hits []checkhelo.Listing
-	var reasons []*record
-	names := [...]string{f.Helo.ASCII, heloname.OrgDomain(f.Helo.ASCII)}
+	var reasons []key
+	names := []string{f.Helo.ASCII, heloname.OrgDomain(f.Helo.ASCII)}
+	if names[1] == "" || names[1] == names[0] {
+		names = names[:1]
+	}
 	for i := range p.g.Blocklists {
 		z := &p.g.Blocklists[i]
 		if p.g.leftOut(z.Zone) {
 			continue
 		}
-		for at, name := range names {
-			if at > 0 && (name == "" || name == names[0]) {
-				break
-			}
+		for _, name := range names {
 			k := key{name: name + "." + z.Zone, qtype: dns.TypeA}
 			r := p.get(k)
 			if r == nil {
-				settled = false
 				continue
 			}
 			hit, err := z.hit(k, r)
 			if err != nil {
-				answer = lost[[]checkhelo.Listing](hiding(err, z.Zone))
+				fail(&listed, checkhelo.NeedLists, hiding(err, z.Zone))
 			}
-			if !hit.Addr.IsValid() {
-				continue
+			if hit.Addr.IsValid() {
+				hits = append(hits, hit)
+				reasons = append(reasons, key{name: k.name, qtype: dns.TypeTXT})
+				break // the reason of the longer name is the better one
 			}
-			hits = append(hits, hit)
-			reasons = append(reasons, p.get(key{name: name + "." + z.Zone, qtype: dns.TypeTXT}))
-			break // the reason of the longer name is the better one
 		}
 	}
-	if !settled {
-		return false
-	}
-	for i, r := range reasons {
-		if r == nil {
-			settled = false // the verdict needs no reason and does not wait for it
-		} else if len(r.texts) > 0 {
+	waits := p.missed
+	for i, k := range reasons {
+		if r := p.get(k); r != nil && len(r.texts) > 0 {
 			hits[i].Reason = heloname.Line(r.texts[0], reasonOctets)
 		}
 	}
 	if len(hits) > 0 {
-		answer = known(hits)
+		listed = known(hits)
 	}
-	f.Listed = answer
-	return settled
+	if !waits { // the verdict needs no reason and does not wait for it
+		f.Listed = listed
+	}
 }
 
 // hit reads the answer of a list to k.
@@ -174,20 +169,15 @@ func (g *Gatherer) AllowListed(
 	if len(g.Allowlists) == 0 || !client.IsValid() {
 		return "", checkhelo.NotFound
 	}
-	p, reversed := g.pending(client), reversedAddr(client)
-	err := p.until(ctx, func() (done, enough bool) {
-		done, zone, state = true, "", checkhelo.NotFound
+	p, reversed := g.pending(&checkhelo.Facts{Client: client}), reversedAddr(client)
+	err := p.until(ctx, func() (enough bool) {
+		zone, state = "", checkhelo.NotFound
 		for _, z := range g.Allowlists {
-			if g.leftOut(z) {
-				continue
-			}
 			k := key{name: reversed + "." + z, qtype: dns.TypeA}
-			r := p.get(k)
-			if r == nil {
-				done = false
+			if g.leftOut(z) || p.get(k) == nil {
 				continue
 			}
-			switch hits, err := listed(k, r); {
+			switch hits, err := listed(k, p.get(k)); {
 			case state == checkhelo.Found:
 			case err != nil || slices.Contains(hits, dnswlBlocked):
 				state = checkhelo.Failed
@@ -195,10 +185,10 @@ func (g *Gatherer) AllowListed(
 				zone, state = shownZone(z), checkhelo.Found
 			}
 		}
-		return done, false
+		return false
 	})
 	if err != nil && state != checkhelo.Found {
-		return "", checkhelo.Failed
+		state = checkhelo.Failed
 	}
 	return zone, state
 }
@@ -222,15 +212,15 @@ const (
 	testAgain = 10 * time.Minute
 )
 
-// Run tests the DNS lists at once and then daily, until ctx ends. report is called
-// as TestLists calls it.
+// Run tests the DNS lists at once and then daily, until ctx ends. report gets each zone
+// with a problem, and each that is asked again; the zone's key is hidden.
 func (g *Gatherer) Run(ctx context.Context, report func(zone, problem string)) {
 	if len(g.Blocklists)+len(g.Allowlists) == 0 {
 		return
 	}
 	for {
 		wait := testEvery
-		if !g.TestLists(ctx, report) {
+		if !g.testLists(ctx, report) {
 			wait = testAgain
 		}
 		select {
@@ -241,44 +231,16 @@ func (g *Gatherer) Run(ctx context.Context, report func(zone, problem string)) {
 	}
 }
 
-// TestLists tests every DNS list by its entries for tests, RFC 5782, section 5:
-// `invalid` and `test` of domain lists, 127.0.0.1 and 127.0.0.2 of Allowlists. A
-// zone that lists the first is asked no more until a later test finds it well.
-// report gets each zone with a problem, and each that is asked again; the zone's key
-// is hidden. TestLists returns false when a zone did not answer, which changes nothing.
-func (g *Gatherer) TestLists(ctx context.Context, report func(zone, problem string)) bool {
+// testLists tests every DNS list by its entries for tests, RFC 5782, section 5:
+// `invalid` and `test` of domain lists, 127.0.0.1 and 127.0.0.2 of Allowlists. It
+// returns false when a zone did not answer, which changes nothing.
+func (g *Gatherer) testLists(ctx context.Context, report func(zone, problem string)) bool {
 	answered := true
 	test := func(zone, never, always string) {
-		var bad, good *record
-		p := g.pending(netip.Addr{})
-		err := p.until(ctx, func() (done, enough bool) {
-			bad = p.get(key{name: never + "." + zone, qtype: dns.TypeA})
-			good = p.get(key{name: always + "." + zone, qtype: dns.TypeA})
-			return bad != nil && good != nil, false
-		})
-		if err != nil || bad.failed() || good.failed() {
-			answered = false
-			report(shownZone(zone), "its test got no answer")
-			return
-		}
-		listsAll := slices.ContainsFunc(bad.addrs, listAnswers.Contains)
-		refused := slices.ContainsFunc(good.addrs, refusal)
-		g.mu.Lock()
-		was := g.out[zone]
-		if g.out == nil {
-			g.out = make(map[string]bool)
-		}
-		g.out[zone] = listsAll
-		g.mu.Unlock()
-		switch {
-		case listsAll:
-			report(shownZone(zone), "lists "+never+" and is not asked")
-		case was:
-			report(shownZone(zone), "lists "+never+" no more and is asked again")
-		case refused:
-			report(shownZone(zone), "refuses to answer")
-		case !slices.ContainsFunc(good.addrs, listAnswers.Contains):
-			report(shownZone(zone), "does not list "+always)
+		problem, ok := g.testList(ctx, zone, never, always)
+		answered = answered && ok
+		if problem != "" {
+			report(shownZone(zone), problem)
 		}
 	}
 	for i := range g.Blocklists {
@@ -288,4 +250,39 @@ func (g *Gatherer) TestLists(ctx context.Context, report func(zone, problem stri
 		test(zone, "1.0.0.127", "2.0.0.127")
 	}
 	return answered
+}
+
+// testList tests a zone by an entry that it must never have and one that it should
+// have. A zone that lists the first is asked no more until a later test finds it well.
+func (g *Gatherer) testList(
+	ctx context.Context, zone, never, always string,
+) (problem string, answered bool) {
+	var bad, good *record
+	p := g.pending(new(checkhelo.Facts))
+	err := p.until(ctx, func() (enough bool) {
+		bad = p.get(key{name: never + "." + zone, qtype: dns.TypeA})
+		good = p.get(key{name: always + "." + zone, qtype: dns.TypeA})
+		return false
+	})
+	if err != nil || bad.failed() || good.failed() {
+		return "its test got no answer", false
+	}
+	listsAll := slices.ContainsFunc(bad.addrs, listAnswers.Contains)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.out == nil {
+		g.out = make(map[string]bool)
+	}
+	was := g.out[zone]
+	switch g.out[zone] = listsAll; {
+	case listsAll:
+		problem = "lists " + never + " and is not asked"
+	case was:
+		problem = "lists " + never + " no more and is asked again"
+	case slices.ContainsFunc(good.addrs, refusal):
+		problem = "refuses to answer"
+	case !slices.ContainsFunc(good.addrs, listAnswers.Contains):
+		problem = "does not list " + always
+	}
+	return problem, true
 }

@@ -220,7 +220,7 @@ func TestListKeyIsHidden(t *testing.T) {
 	if shown = append(shown, name); state != found {
 		t.Errorf("allow list: %v", state)
 	}
-	g.TestLists(t.Context(), func(zone, problem string) { shown = append(shown, zone+" "+problem) })
+	g.testLists(t.Context(), func(zone, problem string) { shown = append(shown, zone+" "+problem) })
 	for _, s := range shown {
 		if strings.Contains(s, listKey) || !strings.Contains(s, "***.dbl.example") {
 			t.Errorf("%q", s)
@@ -249,7 +249,7 @@ down.example SERVFAIL
 	var reports []string
 	test := func() bool {
 		reports = nil
-		return g.TestLists(t.Context(), func(zone, problem string) { reports = append(reports, zone+" "+problem) })
+		return g.testLists(t.Context(), func(zone, problem string) { reports = append(reports, zone+" "+problem) })
 	}
 	answered := test()
 	want := []string{

@@ -1,46 +1,49 @@
 package dnsfacts
 
 import (
+	"cmp"
 	"context"
+	"maps"
 	"net/netip"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/miekg/dns"
 
 	"maddy.example/checkhelo"
+	"maddy.example/checkhelo/module/heloname"
 )
 
 // Pending is the look-ups of one greeting. They share one budget of
-// GreetingQuestions and one Timeout. Its methods may be called by many goroutines.
+// GreetingQuestions and one Timeout, which a look-up that failed gets again after
+// ten seconds. Its methods may be called by many goroutines.
 type Pending struct {
 	g      *Gatherer
-	remote netip.AddrPort     // not valid: not known
-	cancel context.CancelFunc // nil: nothing runs ahead
-	busy   chan struct{}      // full while a goroutine asks for this greeting
-
-	mu    sync.Mutex // guards facts
-	facts checkhelo.Facts
+	client netip.Addr
+	helo   heloname.Name
+	ctx    context.Context
+	cancel context.CancelFunc // ends all look-ups, also later ones
+	busy   chan struct{}      // full while a goroutine looks up for this greeting
 
 	// Of the goroutine that fills busy:
-	client  netip.Addr
-	left    time.Duration // look-up time that remains
-	budget  int           // questions that remain
+	ended   time.Time // the last look-ups
+	longest time.Time // until which these ones may wait for the share of the network
+	budget  int       // questions that remain
 	want    checkhelo.Need
 	wanted  []key           // to ask next
+	missed  bool            // get had no answer
 	answers map[key]*record // of what was asked; nil: not arrived
-	flights []*flight       // asked and not arrived
-	arrived chan *flight
 
 	// Guarded by shares.mu:
-	net    *network
-	queued int  // flights that wait for the network's share
-	turned bool // one of them got its turn
+	queue   []key         // questions that wait for the share of the network
+	left    time.Duration // look-up time that remained at since
+	since   time.Time     // when the last question left the queue
+	arrived []*flight
+	news    chan struct{} // full when arrived has more or queue is empty
 }
 
-func (g *Gatherer) pending(client netip.Addr) *Pending {
-	return &Pending{g: g, client: client, left: g.timeout(), budget: GreetingQuestions}
+func (g *Gatherer) pending(f *checkhelo.Facts) *Pending {
+	return &Pending{g: g, client: f.Client, helo: f.Helo, ctx: context.Background()}
 }
 
 // Start sets in f what need names and the cache knows, and begins to look up
@@ -49,52 +52,59 @@ func (g *Gatherer) pending(client netip.Addr) *Pending {
 // up when it is waited for. A job ends by itself after Timeout.
 //
 // remote is the client's address and port. A new greeting from the same remote
-// cancels the job of the one before; the same greeting again gets the job that
+// ends the look-ups of the one before; the same greeting again gets the job that
 // runs. The zero value means that the port is not known.
 func (g *Gatherer) Start(
 	f *checkhelo.Facts, need checkhelo.Need, remote netip.AddrPort,
 ) *Pending {
-	p := g.pending(f.Client)
-	p.remote, p.want = remote, need
-	left := missing(f, need)
+	p, left := g.pending(f), missing(f, need)
+	p.want = need
 	if err := guarded(func() { left = p.learn(f, left) }); err != nil {
 		markFailed(f, left, err)
 		left = 0
 	}
-	old := g.shares.greeted(remote)
-	if old != nil && left != 0 && old.of(f) {
-		return old
-	}
-	if old != nil {
+	s := &g.shares
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if old := s.greetings[remote]; old != nil {
+		if left != 0 && old.of(f) {
+			return old
+		}
 		old.cancel()
 	}
 	if left == 0 {
 		return nil
 	}
-	p.busy, p.facts = make(chan struct{}, 1), *f
-	if !g.ahead(p) {
+	p.busy = make(chan struct{}, 1)
+	n, limit := g.network(p.client), cmp.Or(g.ShareJobs, DefaultShareJobs)
+	if s.jobs >= g.maxQuestions() || n.jobs >= limit ||
+		n.wide != nil && n.wide.jobs >= wideShare*limit {
 		p.wanted = nil
 		return p
 	}
-	var ctx context.Context
-	ctx, p.cancel = context.WithCancel(context.Background())
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	s.add(n, 1, 0)
+	if remote.IsValid() {
+		s.greetings[remote] = p
+	}
 	p.busy <- struct{}{}
-	g.shares.greet(p)
+	facts := *f
 	go func() {
-		defer func() {
-			p.cancel()
-			g.behind(p)
-			<-p.busy
-		}()
-		p.fill(ctx, &p.facts, need)
+		defer p.release()
+		p.fill(p.ctx, &facts, need)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.add(n, -1, 0)
+		if s.greetings[remote] == p {
+			delete(s.greetings, remote)
+		}
 	}()
 	return p
 }
 
 // of reports whether p is for the greeting of f.
 func (p *Pending) of(f *checkhelo.Facts) bool {
-	return f.Helo.ASCII == p.facts.Helo.ASCII && f.Helo.Kind == p.facts.Helo.Kind &&
-		f.Client == p.facts.Client
+	return f.Helo.ASCII == p.helo.ASCII && f.Helo.Kind == p.helo.Kind && f.Client == p.client
 }
 
 // Wait adds to f what was learnt and looks up what else need names. Only time
@@ -106,43 +116,26 @@ func (p *Pending) Wait(ctx context.Context, f *checkhelo.Facts, need checkhelo.N
 		p.g.Fill(ctx, f, need)
 		return
 	}
-	err := p.acquire(ctx)
-	p.mu.Lock()
-	adopt(f, &p.facts, need)
-	p.mu.Unlock()
-	if err != nil {
+	if err := p.acquire(ctx); err != nil {
+		p.g.pending(f).learn(f, missing(f, need)) // from the cache
 		markFailed(f, missing(f, need), err)
 		return
 	}
 	defer p.release()
-	if missing(f, need) == 0 {
-		return
-	}
 	p.fill(ctx, f, need)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	adopt(&p.facts, f, need)
 }
 
-// acquire waits until nobody asks for this greeting.
+// acquire waits until nobody looks up for this greeting.
 func (p *Pending) acquire(ctx context.Context) *Error {
 	select {
 	case p.busy <- struct{}{}:
 		return nil
 	case <-ctx.Done():
-		return wrap(ctx.Err(), p.facts.Helo.ASCII, dns.TypeANY)
+		return p.failure(ctx.Err())
 	}
 }
 
 func (p *Pending) release() { <-p.busy }
-
-// Cancel ends the look-ups that nobody else waits for. What has not arrived
-// by then is Failed.
-func (p *Pending) Cancel() {
-	if p.cancel != nil {
-		p.cancel()
-	}
-}
 
 // fill sets in f what need names and f lacks.
 func (p *Pending) fill(ctx context.Context, f *checkhelo.Facts, need checkhelo.Need) {
@@ -150,39 +143,26 @@ func (p *Pending) fill(ctx context.Context, f *checkhelo.Facts, need checkhelo.N
 	if left == 0 {
 		return
 	}
-	if asksAgain(f, left) {
-		p.left, p.budget = p.g.timeout(), GreetingQuestions
-	}
 	p.want = need
-	err := p.until(ctx, func() (done, enough bool) {
-		p.mu.Lock()
-		defer p.mu.Unlock()
+	err := p.until(ctx, func() (enough bool) {
 		left = p.learn(f, left)
-		return left == 0, missing(f, need) == 0
+		p.missed = left != 0
+		return missing(f, need) == 0
 	})
 	if err != nil {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		markFailed(f, missing(f, need), wrap(err, f.Helo.ASCII, dns.TypeANY))
+		markFailed(f, missing(f, need), err)
 	}
-}
-
-// asksAgain reports whether one of the facts of left failed before.
-func asksAgain(f *checkhelo.Facts, left checkhelo.Need) bool {
-	states := [...]checkhelo.State{f.Forward.State, f.MX.State, max(f.PTR.State, f.Confirmed.State),
-		f.TLD.State, f.SPF.State, f.Listed.State}
-	for i := range learners {
-		if left&learners[i].need != 0 && states[i] == checkhelo.Failed {
-			return true
-		}
-	}
-	return false
 }
 
 // learn learns what it can of left from the answers there are, and returns the rest.
 func (p *Pending) learn(f *checkhelo.Facts, left checkhelo.Need) checkhelo.Need {
 	for i := range learners {
-		if l := &learners[i]; left&l.need != 0 && l.learn(p, f) {
+		l := &learners[i]
+		if left&l.need == 0 {
+			continue
+		}
+		p.missed = false
+		if l.learn(p, f); !p.missed {
 			left &^= l.need
 		}
 	}
@@ -191,85 +171,95 @@ func (p *Pending) learn(f *checkhelo.Facts, left checkhelo.Need) checkhelo.Need 
 
 // get returns the answer to k, or notes that k is wanted and returns nil.
 func (p *Pending) get(k key) *record {
-	if r, asked := p.answers[k]; asked {
+	r, asked := p.answers[k]
+	if !asked {
+		r = p.g.Cache.get(k)
+	}
+	if r != nil {
 		return r
 	}
-	if r := p.g.Cache.get(k); r != nil {
-		return r
-	}
-	if !slices.Contains(p.wanted, k) {
+	p.missed = true
+	if !asked && !slices.Contains(p.wanted, k) {
 		p.wanted = append(p.wanted, k)
 	}
 	return nil
 }
 
-// until asks what settled wants, until settled says done. enough means that only
-// what is good to have is out, which gets a fifth of Timeout.
-func (p *Pending) until(ctx context.Context, settled func() (done, enough bool)) *Error {
-	clear(p.answers)
-	var done, enough, hurried bool
-	step := func() { done, enough = settled() }
+// until asks what step has missed and runs it again, until it misses nothing. step
+// returns true when it misses only what is good to have, which gets a fifth of Timeout.
+func (p *Pending) until(ctx context.Context, step func() (enough bool)) *Error {
+	p.renew()
+	var enough bool
+	var hurry time.Time
+	again := func() {
+		p.missed = false
+		if enough = step(); enough && hurry.IsZero() {
+			hurry = time.Now().Add(p.g.timeout() / 5)
+		}
+	}
 	if len(p.wanted) == 0 { // else Start went this first step
-		if err := guarded(step); err != nil || done {
+		if err := guarded(again); err != nil || !p.missed {
 			return err
 		}
+	}
+	if p.left <= 0 {
+		return p.failure(context.DeadlineExceeded)
 	}
 	defer p.g.leave(p)
-	begun := time.Now()
-	longest := begun.Add(shareWaits * p.g.timeout())
 	timer := time.NewTimer(p.left)
 	defer timer.Stop()
-	defer func() { p.left -= time.Since(begun) }()
 	for {
-		waits := p.g.begin(p)
-		if waits && enough && !hurried {
-			hurried = true
-			timer.Reset(p.g.timeout() / 5)
-		}
-		for waits {
-			select {
-			case fl := <-p.arrived:
-				p.take(fl)
-				waits = false
-			case <-timer.C:
-				if over, err := p.over(hurried, longest); over {
-					return err
-				}
-				begun = time.Now() // time in the queue does not count
-				timer.Reset(p.left)
-			case <-ctx.Done():
-				return wrap(ctx.Err(), "", dns.TypeANY)
+		arrived, wait := p.g.ask(p)
+		if arrived {
+			if err := guarded(again); err != nil || !p.missed {
+				return err
 			}
+			continue
 		}
-		if err := guarded(step); err != nil || done {
-			return err
+		if enough {
+			wait = min(wait, time.Until(hurry))
+		}
+		timer.Reset(wait)
+		if err := p.await(ctx, timer.C); enough && err != nil {
+			return nil
+		} else if err != nil {
+			return p.failure(err)
 		}
 	}
 }
 
-// over reports whether look-ups end when their time is over. They go on while one waits
-// for the share of its network, until longest.
-func (p *Pending) over(hurried bool, longest time.Time) (bool, *Error) {
-	if hurried {
-		return true, nil
+// renew prepares for look-ups. What failed ten seconds ago is forgotten.
+func (p *Pending) renew() {
+	now := time.Now()
+	if now.Sub(p.ended) >= failTTL {
+		p.left, p.budget = p.g.timeout(), GreetingQuestions
 	}
-	if p.g.queued(p) && time.Now().Before(longest) {
-		return false, nil
+	if p.ctx.Err() != nil {
+		p.left = 0
 	}
-	return true, wrap(context.DeadlineExceeded, "", dns.TypeANY)
+	p.since, p.longest = now, now.Add(shareWaits*p.g.timeout())
+	maps.DeleteFunc(p.answers, func(_ key, r *record) bool {
+		return r.failed() && now.Sub(r.err.at) >= failTTL
+	})
 }
 
-// take notes the answer of fl and of what else has arrived.
-func (p *Pending) take(fl *flight) {
-	for {
-		p.answers[fl.key] = fl.rec
-		p.flights = slices.DeleteFunc(p.flights, func(f *flight) bool { return f.key == fl.key })
-		select {
-		case fl = <-p.arrived:
-		default:
-			return
-		}
+// await waits for news of what was asked.
+func (p *Pending) await(ctx context.Context, over <-chan time.Time) error {
+	select {
+	case <-p.news:
+		return nil
+	case <-over:
+		return context.DeadlineExceeded
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-p.ctx.Done():
+		return p.ctx.Err()
 	}
+}
+
+// failure is an error of all that a greeting asks.
+func (p *Pending) failure(err error) *Error {
+	return wrap(err, key{name: p.helo.ASCII, qtype: dns.TypeANY})
 }
 
 // guarded turns a panic of f into an error.
@@ -281,67 +271,4 @@ func guarded(f func()) (err *Error) {
 	}()
 	f()
 	return nil
-}
-
-// HostAddrs looks up the MX hosts of the HELO name, which it sets in f, and returns
-// the addresses of the first eight. p is what Start returned for the greeting and
-// may be nil; the questions count against its budget. Failed means that an answer
-// is missing; the addresses that are known are returned all the same.
-func (g *Gatherer) HostAddrs(
-	ctx context.Context, p *Pending, f *checkhelo.Facts,
-) (addrs []netip.Addr, state checkhelo.State) {
-	if f.Helo.ASCII == "" {
-		return nil, checkhelo.NotFound
-	}
-	if p == nil || !p.of(f) {
-		p = g.pending(f.Client)
-	} else if err := p.acquire(ctx); err != nil {
-		return nil, checkhelo.Failed
-	} else {
-		defer p.release()
-	}
-	var done bool
-	err := p.until(ctx, func() (bool, bool) {
-		addrs, state, done = p.hostAddrs(f)
-		return done, false
-	})
-	if err != nil {
-		state = checkhelo.Failed
-	}
-	return addrs, state
-}
-
-// hostAddrs returns what is known of the MX hosts' addresses. done means that no
-// answer is out.
-func (p *Pending) hostAddrs(
-	f *checkhelo.Facts,
-) (addrs []netip.Addr, state checkhelo.State, done bool) {
-	const maxHosts = 8
-	if lacks(&f.MX) {
-		r := p.get(key{name: f.Helo.ASCII, qtype: dns.TypeMX})
-		if r == nil {
-			return nil, checkhelo.Failed, false
-		}
-		f.MX = textAnswer(r)
-	}
-	if f.MX.State == checkhelo.Failed {
-		return nil, checkhelo.Failed, true
-	}
-	state, done = checkhelo.NotFound, true
-	for _, host := range f.MX.Value[:min(len(f.MX.Value), maxHosts)] {
-		for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA} {
-			switch r := p.get(key{name: host, qtype: qtype}); {
-			case r == nil:
-				done = false
-			case r.failed():
-				state = checkhelo.Failed
-			default:
-				addrs = append(addrs, r.addrs...)
-			}
-		}
-	}
-	if len(addrs) > 0 && state == checkhelo.NotFound {
-		state = checkhelo.Found
-	}
-	return addrs, state, done
 }

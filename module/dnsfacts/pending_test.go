@@ -159,8 +159,8 @@ func TestPendingCancel(t *testing.T) {
 		f := factsOf("mail.example.org", goodClient)
 		p := g.Start(&f, all, netip.AddrPort{})
 		synctest.Wait()
-		p.Cancel()
-		p.Cancel()
+		p.cancel()
+		p.cancel()
 		begun := time.Now()
 		p.Wait(t.Context(), &f, all)
 		if took := time.Since(begun); took != 0 || f.Forward.State != failed {
@@ -320,29 +320,31 @@ func TestSharedQuestions(t *testing.T) {
 }
 
 func TestHostAddrs(t *testing.T) {
-	g, s := scripted(t, testZone+"bad.example.org MX 10 x.broken.example.com\nbroken.example.com SERVFAIL\n")
+	g, s := scripted(t, testZone+"half.example.org MX 10 x.broken.example.com\n"+
+		"half.example.org MX 20 mx1.example.org\nbad.example.org MX 10 x.broken.example.com\nbroken.example.com SERVFAIL\n")
 	s.delay = time.Millisecond
 	synctest.Test(t, func(t *testing.T) {
 		for _, tt := range []struct {
-			helo  string
-			want  []string
-			state checkhelo.State
+			helo string
+			want []string
+			mx   checkhelo.State
 		}{
 			{"mail.example.org", []string{"192.0.2.26"}, found},
-			{"nullmx.example.net", nil, absent},
+			{"half.example.org", []string{"192.0.2.26"}, found},
+			{"nullmx.example.net", nil, found},
 			{"gone.example.org", nil, absent},
-			{"bad.example.org", nil, failed},
-			{"[192.0.2.1]", nil, absent},
+			{"bad.example.org", nil, found},
+			{"broken.example.com", nil, failed},
+			{"[192.0.2.1]", nil, asked0},
 		} {
 			f := factsOf(tt.helo, goodClient)
 			p := g.Start(&f, checkhelo.NeedPTR, netip.AddrPort{})
-			addrs, state := g.HostAddrs(t.Context(), p, &f)
 			var got []string
-			for _, a := range addrs {
+			for _, a := range g.HostAddrs(t.Context(), p, &f) {
 				got = append(got, a.String())
 			}
-			if !slices.Equal(got, tt.want) || state != tt.state {
-				t.Errorf("%s: %v %v", tt.helo, got, state)
+			if !slices.Equal(got, tt.want) || f.MX.State != tt.mx {
+				t.Errorf("%s: %v, MX %v", tt.helo, got, f.MX)
 			}
 		}
 		synctest.Wait()

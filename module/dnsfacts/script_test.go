@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/miekg/dns"
@@ -84,12 +85,14 @@ func (s *script) mostAtOnce() int {
 // idle fails the test when the gatherer has anything left.
 func idle(t *testing.T, g *Gatherer) {
 	t.Helper()
+	time.Sleep((burst + 1) * time.Second) // for which a network is remembered
+	synctest.Wait()
 	s := &g.shares
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.asking+s.ahead+len(s.networks)+len(s.waiting)+len(s.flights)+len(s.greetings) != 0 {
+	if s.asking+s.jobs+len(s.networks)+len(s.waiting)+len(s.flights)+len(s.greetings) != 0 {
 		t.Errorf("left: %d questions, %d jobs, %d networks, %d waiting, %d flights, %d greetings",
-			s.asking, s.ahead, len(s.networks), len(s.waiting), len(s.flights), len(s.greetings))
+			s.asking, s.jobs, len(s.networks), len(s.waiting), len(s.flights), len(s.greetings))
 	}
 }
 
@@ -98,5 +101,5 @@ func idle(t *testing.T, g *Gatherer) {
 func (g *Gatherer) underWay() (questions, networks, jobs int) {
 	g.shares.mu.Lock()
 	defer g.shares.mu.Unlock()
-	return g.shares.asking, len(g.shares.networks), g.shares.ahead
+	return g.shares.asking, len(g.shares.networks), g.shares.jobs
 }

@@ -1,51 +1,55 @@
 package dnsfacts
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/netip"
 	"slices"
 	"sync"
+	"time"
 
 	"maddy.example/checkhelo/module/heloname"
 )
 
-// shareWaits times Timeout is the longest that a client waits for the share of
-// its own network. A client that takes the whole share by itself must not fail
-// its own look-ups cheaply, since a failed look-up makes verdicts milder.
-const shareWaits = 12
-
-// wideShare is how many shares of a /64 an IPv6 /48 has together.
-const wideShare = 4
-
-// flight is one question. All greetings that wait for it share its answer.
-type flight struct {
-	key     key
-	rec     *record // set before the flight is sent to its waiters
-	net     *network
-	waiters []*Pending
-	joined  *flight // the flight for the same question that this one waits for
-	cancel  context.CancelFunc
-}
-
-// network is one client network with questions or jobs.
-type network struct {
-	prefix        netip.Prefix
-	wide          *network // the /48 of an IPv6 /64
-	users         int      // greetings, flights and narrower networks
-	ahead, asking int
-	queue         []*flight // wait for a place
-}
+const (
+	// wideShare is how many shares of a /64 an IPv6 /48 has together.
+	wideShare = 4
+	// burst is for how many seconds a network saves up the questions it does not ask.
+	burst = 10
+	// shareWaits times Timeout is the longest that a client waits for the share of
+	// its own network. A client that takes the whole share by itself must not fail
+	// its own look-ups cheaply, since a failed look-up makes verdicts milder.
+	shareWaits = 12
+)
 
 // shares gives places to questions. Each client network has its share, networks
 // take turns, and the last places are kept for networks that have none.
 type shares struct {
-	mu            sync.Mutex
-	networks      map[netip.Prefix]*network
-	waiting       []*network // those with a queue; the first has the next turn
-	flights       map[key]*flight
-	greetings     map[netip.AddrPort]*Pending // that run ahead
-	ahead, asking int
+	mu           sync.Mutex
+	networks     map[netip.Prefix]*network
+	waiting      []*network // those with a queue; the first has the next turn
+	flights      map[key]*flight
+	greetings    map[netip.AddrPort]*Pending // that run ahead
+	jobs, asking int
+	ticks        bool
+}
+
+// network is one client network and what it has of its share.
+type network struct {
+	wide         *network // the /48 of an IPv6 /64
+	narrow       int      // networks that this one is the wide one of
+	jobs, asking int
+	recent       int        // questions asked, less a share for each second since
+	queue        []*Pending // want a place; the first has the next turn
+}
+
+// flight is one question that was asked. All greetings that wait for it share its answer.
+type flight struct {
+	key     key
+	rec     *record // set when it has been answered
+	waiters []*Pending
+	cancel  context.CancelFunc
 }
 
 // networksOf returns the network whose share a client has, and the wider one of IPv6.
@@ -58,196 +62,140 @@ func networksOf(client netip.Addr) (narrow, wide netip.Prefix) {
 	return narrow.Masked(), wide.Masked()
 }
 
-// enter returns the network of a client for one user. The caller holds mu.
-func (s *shares) enter(client netip.Addr) *network {
+// network returns the network of a client. The caller holds mu.
+func (g *Gatherer) network(client netip.Addr) *network {
+	s := &g.shares
 	narrow, wide := networksOf(client)
-	n := s.network(narrow)
-	if wide.IsValid() && n.wide == nil {
-		n.wide = s.network(wide)
-		n.wide.users++
+	n := s.networks[narrow]
+	if n != nil {
+		return n
 	}
-	n.users++
-	return n
-}
-
-func (s *shares) network(prefix netip.Prefix) *network {
-	n := s.networks[prefix]
-	if n == nil {
-		n = &network{prefix: prefix}
-		if s.networks == nil {
-			s.networks = make(map[netip.Prefix]*network)
-		}
-		s.networks[prefix] = n
-	}
-	return n
-}
-
-// exit takes one user from n. The caller holds mu.
-func (s *shares) exit(n *network) {
-	if n.users--; n.users > 0 {
-		return
-	}
-	delete(s.networks, n.prefix)
-	if n.wide != nil {
-		s.exit(n.wide)
-	}
-}
-
-// ahead reports whether p may run ahead of its verdict, and counts it.
-func (g *Gatherer) ahead(p *Pending) bool {
-	s := &g.shares
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	n := s.enter(p.client)
-	limit := g.ShareJobs
-	if limit <= 0 {
-		limit = DefaultShareJobs
-	}
-	if s.ahead >= g.maxQuestions() || n.ahead >= limit ||
-		n.wide != nil && n.wide.ahead >= wideShare*limit {
-		s.exit(n)
-		return false
-	}
-	n.count(&s.ahead, 1, func(n *network) *int { return &n.ahead })
-	p.net = n
-	return true
-}
-
-// behind ends what ahead began.
-func (g *Gatherer) behind(p *Pending) {
-	s := &g.shares
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	p.net.count(&s.ahead, -1, func(n *network) *int { return &n.ahead })
-	s.exit(p.net)
-	p.net = nil
-	if s.greetings[p.remote] == p {
-		delete(s.greetings, p.remote)
-	}
-}
-
-// count changes a total and the same number of n and its wider network.
-func (n *network) count(total *int, by int, of func(*network) *int) {
-	*total += by
-	for ; n != nil; n = n.wide {
-		*of(n) += by
-	}
-}
-
-// greeted returns what runs ahead for a connection.
-func (s *shares) greeted(remote netip.AddrPort) *Pending {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.greetings[remote]
-}
-
-func (s *shares) greet(p *Pending) {
-	if !p.remote.IsValid() {
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.greetings == nil {
+	if s.networks == nil {
+		s.networks = make(map[netip.Prefix]*network)
+		s.flights = make(map[key]*flight)
 		s.greetings = make(map[netip.AddrPort]*Pending)
 	}
-	s.greetings[p.remote] = p
+	n = new(network)
+	s.networks[narrow] = n
+	if wide.IsValid() {
+		if n.wide = s.networks[wide]; n.wide == nil {
+			n.wide = new(network)
+			s.networks[wide] = n.wide
+		}
+		n.wide.narrow++
+	}
+	if !s.ticks {
+		s.ticks = true
+		time.AfterFunc(time.Second, g.tick)
+	}
+	return n
 }
 
-// begin asks what p wants and reports whether p has to wait for an answer. What
-// exceeds the budget of p is answered with a failure.
-func (g *Gatherer) begin(p *Pending) (wait bool) {
+// tick runs once a second. It gives each network the questions of that second and
+// forgets those that have nothing left.
+func (g *Gatherer) tick() {
 	s := &g.shares
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if p.answers == nil {
-		p.answers, p.arrived = make(map[key]*record), make(chan *flight, GreetingQuestions)
-	}
-	wait = true
-	for _, k := range p.wanted {
-		if p.budget == 0 {
-			p.answers[k] = &record{err: failure(KindBudget, k, errBudget)}
-			wait = false
+	for prefix, n := range s.networks {
+		second := g.share()
+		if n.narrow > 0 {
+			second *= wideShare
+		}
+		n.recent = max(0, n.recent-second)
+		if n.narrow+n.jobs+n.asking+n.recent+len(n.queue) > 0 {
 			continue
 		}
-		p.budget--
-		p.answers[k] = nil
-		fl := s.flights[k]
-		if fl == nil {
-			fl = &flight{key: k, net: s.enter(p.client)}
-			if !g.room(fl.net) {
-				s.queue(fl, p)
-			} else {
-				g.start(fl)
-			}
+		delete(s.networks, prefix)
+		if n.wide != nil {
+			n.wide.narrow--
 		}
-		fl.waiters = append(fl.waiters, p)
-		p.flights = append(p.flights, fl)
 	}
-	p.wanted = p.wanted[:0]
-	if wait && len(p.flights) == 0 {
-		panic("dnsfacts: nothing is wanted and nothing is out")
+	g.serve()
+	if s.ticks = len(s.networks) > 0; s.ticks {
+		time.AfterFunc(time.Second, g.tick)
 	}
-	return wait
 }
 
-var errBudget = errors.New("more questions than one greeting may ask")
+func (g *Gatherer) share() int { return cmp.Or(g.ShareQuestions, DefaultShareQuestions) }
 
-// queue makes fl wait for the share of its network. The caller holds mu.
-func (s *shares) queue(fl *flight, p *Pending) {
-	if len(fl.net.queue) == 0 {
-		s.waiting = append(s.waiting, fl.net)
+// add counts jobs ahead and questions in flight. The caller holds mu.
+func (s *shares) add(n *network, jobs, questions int) {
+	s.jobs += jobs
+	s.asking += questions
+	for ; n != nil; n = n.wide {
+		n.jobs += jobs
+		n.asking += questions
+		n.recent += max(0, questions)
 	}
-	fl.net.queue = append(fl.net.queue, fl)
-	p.queued++
 }
 
 // room reports whether n may ask one more question: it has a share left, and holds
 // less than half as many places as are free. So a few are always free for a network
-// that has none.
+// that has none. The caller holds mu.
 func (g *Gatherer) room(n *network) bool {
-	share := g.ShareQuestions
-	if share <= 0 {
-		share = DefaultShareQuestions
-	}
 	free := g.maxQuestions() - g.shares.asking
-	for most := share; n != nil; n, most = n.wide, wideShare*share {
-		if free == 0 || n.asking > 0 && n.asking >= min(most, free/2) {
+	for most := g.share(); n != nil; n, most = n.wide, wideShare*most {
+		if free == 0 || n.recent >= burst*most || n.asking > 0 && n.asking >= min(most, free/2) {
 			return false
 		}
 	}
 	return true
 }
 
-// start asks the question of fl. The caller holds mu.
-func (g *Gatherer) start(fl *flight) {
+// ask takes the answers that have arrived for p and asks what p wants. It reports
+// whether there is an answer, and otherwise for how long p may wait for one. What
+// exceeds the budget is answered with a failure.
+func (g *Gatherer) ask(p *Pending) (arrived bool, wait time.Duration) {
 	s := &g.shares
-	if s.flights == nil {
-		s.flights = make(map[key]*flight)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p.answers == nil {
+		p.answers, p.news = make(map[key]*record), make(chan struct{}, 1)
 	}
-	s.flights[fl.key] = fl
-	fl.net.count(&s.asking, 1, func(n *network) *int { return &n.asking })
-	var ctx context.Context
-	ctx, fl.cancel = context.WithTimeout(context.Background(), g.timeout())
-	go func() {
-		r := g.fetch(ctx, fl.key)
-		fl.cancel()
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		fl.rec = r
-		if s.flights[fl.key] == fl {
-			delete(s.flights, fl.key)
+	for _, q := range p.arrived {
+		p.answers[q.key] = q.rec
+		arrived = true
+	}
+	p.arrived = p.arrived[:0]
+	n := g.network(p.client)
+	for _, k := range p.wanted {
+		p.answers[k] = nil
+		switch q := s.flights[k]; {
+		case p.budget == 0:
+			p.answers[k] = &record{err: failure(KindBudget, k, errBudget)}
+			arrived = true
+			continue
+		case q != nil:
+			q.waiters = append(q.waiters, p)
+		default:
+			if len(n.queue) == 0 {
+				s.waiting = append(s.waiting, n)
+			}
+			if len(p.queue) == 0 {
+				p.left -= time.Since(p.since)
+				n.queue = append(n.queue, p)
+			}
+			p.queue = append(p.queue, k)
 		}
-		for _, p := range fl.waiters {
-			p.arrived <- fl // has room for the whole budget
-		}
-		fl.net.count(&s.asking, -1, func(n *network) *int { return &n.asking })
-		s.exit(fl.net)
-		g.next()
-	}()
+		p.budget--
+	}
+	p.wanted = p.wanted[:0]
+	g.serve()
+	select {
+	case <-p.news: // is told by now
+	default:
+	}
+	if len(p.queue) > 0 {
+		return arrived, time.Until(p.longest)
+	}
+	return arrived, p.left - time.Since(p.since)
 }
 
-// next gives free places to the networks that wait, in turn. The caller holds mu.
-func (g *Gatherer) next() {
+var errBudget = errors.New("more questions than one greeting may ask")
+
+// serve gives free places to the networks that wait, in turn. The caller holds mu.
+func (g *Gatherer) serve() {
 	s := &g.shares
 	for i := 0; i < len(s.waiting); {
 		n := s.waiting[i]
@@ -255,35 +203,58 @@ func (g *Gatherer) next() {
 			i++
 			continue
 		}
-		fl := n.queue[0]
-		n.queue = n.queue[1:]
+		p := n.queue[0]
+		k := p.queue[0]
+		p.queue, n.queue = p.queue[1:], n.queue[1:]
+		if len(p.queue) > 0 {
+			n.queue = append(n.queue, p)
+		} else {
+			p.since = time.Now()
+			p.tell()
+		}
 		s.waiting = slices.Delete(s.waiting, i, i+1)
 		if len(n.queue) > 0 {
 			s.waiting = append(s.waiting, n)
 		}
-		for _, p := range fl.waiters {
-			p.queued--
-			p.turned = true
+		q := s.flights[k]
+		if q == nil {
+			q = g.start(k, n)
 		}
-		if running := s.flights[fl.key]; running != nil {
-			running.waiters = append(running.waiters, fl.waiters...)
-			fl.joined = running
-			s.exit(n)
-		} else {
-			g.start(fl)
-		}
-		i = 0
+		q.waiters = append(q.waiters, p)
 	}
 }
 
-// queued reports whether a question of p waits for its network's share, or has waited
-// since the last call: then it has only begun.
-func (g *Gatherer) queued(p *Pending) bool {
-	g.shares.mu.Lock()
-	defer g.shares.mu.Unlock()
-	turned := p.turned
-	p.turned = false
-	return turned || p.queued > 0
+// start asks a question. The caller holds mu.
+func (g *Gatherer) start(k key, from *network) *flight {
+	s := &g.shares
+	s.add(from, 0, 1)
+	ctx, cancel := context.WithTimeout(context.Background(), g.timeout())
+	q := &flight{key: k, cancel: cancel}
+	s.flights[k] = q
+	go func() {
+		r := g.fetch(ctx, k)
+		cancel()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if q.rec = r; s.flights[k] == q {
+			delete(s.flights, k)
+		}
+		for _, p := range q.waiters {
+			p.arrived = append(p.arrived, q)
+			p.tell()
+		}
+		s.add(from, 0, -1)
+		g.serve()
+	}()
+	return q
+}
+
+// tell wakes p. The caller holds mu.
+func (p *Pending) tell() {
+	select {
+	case p.news <- struct{}{}:
+	default:
+	}
 }
 
 // leave gives up what p waits for, and ends what nobody else waits for.
@@ -291,40 +262,30 @@ func (g *Gatherer) leave(p *Pending) {
 	s := &g.shares
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, fl := range p.flights {
-		if fl.joined != nil {
-			fl = fl.joined
+	is := func(other *Pending) bool { return other == p }
+	if len(p.queue) == 0 {
+		p.left -= time.Since(p.since)
+	} else {
+		n := g.network(p.client)
+		n.queue = slices.DeleteFunc(n.queue, is)
+		if len(n.queue) == 0 {
+			s.waiting = slices.DeleteFunc(s.waiting, func(w *network) bool { return w == n })
 		}
-		i := slices.Index(fl.waiters, p)
-		if i < 0 {
+	}
+	for k, r := range p.answers {
+		if r != nil {
 			continue
 		}
-		if fl.waiters = slices.Delete(fl.waiters, i, i+1); len(fl.waiters) > 0 {
+		delete(p.answers, k)
+		q := s.flights[k]
+		if q == nil {
 			continue
 		}
-		switch {
-		case fl.cancel != nil:
-			fl.cancel()
-			if s.flights[fl.key] == fl {
-				delete(s.flights, fl.key)
-			}
-		default:
-			s.unqueue(fl)
+		if q.waiters = slices.DeleteFunc(q.waiters, is); len(q.waiters) == 0 {
+			q.cancel()
+			delete(s.flights, k)
 		}
 	}
-	p.queued, p.turned = 0, false
-	p.flights, p.wanted = p.flights[:0], p.wanted[:0]
-	for len(p.arrived) > 0 {
-		<-p.arrived
-	}
-}
-
-// unqueue takes fl out of its network's queue. The caller holds mu.
-func (s *shares) unqueue(fl *flight) {
-	n := fl.net
-	n.queue = slices.DeleteFunc(n.queue, func(f *flight) bool { return f == fl })
-	if len(n.queue) == 0 {
-		s.waiting = slices.DeleteFunc(s.waiting, func(w *network) bool { return w == n })
-	}
-	s.exit(n)
+	p.queue, p.wanted, p.arrived = nil, nil, nil
+	p.ended = time.Now()
 }

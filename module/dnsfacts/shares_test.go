@@ -181,6 +181,41 @@ func TestOwnShareIsWaitedFor(t *testing.T) {
 	})
 }
 
+// A connection that greets again and again, each time with names that nobody has asked
+// for, asks as many questions as its network may ask in that time, and no more. Others
+// notice nothing, and the network itself is judged: it waits for its questions.
+func TestQuestionsInTime(t *testing.T) {
+	g, s := flooded(t)
+	s.silent = nil
+	synctest.Test(t, func(t *testing.T) {
+		const early, end = 10, 60 // seconds of greetings without a pause
+		asked := 0
+		for i := range end * 100 {
+			f := factsOf(fmt.Sprintf("flood%d.example.net", i), "203.0.113.5")
+			g.Start(&f, judged, netip.AddrPortFrom(f.Client, 4000))
+			time.Sleep(10 * time.Millisecond)
+			switch i {
+			case early*100 - 1:
+				asked += len(s.questions())
+				if most := (burst + early) * DefaultShareQuestions; asked > most || asked < most/2 {
+					t.Errorf("%d questions in %d s, want at most %d", asked, early, most)
+				}
+			case end*100 - 1:
+				asked += len(s.questions())
+			}
+		}
+		if most := (burst + end) * DefaultShareQuestions; asked > most || asked < most/2 {
+			t.Errorf("%d questions in %d s, want at most %d", asked, end, most)
+		}
+		beside(t, g, 10*time.Millisecond)
+		f := factsOf("mail.example.org", "203.0.113.5")
+		if g.Fill(t.Context(), &f, judged); f.Forward.State != found || f.SPF.Value != "fail" {
+			t.Errorf("the network itself: %v, SPF %v", stateList(&f), f.SPF)
+		}
+		idle(t, g)
+	})
+}
+
 // A question that never had its turn is no failure of the DNS: the next one asks.
 func TestQuestionWithoutTurnIsNotKept(t *testing.T) {
 	g, s := scripted(t, floodZone)

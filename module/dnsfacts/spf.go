@@ -17,22 +17,12 @@ import (
 
 // spf learns the SPF result of the HELO identity (RFC 7208, section 2.3). A
 // name that can have no SPF record, such as a literal, has "none".
-func (p *Pending) spf(f *checkhelo.Facts) bool {
+func (p *Pending) spf(f *checkhelo.Facts) {
 	if f.Helo.Kind != heloname.FQDN {
 		f.SPF = known(string(spf.None))
-		return true
+	} else if r := p.evaluated(key{name: f.Helo.ASCII, addr: f.Client, qtype: typeSPF}); r != nil {
+		f.SPF = answer(r, strings.Join(r.texts, ""))
 	}
-	k := key{name: f.Helo.ASCII, addr: f.Client, qtype: typeSPF}
-	r := p.evaluated(k)
-	switch {
-	case r == nil:
-		return false
-	case r.failed():
-		f.SPF = lost[string](r.err)
-	default:
-		f.SPF = known(r.texts[0])
-	}
-	return true
 }
 
 // evaluated returns the result for k from the cache, or runs the library over the
@@ -51,15 +41,15 @@ func (p *Pending) evaluated(k key) *record {
 	s := &spfResolver{p: p, client: k.addr, ttl: maxTTL}
 	result, _ := spf.CheckHostWithSender(k.addr.AsSlice(), k.name, "postmaster@"+k.name,
 		spf.WithResolver(s))
+	r := &record{texts: []string{string(result)}}
 	switch {
-	case s.waits:
+	case p.missed:
 		return nil
 	case s.failure != nil && result != spf.Pass:
 		// A failed look-up counts as "this mechanism does not match" in some
 		// places, which can turn a pass into a fail. Only a pass is sure then.
 		return &record{err: s.failure}
 	}
-	r := &record{texts: []string{string(result)}}
 	p.g.Cache.put(k, r, s.ttl)
 	return r
 }
@@ -74,7 +64,6 @@ type spfResolver struct {
 	client  netip.Addr
 	ttl     time.Duration // shortest life of an answer used
 	failure *Error        // of the first look-up that failed
-	waits   bool          // an answer is not there
 	stops   bool          // nothing more is asked in this run
 	exists  bool          // a record has the mechanism "exists"
 }
@@ -106,7 +95,6 @@ func (s *spfResolver) answer(k key) (*record, error) {
 	r := s.p.get(k)
 	switch {
 	case r == nil:
-		s.waits = true
 		if s.stops = len(s.p.wanted) == before; s.stops {
 			return nil, errStop
 		}
@@ -204,11 +192,14 @@ func (s *spfResolver) LookupAddr(_ context.Context, _ string) ([]string, error) 
 	if err != nil || r == nil {
 		return nil, err
 	}
-	good, ok := s.p.confirm(ptrNames(r, "").Value, s.client, func(string) bool { return false })
-	if !ok {
-		s.waits, s.stops = true, true
+	missed := s.p.missed
+	s.p.missed = false
+	good := s.p.confirm(ptrNames(r, "").Value, s.client, "")
+	if s.p.missed {
+		s.stops = true
 		return nil, errStop
 	}
+	s.p.missed = missed
 	var failed *Error
 	if errors.As(good.Err, &failed) && s.failure == nil {
 		s.failure = failed

@@ -154,7 +154,7 @@ func (g *greeting) askDenyHosts(ctx context.Context, p *checkhelo.Policy) {
 	if j.DenyHosts == nil || f.Denied.State == checkhelo.Found || !j.asks() {
 		return
 	}
-	addrs, _ := j.Gatherer.HostAddrs(ctx, pending, f)
+	addrs := j.Gatherer.HostAddrs(ctx, pending, f)
 	addrs = slices.Concat(f.Forward.Value, addrs)
 	keys := slices.Clone(f.MX.Value[:min(len(f.MX.Value), maxHosts)])
 	for _, addr := range addrs[:min(len(addrs), maxHosts)] {
