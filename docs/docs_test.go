@@ -150,10 +150,18 @@ func byPreset(rule string) (set [3]checkhelo.Rule) {
 }
 
 func action(r checkhelo.Rule) string {
-	if r.Action == checkhelo.Score {
-		return fmt.Sprintf("score %d", r.Score)
+	text := effect(r.Action, r.Score)
+	if r.IPv6 != (checkhelo.Effect{}) {
+		text += "; IPv6: " + effect(r.IPv6.Action, r.IPv6.Score)
 	}
-	return r.Action.String()
+	return text
+}
+
+func effect(a checkhelo.Action, points int) string {
+	if a == checkhelo.Score {
+		return fmt.Sprintf("score %d", points)
+	}
+	return a.String()
 }
 
 func codes(r checkhelo.Rule) string {
@@ -186,8 +194,8 @@ func TestReferenceTellsTheRules(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		fmt.Fprintf(&b, "### %s_action _action_\nDefault: `%s`\n\n%s\nSee [%s](rules/%s.md).\n",
-			r.Name, action(byPreset(r.Name)[1]), page.Summary, r.Name, r.Name)
+		fmt.Fprintf(&b, "### %s_action _action_\nDefault: %s\n\n%s\nSee [%s](rules/%s.md).\n",
+			r.Name, "`"+strings.ReplaceAll(action(byPreset(r.Name)[1]), "; IPv6: ", "`, over IPv6 `")+"`", page.Summary, r.Name, r.Name)
 	}
 	between(t, reference, "<!-- actions -->\n\n", "\n<!-- /actions -->", b.String())
 }
