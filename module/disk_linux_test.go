@@ -8,7 +8,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 const page = 4096 // octets: a small disk grows by this much
@@ -101,9 +100,11 @@ func TestReloadWithFullStateDir(t *testing.T) {
 	}
 	disk := smallDisk(t, "256")
 	t.Setenv("TMPDIR", disk) // the harness keeps state, log and configuration below it
-	s := start(t, mx("helo_fqdn strict {\nexempt_networks file "+list+"\n}"))
-	if !strings.HasPrefix(s.log, disk) {
-		t.Fatalf("the log is %s", s.log)
+	log := filepath.Join(disk, "maddy.log")
+	s := start(t, strings.Replace(preamble, "stderr_ts", "stderr_ts "+log, 1)+
+		mx("helo_fqdn strict {\nexempt_networks file "+list+"\n}"))
+	if text, err := os.ReadFile(log); err != nil || !bytes.Contains(text, []byte("server started")) {
+		t.Fatalf("the log has %q, %v", text, err)
 	}
 	s.judged(t, "127.0.2.8", "127.0.2.9")
 	before := s.mx(t)
@@ -111,15 +112,11 @@ func TestReloadWithFullStateDir(t *testing.T) {
 	fill(t, disk)
 	write("10.0.0.0/8\n127.0.2.9\n")
 	s.signalReload(t)
-	for wait := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	until(t, "the new list is in force", func() bool {
 		c := s.dial(t, "127.0.0.25", "smtp", "127.0.2.9")
 		c.run(talk(send("EHLO localhost", 250), send(mailFrom, 250)))
-		if code := c.try(rcptTo); code == 250 {
-			break
-		} else if time.Now().After(wait) {
-			t.Fatalf("got %d: the new list is not in force", code)
-		}
-	}
+		return c.try(rcptTo) == 250
+	})
 	s.judged(t, "127.0.2.9", "127.0.2.8")
 	before.run(talk(send("RSET", 250), transaction(550), send("QUIT", 221)))
 }

@@ -59,7 +59,11 @@ func loadConf(t *testing.T, s *server, conf string) *module.Check {
 // refusedByLog judges what the log of s tells.
 func refusedByLog(t *testing.T, s *server, check *module.Check) (refused int) {
 	t.Helper()
-	_, err := replay.Read(t.Context(), []string{s.log}, replay.Options{}, func(rec *replay.Record) error {
+	path := filepath.Join(t.TempDir(), "maddy.log")
+	if err := os.WriteFile(path, []byte(s.log.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := replay.Read(t.Context(), []string{path}, replay.Options{}, func(rec *replay.Record) error {
 		said := judge.Conn{Helo: rec.Helo, Client: rec.Client, AtRcpt: true}
 		o := check.Judge().Greet(t.Context(), said).Rcpt(t.Context(), "", "", rec.FirstRcpt())
 		if o.Refused() {

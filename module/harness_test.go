@@ -3,9 +3,7 @@ package module_test
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"math/rand/v2"
 	"net"
@@ -40,11 +38,10 @@ var binary = sync.OnceValues(func() (path string, err error) {
 })
 
 const (
-	preamble = "hostname mx1.receiver-bench.org\nlog stderr {env:TEST_STATE_DIR}/maddy.log\n"
+	preamble = "hostname mx1.receiver-bench.org\nlog stderr_ts\n"
 
-	// startLimit is for a server with the race detector on a machine that has other work.
-	startLimit = time.Minute
-	stopLimit  = 10 * time.Second
+	// hang ends a wait for what never comes. No test passes or fails by how long something takes.
+	hang = 3 * time.Minute
 
 	// resolvable is what the resolver of Maddy itself knows.
 	resolvable = `
@@ -55,11 +52,50 @@ ptr                    127.0.2.1 mta01.yourcompany.com
 `
 )
 
+// journal keeps the lines that a server prints and tells its readers of each new one.
+type journal struct {
+	mu    sync.Mutex
+	lines []string
+	rest  []byte        // of a line that has no end yet
+	grown chan struct{} // closed with the next line
+}
+
+func (j *journal) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	before := len(j.lines)
+	j.rest = append(j.rest, p...)
+	for end := bytes.IndexByte(j.rest, '\n'); end >= 0; end = bytes.IndexByte(j.rest, '\n') {
+		j.lines = append(j.lines, string(j.rest[:end]))
+		j.rest = j.rest[end+1:]
+	}
+	if len(j.lines) > before && j.grown != nil {
+		close(j.grown)
+		j.grown = nil
+	}
+	return len(p), nil
+}
+
+// from returns the lines from the nth on, and what is closed when there are more.
+func (j *journal) from(n int) (lines []string, grown <-chan struct{}) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.grown == nil {
+		j.grown = make(chan struct{})
+	}
+	return j.lines[n:len(j.lines):len(j.lines)], j.grown
+}
+
+func (j *journal) String() string {
+	lines, _ := j.from(0)
+	return strings.Join(lines, "\n") + "\n"
+}
+
 // server is a running Maddy. It takes the place of Maddy's own maddy/tests.T, which
 // sets the logger of a DNS server that runs already, a data race, and ends the test
 // where chance gives it a port that somebody has.
 type server struct {
-	log string // path of its log
+	log *journal // all that it prints, its log among it
 
 	dir    string // of configuration and state
 	binary string
@@ -67,8 +103,8 @@ type server struct {
 	env    []string
 	ports  map[string]string
 	cmd    *exec.Cmd
-	output bytes.Buffer // what cmd prints, to be read when it has ended
-	ended  chan error
+	ended  chan struct{}
+	err    error // how it ended; to be read when ended is closed
 }
 
 // start runs Maddy with conf, which finds its port in TEST_PORT_smtp, after the
@@ -86,18 +122,36 @@ func startDNS(t *testing.T, conf, zone string, cli ...[]string) *server {
 	for _, args := range cli {
 		s.call(t, args...)
 	}
+	for !s.begin(t) {
+		s.takePorts()
+	}
+	t.Cleanup(func() { s.stop(t) })
+	return s
+}
+
+// begin starts the server and waits until it serves. It returns false where another process took
+// one of the ports first.
+func (s *server) begin(t *testing.T) bool {
+	t.Helper()
+	s.log, s.ended = &journal{}, make(chan struct{})
 	s.cmd = s.command("run")
-	s.cmd.Stdout, s.cmd.Stderr = &s.output, &s.output
+	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	go func() { s.ended <- s.cmd.Wait() }()
-	t.Cleanup(func() { s.stop(t) })
-	s.await(t, "server started", 0)
-	// Maddy minds signals only a moment after it said that it started; one before kills it.
-	settled := time.Now().Add(300 * time.Millisecond)
-	t.Cleanup(func() { time.Sleep(time.Until(settled)) })
-	return s
+	go func() {
+		s.err = s.cmd.Wait()
+		close(s.ended)
+	}()
+	if _, ok := s.find("server started", 0, hang); ok {
+		return true
+	}
+	_ = s.cmd.Process.Kill()
+	<-s.ended
+	if !strings.Contains(s.log.String(), "address already in use") {
+		t.Fatalf("the server does not start: %v\n%s", s.err, s.log)
+	}
+	return false
 }
 
 // prepare makes the place for a server: folders, ports, DNS.
@@ -121,22 +175,26 @@ func prepare(t *testing.T, zone string) *server {
 		t.Fatal(err)
 	}
 	s := &server{
-		log: filepath.Join(state, "maddy.log"), dir: dir, binary: path,
+		dir: dir, binary: path,
 		args: []string{"--config", filepath.Join(dir, "maddy.conf"),
 			"--debug.smtpport", "0", // no mail leaves
 			"--debug.dnsoverride", dnstest.Serve(t, zone).Addr},
-		env:   []string{"TEST_STATE_DIR=" + state},
-		ports: make(map[string]string),
-		ended: make(chan error, 1),
-	}
-	for _, name := range []string{"smtp", "submission", "lmtp"} {
-		s.ports[name] = freePort(slices.Collect(maps.Values(s.ports))...)
-		s.env = append(s.env, fmt.Sprintf("TEST_PORT_%s=%s", name, s.ports[name]))
+		env: []string{"TEST_STATE_DIR=" + state},
 	}
 	if raceEnabled {
 		s.env = append(s.env, watchRaces(t))
 	}
+	s.takePorts()
 	return s
+}
+
+// takePorts finds ports that nobody has.
+func (s *server) takePorts() {
+	s.ports = make(map[string]string)
+	for _, name := range []string{"smtp", "submission", "lmtp"} {
+		s.ports[name] = freePort(slices.Collect(maps.Values(s.ports))...)
+		s.env = append(s.env, fmt.Sprintf("TEST_PORT_%s=%s", name, s.ports[name])) // the last one holds
+	}
 }
 
 // freePort finds a port that nobody has, below those that the system gives to clients.
@@ -158,10 +216,14 @@ func free(port string) bool {
 	return l.Close() == nil
 }
 
-// configure writes conf to where the server reads it.
+// configure writes conf to where the server reads it, below the preamble unless conf has its own.
 func (s *server) configure(t *testing.T, conf string) {
 	t.Helper()
-	text := "state_dir " + filepath.Dir(s.log) + "\nruntime_dir " + filepath.Dir(s.log) + "\n" + preamble + conf
+	if !strings.HasPrefix(conf, "hostname ") {
+		conf = preamble + conf
+	}
+	state := filepath.Join(s.dir, "state")
+	text := "state_dir " + state + "\nruntime_dir " + state + "\n" + conf
 	if err := os.WriteFile(filepath.Join(s.dir, "maddy.conf"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -188,52 +250,94 @@ func (s *server) call(t *testing.T, args ...string) string {
 // stop ends the server, gently, and shows what it printed where the test has failed.
 func (s *server) stop(t *testing.T) {
 	t.Helper()
-	kill := time.AfterFunc(stopLimit, func() { _ = s.cmd.Process.Kill() })
+	kill := time.AfterFunc(hang, func() { _ = s.cmd.Process.Kill() })
 	defer kill.Stop()
-	_ = s.cmd.Process.Signal(os.Interrupt)
-	if err := <-s.ended; err != nil {
-		t.Errorf("the server did not stop cleanly: %v", err)
+	if s.takesSignals() {
+		_ = s.cmd.Process.Signal(os.Interrupt)
+	}
+	if <-s.ended; s.err != nil {
+		t.Errorf("the server did not stop cleanly: %v", s.err)
 	}
 	if t.Failed() {
-		t.Logf("the end of what the server printed:\n%s", s.output.Bytes()[max(0, s.output.Len()-1<<16):])
+		text := s.log.String()
+		t.Logf("the end of what the server printed:\n%s", text[max(0, len(text)-1<<16):])
 	}
 }
 
-// await waits until the log has text more often than before.
-func (s *server) await(t *testing.T, text string, before int) {
-	t.Helper()
-	if !s.logs(t, text, before, startLimit) {
-		t.Fatalf("not %d times %q in the log after %v", before+1, text, startLimit)
-	}
-}
-
-// logs reports whether the log gets text more often than before, within a time.
-func (s *server) logs(t *testing.T, text string, before int, limit time.Duration) bool {
-	t.Helper()
-	for deadline := time.Now().Add(limit); ; time.Sleep(10 * time.Millisecond) {
-		if s.logged(t, text) > before {
-			return true
-		}
-		select {
-		case err := <-s.ended:
-			s.ended <- err
-			t.Fatalf("the server has ended: %v", err)
-		default:
-		}
-		if time.Now().After(deadline) {
+// takesSignals waits until Maddy takes signals: it says a moment too early that it has started or
+// loaded its configuration anew, drops a SIGUSR2 that comes before, and dies of a SIGINT. SIGUSR1
+// has it open its log anew, and is harmless. takesSignals returns false when the server has ended.
+func (s *server) takesSignals() bool {
+	const taken = "rotating logs"
+	before := s.logged(taken)
+	for wait := 5 * time.Millisecond; wait < hang; wait *= 2 {
+		if err := s.cmd.Process.Signal(syscall.SIGUSR1); err != nil {
 			return false
 		}
+		if _, ok := s.find(taken, before, wait); ok {
+			return true
+		}
+	}
+	return false
+}
+
+// await waits until the log has text more often than before, and returns the line.
+func (s *server) await(t *testing.T, text string, before int) string {
+	t.Helper()
+	line, ok := s.find(text, before, hang)
+	if !ok {
+		t.Fatalf("not %d times %q in the log", before+1, text)
+	}
+	return line
+}
+
+// find returns the first line with text after as many others with it. It gives up when the
+// server has ended, or after a time.
+func (s *server) find(text string, before int, limit time.Duration) (line string, ok bool) {
+	guard := time.NewTimer(limit)
+	defer guard.Stop()
+	for read, last := 0, false; ; {
+		lines, grown := s.log.from(read)
+		for _, line := range lines {
+			if strings.Contains(line, text) {
+				if before--; before < 0 {
+					return line, true
+				}
+			}
+		}
+		if last {
+			return "", false
+		}
+		read += len(lines)
+		select {
+		case <-grown:
+		case <-s.ended:
+			last = true
+		case <-guard.C:
+			return "", false
+		}
 	}
 }
 
-// logged counts text in the log.
-func (s *server) logged(t *testing.T, text string) int {
-	t.Helper()
-	log, err := os.ReadFile(s.log)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		t.Fatal(err)
+// logged counts the lines of the log with text.
+func (s *server) logged(text string) (n int) {
+	lines, _ := s.log.from(0)
+	for _, line := range lines {
+		if strings.Contains(line, text) {
+			n++
+		}
 	}
-	return bytes.Count(log, []byte(text))
+	return n
+}
+
+// until waits for what no event tells: it asks again and again, with a pause between.
+func until(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for end := time.Now().Add(hang); !done(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("waited in vain: %s", what)
+		}
+	}
 }
 
 // mx is a complete MX endpoint for receiver-bench.org with the check inside.
@@ -265,7 +369,7 @@ type client struct {
 // dial connects to host and the named port of s from a source address.
 func (s *server) dial(t *testing.T, host, port, source string) *client {
 	t.Helper()
-	d := net.Dialer{Timeout: 5 * time.Second, LocalAddr: &net.TCPAddr{IP: net.ParseIP(source)}}
+	d := net.Dialer{Timeout: hang, LocalAddr: &net.TCPAddr{IP: net.ParseIP(source)}}
 	conn, err := d.Dial("tcp", net.JoinHostPort(host, s.ports[port]))
 	if err != nil {
 		t.Fatal(err)
@@ -275,7 +379,7 @@ func (s *server) dial(t *testing.T, host, port, source string) *client {
 
 func greeted(t *testing.T, conn net.Conn) *client {
 	t.Helper()
-	if err := conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(hang)); err != nil {
 		t.Fatal(err)
 	}
 	c := &client{textproto.NewConn(conn), t}
@@ -331,26 +435,23 @@ func (c *client) reply(want int) string {
 	return strconv.Itoa(code) + " " + text
 }
 
-// reload gives the server a configuration anew. Maddy takes signals from a moment
-// after it says that it has started, and loses one that comes before: then a
-// second one is sent.
+// reload gives the server a configuration anew.
 func (s *server) reload(t *testing.T, conf string) {
 	t.Helper()
-	const taken = "reloading configuration"
-	before, started := s.logged(t, taken), s.logged(t, "new server started")
+	started := s.logged("new server started")
 	s.configure(t, conf)
 	s.signalReload(t)
-	if !s.logs(t, taken, before, time.Second) {
-		s.signalReload(t)
-	}
 	s.await(t, "new server started", started)
 }
 
 // signalReload tells the server to read its configuration again and does not wait.
 func (s *server) signalReload(t *testing.T) {
 	t.Helper()
+	if !s.takesSignals() {
+		t.Fatal("the server takes no signals")
+	}
 	if err := s.cmd.Process.Signal(syscall.SIGUSR2); err != nil {
-		t.Error(err)
+		t.Fatal(err)
 	}
 }
 
@@ -373,18 +474,5 @@ func (c *client) send(rcpt string, want int) string {
 // waitLog waits until the log of s has want, and returns that line.
 func (s *server) waitLog(t *testing.T, want string) string {
 	t.Helper()
-	for range 100 {
-		text, err := os.ReadFile(s.log)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, line := range strings.Split(string(bytes.TrimSpace(text)), "\n") {
-			if strings.Contains(line, want) {
-				return line
-			}
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	t.Fatalf("no line with %q in the log", want)
-	return ""
+	return s.await(t, want, 0)
 }

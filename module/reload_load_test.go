@@ -22,13 +22,13 @@ type restless struct {
 }
 
 func (s *server) restless() (*restless, error) {
-	d := net.Dialer{Timeout: 10 * time.Second, LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 2, 1)}}
+	d := net.Dialer{Timeout: hang, LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 2, 1)}}
 	conn, err := d.Dial("tcp", net.JoinHostPort("127.0.0.25", s.ports["smtp"]))
 	if err != nil {
 		return nil, err
 	}
 	r := &restless{textproto.NewConn(conn), conn}
-	if err = conn.SetDeadline(time.Now().Add(30 * time.Second)); err == nil {
+	if err = conn.SetDeadline(time.Now().Add(hang)); err == nil {
 		_, _, err = r.ReadResponse(220)
 	}
 	if err != nil {
@@ -97,15 +97,20 @@ func TestLoadAmidReloads(t *testing.T) {
 	conf := "tls self_signed\n" + strings.Replace(
 		mx(withDNS("strict", resolver, "dns_timeout 500ms")), "tls off", "tls self_signed", 1)
 	s := start(t, conf)
-	end := time.Now().Add(loadTime(t))
 	var wg sync.WaitGroup
 	var sessions atomic.Int64
+	reloaded := make(chan struct{})
 	for i := range clients {
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
 			random := rand.New(rand.NewPCG(7, uint64(i)))
-			for time.Now().Before(end) {
+			for last := false; !last; {
+				select {
+				case <-reloaded:
+					last = true
+				default:
+				}
 				r, err := s.restless()
 				if err == nil {
 					err = r.hold(random, names)
@@ -118,15 +123,10 @@ func TestLoadAmidReloads(t *testing.T) {
 			}
 		}()
 	}
-	reloads := 0
-	for time.Now().Before(end) {
+	for range loadReloads * loadFactor(t) {
 		s.reload(t, conf)
-		reloads++
-		time.Sleep(500 * time.Millisecond) // nor does Maddy take a signal right after a reload
 	}
+	close(reloaded)
 	wg.Wait()
-	t.Logf("%d sessions, %d reloads", sessions.Load(), reloads)
-	if int(sessions.Load()) < clients || reloads < 2 {
-		t.Errorf("only %d sessions and %d reloads", sessions.Load(), reloads)
-	}
+	t.Logf("%d sessions", sessions.Load())
 }

@@ -3,10 +3,7 @@ package module_test
 import (
 	"database/sql"
 	"fmt"
-	"os"
-	"strings"
 	"testing"
-	"time"
 
 	_ "github.com/lib/pq"
 
@@ -85,20 +82,11 @@ func TestListsSharedThroughPostgreSQL(t *testing.T) {
 	both("mta01.yourcompany.com", 250)
 	both("mta01.yourcompany.com", 250)
 	for i, s := range servers {
-		text, err := os.ReadFile(s.log)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if n := strings.Count(string(text), `nobody is refused for that`); n < 1 || n > 2 {
+		if n := s.logged(`nobody is refused for that`); n < 1 || n > 2 {
 			t.Errorf("server %d logged the dead tables %d times", i, n)
 		}
 	}
 	db.Start(t)
-	for range 50 { // the servers' connections come back one by one
-		if _, err := db.Exec("SELECT 1"); err == nil {
-			break
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
+	until(t, "the database is back", func() bool { return db.Ping() == nil })
 	both("mta01.yourcompany.com", 550)
 }

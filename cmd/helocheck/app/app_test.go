@@ -94,7 +94,7 @@ func TestInterruptCancels(t *testing.T) {
 		select {
 		case <-c.Done():
 			return c.Err()
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			return errors.New("nothing came")
 		}
 	}}

@@ -144,19 +144,16 @@ func TestBuildBuildsOnceForMany(t *testing.T) {
 }
 
 func TestBuildStopsWaiting(t *testing.T) {
-	checkhelo := unpack(t, "maddy.example_checkhelo_v0.1.0")
-	maddy := unpack(t, "github.com_foxcpp_maddy_v0.9.5")
-	dir := t.TempDir()
-	unlock, err := lockedfile.MutexAt(filepath.Join(dir, "lock")).Lock()
+	path := filepath.Join(t.TempDir(), "lock")
+	unlock, err := lockedfile.MutexAt(path).Lock()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer unlock()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-	defer cancel()
-	_, err = buildIn(ctx, dir, build.Builder{Checkhelo: checkhelo, Maddy: maddy})
-	if !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("got %v, want context.DeadlineExceeded", err)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err = lock(ctx, path); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want context.Canceled", err)
 	}
 }
 
