@@ -256,7 +256,7 @@ func TestStartReplaces(t *testing.T) {
 		second := factsOf("other.example.net", goodClient)
 		p := g.Start(&second, checkhelo.NeedForward, remote)
 		synctest.Wait()
-		if _, _, jobs := g.underWay(); jobs != 2 {
+		if _, _, jobs := g.UnderWay(); jobs != 2 {
 			t.Errorf("%d jobs, want that of the other connection and the new one", jobs)
 		}
 		besides.Wait(t.Context(), &beside, checkhelo.NeedForward)

@@ -95,11 +95,3 @@ func idle(t *testing.T, g *Gatherer) {
 			s.asking, s.jobs, len(s.networks), len(s.waiting), len(s.flights), len(s.greetings))
 	}
 }
-
-// underWay returns the questions in flight, the networks with a question or a job,
-// and the jobs ahead of their verdict.
-func (g *Gatherer) underWay() (questions, networks, jobs int) {
-	g.shares.mu.Lock()
-	defer g.shares.mu.Unlock()
-	return g.shares.asking, len(g.shares.networks), g.shares.jobs
-}

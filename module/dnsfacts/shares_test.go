@@ -84,7 +84,7 @@ func TestFloodOfOneNetwork(t *testing.T) {
 					}
 				}
 				synctest.Wait()
-				questions, networks, jobs := g.underWay()
+				questions, networks, jobs := g.UnderWay()
 				if questions != DefaultShareQuestions || jobs != DefaultShareJobs || networks > 2 {
 					t.Errorf("%d questions, %d jobs, %d networks", questions, jobs, networks)
 				}
@@ -119,7 +119,7 @@ func TestFloodOfManyNetworks(t *testing.T) {
 			}()
 			synctest.Wait() // so that they take turns
 		}
-		if questions, _, _ := g.underWay(); questions < 100 || questions > 198 {
+		if questions, _, _ := g.UnderWay(); questions < 100 || questions > 198 {
 			t.Errorf("%d questions of 200", questions)
 		}
 		beside(t, g, 10*time.Millisecond)
@@ -143,7 +143,7 @@ func TestWideShare(t *testing.T) {
 			go g.Fill(ctx, &f, judged)
 		}
 		synctest.Wait()
-		questions, _, jobs := g.underWay()
+		questions, _, jobs := g.UnderWay()
 		if questions != wideShare*DefaultShareQuestions || jobs != wideShare*DefaultShareJobs {
 			t.Errorf("%d questions, %d jobs", questions, jobs)
 		}
