@@ -43,6 +43,7 @@ type bench struct {
 	docs     string // folder to write to
 	maddy    string // binary; "": build one
 	profile  string // file; "": measure
+	cold     bool   // profile new clients
 }
 
 // main returns the exit status: 0 when all was measured, 1 when not, 2 for wrong usage.
@@ -59,6 +60,7 @@ func (b *bench) main(ctx context.Context, args []string) int {
 		"Maddy `BINARY` to use, built with the probe of cmd/lab/bench, instead of building one")
 	flags.StringVar(&b.profile, "profile", "",
 		"write a CPU profile of Maddy under policy strict to `FILE`, and measure nothing")
+	flags.BoolVar(&b.cold, "cold", false, "with -profile: every client is new")
 	flags.Usage = func() {
 		fmt.Fprint(b.err, usage)
 		flags.PrintDefaults()

@@ -24,19 +24,23 @@ func (l *lab) takeProfile(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	if err := l.warmLoad(ctx, p.address, l.messages); err != nil {
+	load := l.warmLoad
+	if l.cold {
+		load = l.coldLoad
+	}
+	if err := load(ctx, p.address, l.coldMessages()); err != nil {
 		return err
 	}
 	l.say("profiling for %d s", profileSeconds)
 	ended := make(chan error, 1)
 	go func() { ended <- fetchProfile(ctx, address, path) }()
-	for sent := 0; ; sent += l.messages {
+	for sent := 0; ; sent += l.coldMessages() {
 		select {
 		case err := <-ended:
 			l.say("%d messages; read it with: go tool pprof -top -cum %s", sent, path)
 			return err
 		default:
-			if err := l.warmLoad(ctx, p.address, l.messages); err != nil {
+			if err := load(ctx, p.address, l.coldMessages()); err != nil {
 				return err
 			}
 		}
