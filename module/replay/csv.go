@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"encoding/csv"
 	"errors"
-	"io"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -44,22 +44,15 @@ func isCSVHeader(line []byte) bool {
 }
 
 func (c *csvReader) header(line []byte) bool {
+	line = bytes.ToLower(line)
 	for _, c.comma = range []byte{',', ';', '\t'} {
-		for i := range c.where {
-			c.where[i] = -1
+		ok := c.split(line)
+		for col, want := range columnNames {
+			c.where[col] = slices.IndexFunc(c.fields, func(name []byte) bool {
+				return string(bytes.TrimSpace(name)) == want
+			})
 		}
-		if !c.split(line) {
-			continue
-		}
-		for i, f := range c.fields {
-			name := strings.ToLower(string(bytes.TrimSpace(f)))
-			for col, want := range columnNames {
-				if name == want && c.where[col] < 0 {
-					c.where[col] = i
-				}
-			}
-		}
-		if c.where[colHelo] >= 0 && c.where[colIP] >= 0 {
+		if ok && c.where[colHelo] >= 0 && c.where[colIP] >= 0 {
 			return true
 		}
 	}
@@ -70,15 +63,10 @@ func (c *csvReader) header(line []byte) bool {
 func (c *csvReader) split(line []byte) bool {
 	c.fields = c.fields[:0]
 	if bytes.IndexByte(line, '"') < 0 {
-		for {
-			i := bytes.IndexByte(line, c.comma)
-			if i < 0 {
-				c.fields = append(c.fields, line)
-				return true
-			}
-			c.fields = append(c.fields, line[:i])
-			line = line[i+1:]
+		for field := range bytes.SplitSeq(line, []byte{c.comma}) {
+			c.fields = append(c.fields, field)
 		}
+		return true
 	}
 	cr := csv.NewReader(bytes.NewReader(line))
 	cr.Comma = rune(c.comma)
@@ -101,7 +89,6 @@ func (c *csvReader) field(col int) []byte {
 // readCSV reads a table with a header row.
 func (r *run) readCSV() error {
 	c := csvReader{stamp: &r.stamp}
-	r.in.dropBOM()
 	line, _, err := r.in.next()
 	if err != nil {
 		return err
@@ -120,72 +107,59 @@ func (r *run) readCSV() error {
 	}
 	for {
 		line, cut, err := next()
-		if err != nil {
-			if errors.Is(err, io.EOF) {
-				err = nil
-			}
+		switch {
+		case err != nil:
 			return err
-		}
-		if len(line) == 0 && !cut {
-			continue
-		}
-		if cut || !c.split(line) || !c.record(&r.rec) {
+		case len(line) == 0 && !cut:
+		case cut || !c.split(line) || !c.record(&r.rec):
 			r.st.Broken++
-			continue
+		default:
+			r.hand(&r.rec)
 		}
-		r.hand(&r.rec)
 	}
 }
 
-// record reads the current row; false when it makes no sense.
-//
-//nolint:cyclop // one case a column
-func (c *csvReader) record(rec *Record) bool {
-	// Neighbouring rows have most columns in common, so texts are kept.
+// record reads the current row; false when it makes no sense. Neighbouring rows have
+// most columns in common, so texts are kept.
+func (c *csvReader) record(rec *Record) (ok bool) {
 	*rec = Record{
 		Helo: again(rec.Helo, c.field(colHelo)), PTR: rec.PTR, Count: 1,
 		Rcpts: rec.Rcpts, Self: again(rec.Self, c.field(colSelf)),
 		Class: again(rec.Class, c.field(colClass)), Server: again(rec.Server, c.field(colServer)),
 	}
-	switch rcpt := c.field(colRcpt); {
-	case len(rcpt) == 0:
+	if rcpt := c.field(colRcpt); len(rcpt) == 0 {
 		rec.Rcpts = nil
-	case len(rec.Rcpts) != 1 || rec.Rcpts[0] != string(rcpt):
+	} else if rec.FirstRcpt() != string(rcpt) {
 		rec.Rcpts = []string{text(rcpt)}
 	}
-	var ok bool
 	if at := c.field(colTime); len(at) > 0 {
 		if rec.Time, ok = c.stamp.value(at); !ok {
 			return false
 		}
 	}
-	if rec.Client, ok = parseAddr(c.field(colIP)); !ok || rec.Helo == "" {
-		return false
-	}
 	if n := c.field(colCount); len(n) > 0 {
-		count, err := strconv.Atoi(string(n))
-		if err != nil || count < 1 {
-			return false
-		}
-		rec.Count = count
+		rec.Count, _ = strconv.Atoi(string(n))
 	}
-	rdns := bytes.TrimSuffix(c.field(colRDNS), []byte("."))
-	switch {
-	case c.where[colRDNS] < 0 || string(rdns) == "-":
+	rec.Client, ok = parseAddr(c.field(colIP))
+	return ok && rec.Helo != "" && rec.Count > 0 && c.ptr(rec)
+}
+
+// ptr reads what is known of the PTR record: "" is none, "-" that nobody has looked.
+func (c *csvReader) ptr(rec *Record) bool {
+	name := bytes.TrimSuffix(c.field(colRDNS), []byte("."))
+	if rec.PTR = again(rec.PTR, name); c.where[colRDNS] < 0 || rec.PTR == "-" {
 		rec.PTR = ""
 		return true
-	case len(rdns) == 0:
-		rec.PTR, rec.PTRState = "", None
-		return true
 	}
-	rec.PTR = again(rec.PTR, rdns)
-	switch strings.ToLower(string(c.field(colConfirmed))) {
-	case "", "yes":
-		rec.PTRState = Confirmed
-	case "no":
+	confirmed := strings.ToLower(string(c.field(colConfirmed)))
+	switch {
+	case rec.PTR == "":
+		rec.PTRState = None
+	case confirmed == "no":
 		rec.PTRState = Unconfirmed
 	default:
-		return false
+		rec.PTRState = Confirmed
+		return confirmed == "" || confirmed == "yes"
 	}
 	return true
 }

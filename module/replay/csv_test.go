@@ -16,7 +16,7 @@ func TestCSV(t *testing.T) {
 		"states": {head + "a,192.0.2.7,b.,no\na,192.0.2.7,b,\na,192.0.2.7,,no\na,192.0.2.7,-,yes\n",
 			"a 192.0.2.7 b/unconfirmed    1\na 192.0.2.7 b/confirmed    1\n" +
 				"a 192.0.2.7 /none    1\na 192.0.2.7 /unknown    1", 0},
-		"no rdns column": {"IP;Helo;other\n[IPv6:2001:db8::7];a;x\n",
+		"no rdns column": {"\xef\xbb\xbfIP;Helo;other\n[IPv6:2001:db8::7];a;x\n",
 			"a 2001:db8::7 /unknown    1", 0},
 		"quoted": {"helo,ip,class\r\n\"a,\"\"b\",192.0.2.7,spam\r\n",
 			"a,\"b 192.0.2.7 /unknown   spam 1", 0},

@@ -130,10 +130,10 @@ func FuzzReceived(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		h, ok := parseReceived(s)
-		if ok && !h.unclear && (h.helo == "" || h.by == "" || !h.client.IsValid()) {
+		if ok && !h.unclear && (h.Helo == "" || h.Self == "" || !h.Client.IsValid()) {
 			t.Errorf("%q is no hop: %+v", s, h)
 		}
-		if ok && utf8.ValidString(s) && len(h.helo) > len(s)+len("[IPv6:]")+40 {
+		if ok && utf8.ValidString(s) && len(h.Helo) > len(s)+len("[IPv6:]")+40 {
 			t.Errorf("%q: the greeting is longer than the field", s)
 		}
 	})

@@ -105,6 +105,9 @@ func (r *run) readInput(name string, in io.Reader) error {
 }
 
 func (r *run) readFormat() error {
+	if mark, _ := r.in.br.Peek(3); bytes.Equal(mark, byteOrderMark) {
+		_, _ = r.in.br.Discard(3) // buffered, so this cannot fail
+	}
 	head, err := r.in.br.Peek(headSize)
 	if len(head) == 0 {
 		if errors.Is(err, io.EOF) {
@@ -225,7 +228,6 @@ func (f format) String() string {
 // detect tells the format by the first bytes of the text. What is neither mail
 // nor CSV is taken for a log, since nobody knows what else is in syslog.
 func detect(head []byte) format {
-	head = bytes.TrimPrefix(head, byteOrderMark)
 	first, _, _ := bytes.Cut(head, []byte("\n"))
 	first = chomp(first)
 	switch {

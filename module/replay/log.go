@@ -66,7 +66,7 @@ func (r *run) readLog() error {
 			known = true
 		}
 	}
-	if !known && err == nil {
+	if !known && errors.Is(err, io.EOF) {
 		r.st.Formats[formatUnknown.String()]++
 		err = errUnknown
 	}
@@ -76,9 +76,6 @@ func (r *run) readLog() error {
 func (r *run) logLines() error {
 	for {
 		line, cut, err := r.in.next()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
 		if cut {
 			r.st.Broken++
 		}

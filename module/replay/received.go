@@ -3,6 +3,8 @@ package replay
 import (
 	"net/mail"
 	"net/netip"
+	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -11,17 +13,8 @@ const maxReceived = 4 << 10
 
 // hop is what one Received field (RFC 5321, 4.4) says about a client.
 type hop struct {
-	helo   string
-	ptr    string
-	state  PTRState
-	client netip.Addr
-	by     string // lower case, without a final dot
+	Record // Self is the host behind "by"
 	with   string
-	rcpts  []string
-	from   string // the sender's address
-	msgID  string
-	auth   bool
-	masked bool // the server writes "?" for some octets of the greeting
 	date   string
 	// unclear: the greeting makes the field readable in more than one way. The
 	// fields below it in the mail can be the sender's.
@@ -35,6 +28,7 @@ type field struct {
 	comments []string // behind "from"
 	words    []string // behind the name
 	own      []string // comments behind "by" and later
+	keywords []string
 	id       bool
 	exim     bool
 }
@@ -50,30 +44,49 @@ func parseReceived(s string) (h hop, ok bool) {
 		s, h.date = s[:i], strings.TrimSpace(s[i+1:])
 		h.unclear = strings.Contains(h.date, " by ") // the last ";" was not the server's
 	}
+	h.Outcome = Accepted
 	var f field
-	if !h.split(s, &f) || h.by == "" || f.name == "" && len(f.comments) == 0 {
+	if !h.split(s, &f) {
 		return h, false
 	}
 	if h.unclear {
 		return h, true
 	}
+	if h.Self == "" || f.name == "" && len(f.comments) == 0 {
+		return h, false
+	}
+	h.Auth = h.Auth || isAuthProtocol(h.with)
 	f.exim = f.isExim(h.with)
-	h.auth = h.auth || isAuthProtocol(h.with)
-	h.read(&f, strings.ToUpper(h.with))
+	first := ""
+	if len(f.comments) > 0 {
+		first = f.comments[0]
+	}
+	if at := markGreeting.FindStringSubmatchIndex(first); at != nil {
+		h.Helo, h.Masked = first[at[2]:at[3]], true
+		h.unclear = h.Helo == ""
+		h.readMarked(&f, strings.TrimSpace(first[:at[0]]))
+	} else {
+		h.readUnmarked(&f, first)
+	}
 	if h.unclear {
 		return h, true
 	}
-	if helo, ok := strings.CutPrefix(h.helo, "?"); ok && strings.HasSuffix(helo, "?") {
-		if _, ok := parseAddr([]byte(strings.TrimSuffix(helo, "?"))); ok {
-			h.helo = "[" + strings.TrimSuffix(helo, "?") + "]"
-		}
-	}
-	h.masked = h.masked && strings.ContainsAny(h.helo, "?_")
-	return h, h.client.IsValid() && h.helo != ""
+	h.unmask()
+	return h, h.Client.IsValid() && h.Helo != ""
 }
 
-// split takes the field apart at the keywords of RFC 5321, 4.4. A field with two
-// "by" is unclear: the first can be part of the greeting.
+// unmask restores a literal: "?192.0.2.7?" was "[192.0.2.7]".
+func (h *hop) unmask() {
+	inside := strings.TrimSuffix(strings.TrimPrefix(h.Helo, "?"), "?")
+	if _, ok := parseAddr([]byte(inside)); ok && len(inside) == len(h.Helo)-2 {
+		h.Helo = "[" + inside + "]"
+	}
+	h.Helo = clip(h.Helo)
+	h.Masked = h.Masked && strings.ContainsAny(h.Helo, "?_")
+}
+
+// split takes the field apart at the keywords of RFC 5321, 4.4. The first keyword behind
+// "from" is "by", and it comes once: otherwise it can be part of the greeting.
 func (h *hop) split(s string, f *field) bool {
 	clause, words := "", 0
 	for s != "" {
@@ -82,28 +95,38 @@ func (h *hop) split(s string, f *field) bool {
 		key := strings.ToLower(token)
 		switch {
 		case token == "":
-		case comment && clause == "from":
-			f.comments = append(f.comments, token)
-			words++
 		case comment:
-			f.own = append(f.own, token)
-			h.ownComment(token)
+			if h.comment(f, clause, token); clause == "from" {
+				words++
+			}
 		// The word after "from" is what the client said, a keyword or not.
-		case isClause(key) && (clause == "" || words > 0):
-			if clause == "" && key != "from" {
-				return false
-			}
-			if key == "by" && h.by != "" {
-				h.unclear = true
-				return true
-			}
+		case isClause(key) && (key != "from" || clause == "") && (clause != "from" || words > 0):
+			f.keywords = append(f.keywords, key)
 			clause, words = key, 0
 		default:
 			words++
 			h.word(f, clause, token, words)
 		}
 	}
+	by := slices.Index(f.keywords, "by")
+	if by < 0 || f.keywords[0] != "from" {
+		return false
+	}
+	h.unclear = h.unclear || by > 1 || slices.Contains(f.keywords[by+1:], "by")
 	return true
+}
+
+// comment reads a comment. Behind "by" it is the server's own.
+func (h *hop) comment(f *field, clause, s string) {
+	if clause == "from" {
+		f.comments = append(f.comments, s)
+		return
+	}
+	f.own = append(f.own, s)
+	h.Auth = h.Auth || isAuth(s)
+	if from := markEnvelope.FindStringSubmatch(s); from != nil {
+		h.From = sender([]byte(from[1]))
+	}
 }
 
 // isClause reports the keywords of RFC 5321, 4.4. "via" and the like matter as
@@ -150,34 +173,22 @@ func nextToken(s string) (token string, comment bool, rest string) {
 func (h *hop) word(f *field, clause, s string, n int) {
 	switch {
 	case strings.EqualFold(s, "auth=yes") && clause != "from": // OpenSMTPD
-		h.auth = true
+		h.Auth = true
 	case clause == "from" && n == 1:
 		f.name = s
 	case clause == "from":
 		f.words = append(f.words, s)
 	case clause == "for":
-		if s = strings.Trim(s, "<>,"); s != "" && len(h.rcpts) < maxRcpts {
-			h.rcpts = append(h.rcpts, clip(s))
+		if s = strings.Trim(s, "<>,"); s != "" && len(h.Rcpts) < maxRcpts {
+			h.Rcpts = append(h.Rcpts, clip(s))
 		}
 	case n > 1:
 	case clause == "by":
-		h.by = strings.ToLower(strings.TrimSuffix(s, "."))
+		h.Self = clip(strings.ToLower(strings.TrimSuffix(s, ".")))
 	case clause == "with":
 		h.with = s
 	case clause == "id":
-		f.id, h.msgID = true, clip(s)
-	}
-}
-
-// ownComment reads a comment behind "by", where the sender's words do not reach.
-func (h *hop) ownComment(s string) {
-	h.auth = h.auth || isAuth(lowerASCII(s))
-	for _, mark := range []string{"envelope-from <", "envelope-sender <"} {
-		if after, ok := strings.CutPrefix(s, mark); ok {
-			if h.from = clip(strings.TrimSuffix(after, ">")); h.from == "" {
-				h.from = NullSender
-			}
-		}
+		f.id, h.MsgID = true, clip(s)
 	}
 }
 
@@ -188,100 +199,114 @@ func isAuthProtocol(with string) bool {
 		(strings.HasSuffix(with, "A") || strings.HasPrefix(with, "A"))
 }
 
-// isAuth reports how servers write in a comment that the client has logged in:
-// "Authenticated sender: u", "authenticated bits=0", "AUTH: LOGIN u", "account u".
-func isAuth(lower string) bool {
-	for _, mark := range []string{"auth", "account ", "smtp-auth", "smtp auth", "sasl", "login "} {
-		if strings.HasPrefix(lower, mark) {
-			return !strings.HasPrefix(lower, "auth=no")
-		}
-	}
-	return false
+// Marks in comments. Behind "by" the sender's words do not reach.
+var (
+	// "Authenticated sender: u", "authenticated bits=0", "AUTH: LOGIN u", "account u"
+	markAuth   = regexp.MustCompile(`(?i)^(auth|account |smtp[- ]auth|sasl|login )`)
+	markNoAuth = regexp.MustCompile(`(?i)^auth=no`)
+	// "helo=c" of Exim, "HELO c" of qmail, "account u HELO c" of CommuniGate
+	markGreeting = regexp.MustCompile(`(?i)(?:^|\s)(?:helo=|(?:helo|ehlo)(?:\s|$))\s*(\S*)`)
+	markEnvelope = regexp.MustCompile(`^envelope-(?:from|sender) (<.*>)`)
+	markExim     = regexp.MustCompile(`^Exim `)
+	markHidden   = regexp.MustCompile(`^envelope-from <`) // Exim without its name
+	markGoogle   = regexp.MustCompile(`^version=.* bits=`)
+	markMox      = regexp.MustCompile(`^\[`)
+	// Sendmail and Maddy look for a PTR record, and leave the name out without.
+	markLooksUp = regexp.MustCompile(`^(\d+\.[\d.]+/|envelope-sender <)`)
+	// "ptr [ip]", "[ip]:port"
+	markClient = regexp.MustCompile(`^\s*([^\s\[]*)\s*\[([^\]]*)\]\s*(.*)`)
+)
+
+func isAuth(comment string) bool {
+	return markAuth.MatchString(comment) && !markNoAuth.MatchString(comment)
+}
+
+// says reports a comment behind "by" with such a mark.
+func (f *field) says(mark *regexp.Regexp) bool {
+	return slices.ContainsFunc(f.own, mark.MatchString)
 }
 
 // isExim reports Exim by its name, or by the form of its field where an operator
 // has hidden the name.
 func (f *field) isExim(with string) bool {
-	for _, s := range f.own {
-		if strings.HasPrefix(s, "Exim ") || strings.HasPrefix(s, "envelope-from <") &&
-			strings.HasSuffix(strings.TrimRight(with, "as"), "smtp") {
-			return true
-		}
-	}
-	return false
+	return f.says(markExim) ||
+		f.says(markHidden) && strings.HasSuffix(strings.TrimRight(with, "as"), "smtp")
 }
 
-// lowerASCII keeps the length of s, which strings.ToLower does not for raw
-// 8-bit text: indexes into one hold for the other.
-func lowerASCII(s string) string {
-	b := []byte(s)
-	for i, c := range b {
-		if 'A' <= c && c <= 'Z' {
-			b[i] = c + 'a' - 'A'
-		}
-	}
-	return string(b)
+func (f *field) isGoogle(by string) bool {
+	return f.says(markGoogle) || strings.HasSuffix(by, ".google.com")
 }
 
-// cutHelo finds the greeting where a comment marks it: "helo=c" of Exim, "HELO c"
-// of qmail and "account u HELO c" of CommuniGate. Before has what stands before.
-func cutHelo(s string) (before, helo string, ok bool) {
-	lower := lowerASCII(s)
-	for _, mark := range []string{"helo=", "helo ", "ehlo "} {
-		i := strings.Index(lower, mark)
-		if i < 0 || i > 0 && lower[i-1] != ' ' {
-			continue
+// readMarked reads the styles that mark the greeting. Before has what stands before the
+// mark.
+func (h *hop) readMarked(f *field, before string) {
+	addr, isAddr := parseAddr([]byte(f.name))
+	looked := f.exim
+	at := 0
+	if c, ok := readClient(before); ok && c.name == "" {
+		h.Client = c.addr // Exim, Ecelerity: from ptr ([ip] helo=c). The address comes first.
+		h.Masked = false
+	} else {
+		if isAddr { // Exim: from [ip] (port=25 helo=c), CommuniGate: from [ip] (account u HELO c)
+			h.Client = addr
 		}
-		if said := strings.Fields(s[i+len(mark):]); len(said) > 0 {
-			return strings.TrimSpace(s[:i]), said[0], true
-		}
-	}
-	return s, "", false
-}
-
-// read finds out what the words behind "from" are.
-//
-//nolint:cyclop // one case a server
-func (h *hop) read(f *field, with string) {
-	nameAddr, isAddr := parseAddr([]byte(f.name))
-	var before string
-	marked := false
-	if len(f.comments) > 0 {
-		before, h.helo, marked = cutHelo(f.comments[0])
-	}
-	if c, ok := readClient(before); marked && ok && c.name == "" {
-		// Exim, Ecelerity: from ptr ([ip] helo=c). The address comes first.
-		h.client, h.ptr = c.addr, f.name
-		h.auth = h.auth || f.auth(1)
-		if isAddr || f.name == "" {
-			h.ptr = ""
-			h.absent(f.exim)
+		if at = h.candidates(f, true).at; h.unclear || !h.Client.IsValid() {
 			return
 		}
-		h.settlePTR()
-		return
+		h.Auth = h.Auth || at < 0 && strings.HasPrefix(before, "account ")
+		looked = looked && strings.HasPrefix(f.name, "[")
 	}
-	if isAddr && (marked || len(f.comments) == 0 && f.exim || isPort(before)) {
-		h.client = nameAddr // Exim: from [ip] (port=25 helo=c), from [ip]
-	}
-	c, at := h.candidates(f, marked)
-	if h.unclear || !h.client.IsValid() {
-		return
-	}
-	h.auth = h.auth || f.auth(at+1) || marked && at < 0 && strings.HasPrefix(before, "account ")
-	h.masked = marked || c.plain || isGoogle(f, h.by)
+	h.Auth = h.Auth || f.auth(at+1)
 	switch {
-	case marked && isAddr:
-		h.absent(f.exim && strings.HasPrefix(f.name, "["))
-	case marked:
-		h.ptr = f.name // qmail
-		h.settlePTR()
-	case isAddr && f.exim && c.name == "": // the greeting is a literal of the client's address
-		h.helo = literal(h.client)
-		h.absent(true)
-	default:
-		h.helo = f.name
-		h.readUnmarked(f, c, with)
+	case !isAddr && f.name != "": // qmail too
+		h.settlePTR(f.name, Confirmed)
+	case looked:
+		h.PTRState = None
+	}
+}
+
+// readUnmarked reads the styles that do not say which name is which.
+func (h *hop) readUnmarked(f *field, first string) {
+	addr, isAddr := parseAddr([]byte(f.name))
+	if isAddr && (f.exim || isPort(first)) { // Exim: from [ip], from [ip] (port=25)
+		h.Client = addr
+	}
+	c := h.candidates(f, false)
+	if h.unclear || !h.Client.IsValid() {
+		return
+	}
+	h.Auth = h.Auth || f.auth(c.at+1)
+	h.Masked = c.plain || f.isGoogle(h.Self)
+	h.Helo = f.name
+	if isAddr && f.exim && c.name == "" { // the greeting is a literal of the client's address
+		h.Helo, h.PTRState = literal(h.Client), None
+		return
+	}
+	if !strings.HasPrefix(c.after, "RDNS failed") && !strings.HasPrefix(c.after, "unverified") {
+		h.readPTR(f, c)
+	}
+}
+
+// readPTR finds the PTR name beside a client's address.
+func (h *hop) readPTR(f *field, c client) {
+	switch {
+	case c.name != "": // Postfix, Sendmail, Google, Maddy: from helo (ptr [ip])
+		state := Confirmed
+		if strings.Contains(c.after, "may be forged") {
+			state = Unconfirmed
+		}
+		h.settlePTR(c.name, state)
+		if f.isMox(h) && h.PTR != "" {
+			h.PTRState = NotRecorded // the name may be one that does not resolve back
+		}
+	case c.plain: // Exchange: from helo (ip); qmail when both agree: from ptr (ip)
+		if !f.id && strings.EqualFold(h.with, "SMTP") {
+			h.settlePTR(f.name, Confirmed)
+		}
+	case f.exim: // from ptr ([ip]): the greeting equals the PTR name
+		h.settlePTR(f.name, Confirmed)
+	case f.marksAbsence(h, c): // from helo ([ip])
+		h.PTRState = None
 	}
 }
 
@@ -289,50 +314,42 @@ func isPort(comment string) bool {
 	return strings.HasPrefix(comment, "port=") || strings.HasPrefix(comment, "ident=")
 }
 
-// absent notes that the server wrote no PTR name; looked says whether it had.
-func (h *hop) absent(looked bool) {
-	if looked {
-		h.state = None
+// candidates looks for the client's address behind the greeting and returns the first.
+func (h *hop) candidates(f *field, marked bool) client {
+	list := f.clients(marked)
+	for _, c := range list {
+		h.unclear = h.unclear || h.Client.IsValid() && h.Client != c.addr || marked && c.name != ""
+		h.Client = c.addr
 	}
+	if len(list) == 0 {
+		return client{at: -1}
+	}
+	h.Auth = h.Auth || list[0].login
+	return list[0]
 }
 
-// candidates looks for the client's address behind the greeting: in comments,
-// and alone in brackets, as GMX writes it. It returns the first and the index of
-// its comment.
-func (h *hop) candidates(f *field, marked bool) (first client, at int) {
-	at = -1
-	found := h.client
-	try := func(c client, i int) {
-		switch {
-		case found.IsValid() && found != c.addr || marked && c.name != "":
-			h.unclear = true
-		case !h.client.IsValid() || at < 0:
-			first, at = c, i
-		}
-		found, h.client = c.addr, c.addr
-	}
+// clients returns the addresses in comments, from the second on where the first marks
+// the greeting, and those alone in brackets, as GMX writes them.
+func (f *field) clients(marked bool) (list []client) {
 	for i, s := range f.comments {
-		if i == 0 && marked {
-			continue
-		}
-		if c, ok := readClient(s); ok {
-			try(c, i)
+		if c, ok := readClient(s); ok && (i > 0 || !marked) {
+			c.at = i
+			list = append(list, c)
 		}
 	}
 	for _, s := range f.words {
-		if a, ok := parseAddr([]byte(s)); ok && s[0] == '[' {
-			try(client{addr: a}, len(f.comments))
+		if a, ok := parseAddr([]byte(s)); ok && s[0] == '[' && s[len(s)-1] == ']' {
+			list = append(list, client{addr: a, at: len(f.comments)})
 		}
 	}
-	h.auth = h.auth || first.users > 1
-	return first, at
+	return list
 }
 
 // auth reports a login that a comment from the nth on tells of. In earlier ones
 // the words can be the sender's.
 func (f *field) auth(n int) bool {
 	for i := n; i < len(f.comments); i++ {
-		if isAuth(lowerASCII(f.comments[i])) {
+		if isAuth(f.comments[i]) {
 			return true
 		}
 	}
@@ -342,125 +359,56 @@ func (f *field) auth(n int) bool {
 // client is a comment that names the client: "ptr [ip]", "[ip]:port" or "ip".
 type client struct {
 	addr  netip.Addr
+	at    int // index of the comment
 	name  string
 	after string // behind the address
 	plain bool   // the address stood without brackets
 	v4in6 bool
-	users int // marks of an identity (RFC 1413) or a login before the address
+	login bool // a user stands before the address and its identity (RFC 1413)
 }
 
 func readClient(s string) (c client, ok bool) {
-	open := strings.IndexByte(s, '[')
-	if open < 0 { // "ip", "ident@ip"
-		c.users = strings.Count(s, "@")
+	parts := markClient.FindStringSubmatch(s)
+	if parts == nil { // "ip", "ident@ip"
+		c.login, c.plain = strings.Count(s, "@") > 1, true
 		c.addr, ok = parseAddr([]byte(s[strings.LastIndexByte(s, '@')+1:]))
-		c.plain = true
 		return c, ok
 	}
-	end := strings.IndexByte(s[open:], ']')
-	words := strings.Fields(s[:open])
-	if end < 0 || len(words) > 1 {
-		return c, false
+	if !strings.HasSuffix(parts[1], "@") {
+		c.name = parts[1]
 	}
-	in := s[open+1 : open+end]
-	if c.addr, ok = parseAddr([]byte(in)); !ok {
-		c.addr, ok = addrPort([]byte(in)) // Ecelerity: "[192.0.2.8:50387]"
-	}
-	c.v4in6 = strings.HasPrefix(in, "::ffff:")
-	c.after = strings.TrimSpace(s[open+end+1:])
-	if len(words) > 0 && words[0][len(words[0])-1] != '@' {
-		c.name = words[0]
-	}
+	c.v4in6, c.after = strings.HasPrefix(parts[2], "::ffff:"), parts[3]
+	c.addr, ok = addrPort([]byte(parts[2])) // Ecelerity: "[192.0.2.8:50387]"
 	return c, ok
-}
-
-// readUnmarked handles the styles that do not say which name is which.
-func (h *hop) readUnmarked(f *field, c client, with string) {
-	failed := strings.HasPrefix(c.after, "RDNS failed") || strings.HasPrefix(c.after, "unverified")
-	switch {
-	case c.name != "" && !failed: // Postfix, Sendmail, Google, Maddy: from helo (ptr [ip])
-		h.ptr = c.name
-		if strings.Contains(c.after, "may be forged") {
-			h.state = Unconfirmed
-		}
-		h.settlePTR()
-		if f.isMox(h) && h.ptr != "" {
-			h.state = NotRecorded // the name may be one that does not resolve back
-		}
-	case c.plain: // Exchange: from helo (ip); qmail when both agree: from ptr (ip)
-		if !f.id && with == "SMTP" {
-			h.ptr = f.name
-			h.settlePTR()
-		}
-	case f.exim && !failed: // from ptr ([ip]): the greeting equals the PTR name
-		h.ptr = f.name
-		h.settlePTR()
-	case !failed: // from helo ([ip])
-		h.absent(f.marksAbsence(h, c))
-	}
 }
 
 func (f *field) isMox(h *hop) bool {
 	return strings.HasPrefix(strings.ToUpper(h.with), "ESMTP") && len(f.own) > 0 &&
-		strings.HasPrefix(f.own[0], "[")
+		markMox.MatchString(f.own[0])
 }
 
 // marksAbsence reports the servers that look for a PTR record and leave the name
 // out where there is none. Others leave it out for other reasons: mox where it
 // equals the greeting, CommuniGate, IIS and chasquid always or when they like.
 func (f *field) marksAbsence(h *hop, c client) bool {
-	for _, s := range f.own {
-		version, _, _ := strings.Cut(s, "/")
-		numbers := strings.ReplaceAll(version, ".", "")
-		sendmail := version != s && numbers != version && digits([]byte(numbers))
-		if sendmail || strings.HasPrefix(s, "envelope-sender <") { // Maddy
-			return true
-		}
-	}
 	courier := c.v4in6 && strings.HasPrefix(h.with, "esmtp")
-	return courier || isGoogle(f, h.by)
+	return courier || f.says(markLooksUp) || f.isGoogle(h.Self)
 }
 
-func isGoogle(f *field, by string) bool {
-	for _, s := range f.own {
-		if strings.HasPrefix(s, "version=") && strings.Contains(s, " bits=") {
-			return true
-		}
-	}
-	return strings.HasSuffix(by, ".google.com")
-}
-
-// settlePTR cleans the PTR name and tells names from placeholders.
-func (h *hop) settlePTR() {
-	// Sendmail writes an identity (RFC 1413) before the name.
-	name := strings.Trim(h.ptr[strings.LastIndexByte(h.ptr, '@')+1:], "<>")
-	name = strings.TrimSuffix(name, ".")
-	h.ptr = ""
-	switch strings.ToLower(name) {
+// settlePTR notes a PTR name. Sendmail writes an identity (RFC 1413) before it.
+func (h *hop) settlePTR(name string, state PTRState) {
+	name = strings.Trim(name[strings.LastIndexByte(name, '@')+1:], "<>")
+	switch strings.ToLower(strings.TrimSuffix(name, ".")) {
 	case "", "unknown", "nxdomain", "no-ptr":
-		h.state = None
-		return
+		h.PTRState = None
+	default:
+		h.setPTR([]byte(name), state)
 	}
-	state := Confirmed
-	if h.state == Unconfirmed {
-		state = Unconfirmed
-	}
-	var rec Record
-	rec.setPTR([]byte(name), state)
-	h.ptr, h.state = rec.PTR, rec.PTRState
 }
 
-func (h *hop) record() Record {
-	rec := Record{
-		Helo: clip(h.helo), Masked: h.masked, Client: h.client, PTR: h.ptr, PTRState: h.state,
-		From: h.from, Rcpts: h.rcpts, Self: clip(h.by), MsgID: h.msgID, Count: 1, Auth: h.auth,
-		Outcome: Accepted,
+// setTime notes the date (RFC 5322, 3.3). The zero time stands for one that nobody can read.
+func (h *hop) setTime() {
+	if t, err := mail.ParseDate(h.date); err == nil && len(h.date) < 128 {
+		h.Time = t
 	}
-	if len(h.date) < 128 {
-		// RFC 5322, 3.3. The zero time stands for a date nobody can read.
-		if t, err := mail.ParseDate(h.date); err == nil {
-			rec.Time = t
-		}
-	}
-	return rec
 }

@@ -17,8 +17,8 @@ func TestParseReceived(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			got := ""
 			if h, ok := parseReceived(tt.in); ok {
-				got = fmt.Sprintf("%s|%s|%s|%s|%s|%v|%s", h.helo, h.ptr, h.state, h.client,
-					h.by, h.auth, strings.Join(h.rcpts, ","))
+				got = fmt.Sprintf("%s|%s|%s|%s|%s|%v|%s", h.Helo, h.PTR, h.PTRState, h.Client,
+					h.Self, h.Auth, strings.Join(h.Rcpts, ","))
 			}
 			if got != tt.want {
 				t.Errorf("got  %s\nwant %s", got, tt.want)
@@ -49,8 +49,8 @@ func FuzzGreeting(f *testing.F) {
 			"from [192.0.2.8] (account u HELO @) by mx.example.org (CommuniGate Pro) with ESMTPA id 1",
 		} {
 			h, ok := parseReceived(strings.Replace(form, "@", said, 1))
-			if ok && !h.unclear && h.client != want {
-				t.Errorf("%s, greeting %q: client %s", form, said, h.client)
+			if ok && !h.unclear && h.Client != want {
+				t.Errorf("%s, greeting %q: client %s", form, said, h.Client)
 			}
 		}
 	})
@@ -72,7 +72,7 @@ func TestBorderHop(t *testing.T) {
 		"from a (b [IPv6:::1]) by c with ESMTP id 1":                  false,
 	} {
 		h, ok := parseReceived(value)
-		if !ok || h.border() != want {
+		if !ok || h.outside() != want {
 			t.Errorf("%s: parsed %v, border %v", value, ok, !want)
 		}
 	}

@@ -259,7 +259,9 @@ func newRun(ctx context.Context, opt Options, fn func(*Record) error) *run {
 	r := &run{ctx: ctx, opt: opt, fn: fn}
 	r.st.Formats, r.st.Skipped = make(map[string]int), make(map[string]int64)
 	r.st.Servers = make(map[string]bool)
-	r.border.init(opt.By)
+	for _, by := range opt.By {
+		r.border.hosts = append(r.border.hosts, strings.ToLower(strings.TrimSuffix(by, ".")))
+	}
 	r.stamp.now, r.stamp.zone = opt.Now, opt.Zone
 	if r.stamp.zone == nil {
 		r.stamp.zone = time.Local

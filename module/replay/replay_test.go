@@ -288,7 +288,7 @@ func TestDetect(t *testing.T) {
 		"From a@example.net Mon Nov 23 13:31:16 2026\nX: y\n":    formatMbox,
 		"From here on it is text\n":                              formatLog,
 		"HELO,IP\nx,192.0.2.7\n":                                 formatCSV,
-		"\xef\xbb\xbfip;class;helo\n":                            formatCSV,
+		"ip;class;helo\n":                                        formatCSV,
 		"class,helo\n":                                           formatLog,
 		"smtp: incoming message\t{}\n":                           formatLog,
 		"Nov 23 13:00:00 mx postfix/smtpd[1]: connect from x\n":  formatLog,

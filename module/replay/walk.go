@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -19,11 +20,13 @@ func Size(paths []string) (int64, error) {
 			return -1, nil
 		}
 		open := false
-		err := walkPath(p, func(_ string, info fs.FileInfo) error {
-			open = open || !info.Mode().IsRegular()
-			sum += info.Size()
+		err := walkPath(p, func(_ string, info fs.FileInfo, err error) error {
+			if err == nil {
+				open = open || !info.Mode().IsRegular()
+				sum += info.Size()
+			}
 			return nil
-		}, nil)
+		})
 		if err != nil {
 			return 0, err
 		}
@@ -49,7 +52,7 @@ func (r *run) walk(paths []string) error {
 		if p == "-" {
 			err = r.readStdin()
 		} else {
-			err = walkPath(p, r.readFile, r.unreadable)
+			err = walkPath(p, r.readFile)
 		}
 		if err != nil {
 			return err
@@ -58,63 +61,41 @@ func (r *run) walk(paths []string) error {
 	return nil
 }
 
-// walkPath calls read for a file, or for every regular file below a directory.
-// A file named by the operator may be anything that can be read, a pipe too.
-// What cannot be entered below p goes to fault; nil drops it.
-func walkPath(
-	p string, read func(string, fs.FileInfo) error, fault func(string, error),
-) error {
+// walkPath calls read for a file, or for every regular file below a directory, and
+// for what cannot be entered there. A file named by the operator may be anything that
+// can be read, a pipe too.
+func walkPath(p string, read func(string, fs.FileInfo, error) error) error {
 	info, err := os.Stat(p)
 	if err != nil {
 		return fmt.Errorf("replay: %w", err)
 	}
 	if !info.IsDir() {
-		return read(p, info)
+		return read(p, info, nil)
 	}
 	// A link to a directory is followed when the operator names it.
 	if target, linkErr := filepath.EvalSymlinks(p); linkErr == nil {
 		p = target
 	}
-	w := walker{read: read, fault: fault, mails: make(map[string]bool)}
-	return filepath.WalkDir(p, w.visit)
-}
-
-// walker reads the files below one directory.
-type walker struct {
-	read  func(string, fs.FileInfo) error
-	fault func(string, error) // hears of what cannot be entered; nil: nobody
-	mails map[string]bool     // Maildirs met
-}
-
-func (w *walker) visit(name string, d fs.DirEntry, err error) error {
-	if err != nil {
-		if w.fault != nil {
-			w.fault(name, err)
-		}
-		return nil
-	}
-	dir := filepath.Dir(name)
-	if d.IsDir() {
-		if isMaildir(name) {
-			w.mails[name] = true
-		}
-		if w.mails[dir] && d.Name() == "tmp" {
+	maildirs := make(map[string]bool)
+	return filepath.WalkDir(p, func(name string, d fs.DirEntry, err error) error {
+		dir := filepath.Dir(name)
+		switch {
+		case err != nil:
+			return read(name, nil, err)
+		case d.IsDir() && maildirs[dir] && d.Name() == "tmp":
 			return fs.SkipDir
+		case d.IsDir():
+			maildirs[name] = isMaildir(name)
+			return nil
+		case !d.Type().IsRegular() || maildirs[dir]: // beside cur and new are indexes, not mail
+			return nil
 		}
-		return nil
-	}
-	// Beside cur and new a Maildir holds indexes, not mail.
-	if !d.Type().IsRegular() || w.mails[dir] {
-		return nil
-	}
-	info, err := d.Info()
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // moved from new to cur, or expunged, meanwhile
-	}
-	if err != nil {
-		return fmt.Errorf("replay: %w", err)
-	}
-	return w.read(name, info)
+		info, err := d.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // moved from new to cur, or expunged, meanwhile
+		}
+		return read(name, info, err)
+	})
 }
 
 func isMaildir(dir string) bool {
@@ -126,20 +107,18 @@ func isMaildir(dir string) bool {
 	return true
 }
 
-// unreadable notes an input that could not be opened.
-func (r *run) unreadable(name string, err error) {
-	r.st.Inputs++
-	r.fault(name, err, false)
-}
-
-// readFile reads one named file.
-func (r *run) readFile(name string, info fs.FileInfo) error {
-	if err := r.ctx.Err(); err != nil {
-		return err
+// readFile reads one named file, unless err says why it cannot be read.
+func (r *run) readFile(name string, info fs.FileInfo, err error) error {
+	if r.ctx.Err() != nil {
+		return r.ctx.Err()
 	}
-	f, err := os.Open(name)
+	var f *os.File
+	if err == nil {
+		f, err = os.Open(name)
+	}
 	if err != nil {
-		r.unreadable(name, err)
+		r.st.Inputs++
+		r.fault(name, err, false)
 		return nil
 	}
 	defer f.Close()
@@ -177,19 +156,12 @@ func (r *run) readStdin() error {
 // goroutine ends with the next byte or the end of in.
 func (r *run) readPipe(name string, in io.Reader) error {
 	pr, pw := io.Pipe()
+	defer func() { _ = pr.Close() }()
+	stop := context.AfterFunc(r.ctx, func() { pr.CloseWithError(r.ctx.Err()) })
+	defer stop()
 	go func() {
 		_, err := io.Copy(pw, in)
 		pw.CloseWithError(err)
-	}()
-	done := make(chan struct{})
-	defer close(done)
-	go func() {
-		select {
-		case <-r.ctx.Done():
-			pr.CloseWithError(r.ctx.Err())
-		case <-done:
-			_ = pr.Close()
-		}
 	}()
 	return r.readInput(name, pr)
 }

@@ -1,0 +1,113 @@
+package replay
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+
+	"maddy.example/checkhelo/module/heloname"
+)
+
+// maxWaiting bounds how many mails wait for the border to be known.
+const maxWaiting = 256
+
+// border picks the hop at which mail came in from outside: that of the hosts that the
+// operator names, or of the most common host that took mail from a public address.
+type border struct {
+	hosts   []string // lower case; ".example.org" stands for all below it
+	waiting [][]hop
+}
+
+// mail hands out the greeting of one mail, or keeps the mail until enough of
+// them show where the border is.
+func (b *border) mail(r *run, hops []hop) {
+	switch {
+	case len(b.hosts) > 0:
+		b.pick(r, hops)
+	case len(hops) == 0:
+		r.st.Skipped[SkippedBorder]++
+	default:
+		if b.waiting = append(b.waiting, slices.Clone(hops)); len(b.waiting) == maxWaiting {
+			b.decide(r)
+		}
+	}
+}
+
+// decide settles the border, the one met first among equals, and hands out the
+// mails that waited for it.
+func (b *border) decide(r *run) {
+	votes := make(map[string]int)
+	for _, hops := range b.waiting {
+		votes[outermost(hops)]++
+	}
+	delete(votes, "")
+	for _, hops := range b.waiting {
+		if by := outermost(hops); votes[by] > votes[r.st.By] {
+			r.st.By = by
+		}
+	}
+	if r.st.By != "" {
+		b.hosts = []string{r.st.By}
+	}
+	for _, hops := range b.waiting {
+		b.pick(r, hops)
+	}
+	b.waiting = nil
+}
+
+// outermost returns the newest host whose client is not one of the receiver's own,
+// by the name that the receiver itself found; what the client says proves nothing.
+func outermost(hops []hop) string {
+	for i := range hops {
+		if h := &hops[i]; h.unclear {
+			break
+		} else if !h.own() {
+			return h.Self
+		}
+	}
+	return ""
+}
+
+func (h *hop) own() bool {
+	return h.PTRState == Confirmed && heloname.SameOrg(strings.ToLower(h.PTR), h.Self)
+}
+
+func (b *border) pick(r *run, hops []hop) {
+	for i := range hops {
+		if hops[i].unclear {
+			break
+		}
+		if b.is(hops[i].Self) {
+			hops[i].setTime()
+			r.hand(&hops[i].Record)
+			return
+		}
+	}
+	r.st.Skipped[SkippedBorder]++
+}
+
+func (b *border) is(by string) bool {
+	for _, host := range b.hosts {
+		if host == by || len(host) > 1 && host[0] == '.' && strings.HasSuffix(by, host) {
+			return true
+		}
+	}
+	return false
+}
+
+// outside reports whether the hop can be where mail came in from outside: by
+// SMTP (not LMTP, a pick-up or a fetch by POP) and from a public address.
+func (h *hop) outside() bool {
+	if h.unclear {
+		return true
+	}
+	if h.with != "" && h.with != "Microsoft" && !strings.Contains(strings.ToUpper(h.with), "SMTP") {
+		return false
+	}
+	a := h.Client
+	return !a.IsLoopback() && !a.IsPrivate() && !a.IsLinkLocalUnicast() &&
+		!a.IsUnspecified() && !sharedSpace.Contains(a)
+}
+
+// sharedSpace is carriers' own address space (RFC 6598).
+var sharedSpace = netip.MustParsePrefix("100.64.0.0/10")
