@@ -369,7 +369,7 @@ func setReply(set *checkhelo.Rule, args []string) error {
 func unknownDirective(node config.Node) error {
 	rule, isAction := strings.CutSuffix(node.Name, "_action")
 	if !isAction {
-		return config.NodeErr(node, "unknown directive %q; see docs/check.helo_fqdn.md", node.Name)
+		return config.NodeErr(node, "unknown directive %q; see check.helo_fqdn(5)", node.Name)
 	}
 	names := make([]string, 0, 32)
 	for _, r := range checkhelo.Rules() {
