@@ -82,6 +82,9 @@ func (r *run) logLines() error {
 		if err != nil {
 			return err
 		}
+		if r.opt.Line != nil {
+			r.opt.Line(line)
+		}
 		if r.telling(line) {
 			r.logLine(line)
 		}
