@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"os"
 	"os/exec"
 	"strconv"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/urfave/cli/v2"
 
+	"maddy.example/checkhelo/cmd/helocheck/app"
 	"maddy.example/checkhelo/module/dnsfacts/dnstest"
 	"maddy.example/checkhelo/module/heloname"
 	"maddy.example/checkhelo/module/memory"
@@ -25,9 +28,18 @@ broken.example.net SERVFAIL
 mail.example.com MX 10 mx.example.com
 `
 
-// TestMain lets the scripts run this program as the command helocheck.
+// TestMain lets the scripts run this program as the command helocheck, and a Maddy with it.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"helocheck": main})
+	testscript.Main(m, map[string]func(){"helocheck": main, "maddy": func() {
+		maddy := &cli.App{Name: "maddy", EnableBashCompletion: true, Commands: []*cli.Command{
+			{Name: "run", Usage: "Start the server"}, app.Mounted(),
+		}, Flags: []cli.Flag{&cli.PathFlag{
+			Name: "config", EnvVars: []string{"MADDY_CONFIG"}, Value: "/etc/maddy/maddy.conf",
+		}}}
+		if err := maddy.Run(os.Args); err != nil {
+			os.Exit(1)
+		}
+	}})
 }
 
 // TestScripts runs testdata/script: command lines, their output, their status.
@@ -42,6 +54,8 @@ func TestScripts(t *testing.T) {
 		},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("DNS", server.Addr)
+			env.Setenv("MADDY_CONFIG", env.WorkDir+"/server.conf") // mostly absent
+			env.Setenv("COLUMNS", "80")
 			return nil
 		},
 	})

@@ -49,19 +49,35 @@ func Commands() []*cli.Command {
 
 // Mounted returns the commands as one command of another program.
 func Mounted() *cli.Command {
-	return &cli.Command{
+	mounted := &cli.Command{
 		Name:        "helo",
 		Usage:       "build, explain and tune the HELO check",
 		Subcommands: Commands(),
 		Action:      noCommand,
 	}
+	finish(mounted)
+	return mounted
 }
 
-// finish makes a command, wherever it is mounted, end with the right status
-// and clean up after an interrupt: its context is cancelled then.
+// finish adds what all commands share, wherever they are mounted. A command ends with the right
+// status and cleans up after an interrupt: its context is cancelled then.
 func finish(command *cli.Command) {
+	command.Flags = append(command.Flags, &cli.BoolFlag{Name: "version", Usage: "print the version"})
+	command.CustomHelpTemplate = help(command)
+	command.BashComplete, command.OnUsageError = complete, wrongUsage
+	if command.Subcommands != nil {
+		return
+	}
+	command.HideHelpCommand = true // "help" may be an argument
 	action := command.Action
 	command.Action = func(c *cli.Context) error {
+		switch {
+		case c.Bool("version"):
+			return runVersion(c)
+		case c.Args().Present() && command.ArgsUsage == "":
+			return usage(fmt.Sprintf("%s takes no argument %q (see: %s --help)",
+				command.Name, c.Args().First(), c.Command.HelpName))
+		}
 		ctx, stop := signal.NotifyContext(c.Context, os.Interrupt, syscall.SIGTERM)
 		defer stop()
 		c.Context = ctx
@@ -72,7 +88,6 @@ func finish(command *cli.Command) {
 		}
 		return cli.Exit(err.Error(), exitFailure)
 	}
-	command.OnUsageError = wrongUsage
 }
 
 func wrongUsage(c *cli.Context, err error, _ bool) error {
@@ -82,16 +97,21 @@ func wrongUsage(c *cli.Context, err error, _ bool) error {
 // Main runs helocheck and returns the exit status: 0, 1 for a failure, 2 for
 // wrong usage. Errors are one line on stderr, with details in further lines.
 func Main(args []string, stdout, stderr io.Writer) int {
+	mounted := Mounted()
+	mounted.Usage = "build, explain and tune the HELO check of Maddy"
 	program := &cli.App{
-		Name:           "helocheck",
-		Usage:          "build, explain and tune the HELO check of Maddy",
-		Commands:       Commands(),
-		Writer:         stdout,
-		ErrWriter:      stderr,
-		HideVersion:    true,
-		ExitErrHandler: func(*cli.Context, error) {},
-		OnUsageError:   wrongUsage,
-		Action:         noCommand,
+		Name:                  "helocheck",
+		CustomAppHelpTemplate: help(mounted),
+		Commands:              mounted.Subcommands,
+		Flags:                 mounted.Flags,
+		Writer:                stdout,
+		ErrWriter:             stderr,
+		HideVersion:           true, // it has a flag of ours
+		EnableBashCompletion:  true,
+		BashComplete:          complete,
+		ExitErrHandler:        func(*cli.Context, error) {},
+		OnUsageError:          wrongUsage,
+		Action:                noCommand,
 	}
 	err := program.Run(args)
 	if err == nil {
@@ -109,6 +129,9 @@ func Main(args []string, stdout, stderr io.Writer) int {
 
 // noCommand is what happens without a command, or with an unknown one.
 func noCommand(c *cli.Context) error {
+	if c.Bool("version") {
+		return runVersion(c)
+	}
 	problem := "which command?"
 	if name := c.Args().First(); name != "" {
 		problem = fmt.Sprintf("no command %q", name)

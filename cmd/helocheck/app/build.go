@@ -12,9 +12,9 @@ func buildCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "build",
 		Usage: "build a custom Maddy with the HELO check",
-		Description: "Makes a Maddy with its whole command line, the check helo_fqdn and the commands\n" +
-			"of helocheck as \"maddy helo\". Needs the go command; gcc for SQLite in C.\n" +
-			"Works without network when the module cache holds everything.",
+		Description: "Makes a Maddy with its whole command line, the check helo_fqdn and the commands" +
+			" of helocheck as \"maddy helo\". Needs the go command, and gcc for SQLite in C." +
+			" Works without network when the module cache holds everything.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{
 				Name: "output", Aliases: []string{"o"}, Value: "maddy", Usage: "write the binary to `FILE`",
@@ -40,10 +40,6 @@ func buildCommand() *cli.Command {
 }
 
 func runBuild(c *cli.Context) error {
-	if c.Args().Present() {
-		return usage(fmt.Sprintf("build takes no argument %q (see: helocheck build --help)",
-			c.Args().First()))
-	}
 	for _, flag := range []string{"output", "maddy"} {
 		if c.String(flag) == "" {
 			return usage("build: --" + flag + " is empty")

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -11,6 +12,8 @@ import (
 	"maddy.example/checkhelo/module/heloname"
 	"maddy.example/checkhelo/module/judge"
 	"maddy.example/checkhelo/module/maddyconf"
+	"maddy.example/checkhelo/module/memory"
+	"maddy.example/checkhelo/module/replay"
 )
 
 // Exit statuses of explain beside exitFailure, a refusal.
@@ -23,17 +26,21 @@ func explainCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "explain",
 		Usage:     "tell what the check makes of a greeting, and why",
-		ArgsUsage: "NAME",
-		Description: "Judges as the server does: --config reads the operator's maddy.conf. Without\n" +
-			"--ip the rules that need the client's address are not asked. Ends with status 0 when the\n" +
-			"mail is accepted, 1 when it is refused, 3 when it goes to the Junk folder, 4 when the\n" +
-			"client has to try later.",
+		ArgsUsage: "NAME | --log FILE ID",
+		Description: "Judges as the server does, by its maddy.conf. Without --ip the rules that need" +
+			" the client's address are not asked. With --log it takes the greeting of the message" +
+			" with that ID from a log; the ID stands in the bounce." +
+			"\n\nEnds with status 0 when the mail is accepted, 1 when it is refused, 3 when it goes to" +
+			" the Junk folder, 4 when the client has to try later.",
 		Flags: append(policyFlags(),
+			&cli.StringFlag{Name: "log", Usage: "tell the story of a message in the log `FILE`"},
 			&cli.StringFlag{Name: "ip", Usage: "the client's address `A`"},
+			&cli.StringFlag{Name: "from", Usage: "the sender `ADDR`, <> for a bounce"},
 			&cli.StringSliceFlag{Name: "rcpt", Usage: "a recipient `ADDR`; may be repeated"},
 			&cli.StringFlag{Name: "auth", Usage: "the client has logged in as `USER`"},
 			&cli.StringFlag{Name: "dns", Value: "system", Usage: "look up `HOW`: system, off, HOST:PORT"},
 			&cli.StringFlag{Name: "format", Value: "text", Usage: "write as `F`: text, json"},
+			&cli.BoolFlag{Name: "all", Usage: "show all rules and what the DNS said"},
 			&cli.BoolFlag{Name: "fix", Usage: "show the settings of every mail server too"},
 			&cli.BoolFlag{Name: "mend", Hidden: true}, // name of --fix until the next version
 		),
@@ -42,19 +49,26 @@ func explainCommand() *cli.Command {
 }
 
 func runExplain(c *cli.Context) error {
-	names, err := operands(c)
+	args, err := operands(c)
 	if err != nil {
 		return err
 	}
-	if len(names) != 1 {
-		return usage(fmt.Sprintf("explain takes one name, not %d (see: helocheck explain --help)",
-			len(names)))
+	what := "name"
+	if c.IsSet("log") {
+		what = "message ID"
+	}
+	if len(args) != 1 {
+		return usage(fmt.Sprintf("explain takes one %s, not %d (see: %s --help)",
+			what, len(args), c.Command.HelpName))
 	}
 	format, err := formatOf(c, "text", "json")
 	if err != nil {
 		return err
 	}
-	query := judge.Query{Helo: names[0], Rcpts: c.StringSlice("rcpt"), User: c.String("auth")}
+	query := judge.Query{
+		Helo: args[0], From: senderOf(c.String("from")), Rcpts: c.StringSlice("rcpt"),
+		User: c.String("auth"),
+	}
 	if ip := c.String("ip"); ip != "" {
 		query.Client, err = netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(ip, "["), "]"))
 		if err != nil {
@@ -62,24 +76,35 @@ func runExplain(c *cli.Context) error {
 		}
 		query.Client = heloname.Unmap(query.Client)
 	}
-	conf, source, err := loadCheck(c)
+	s := newScreen(c.App.Writer)
+	if c.IsSet("log") {
+		if query, err = tellStory(c, s, args[0]); err != nil {
+			return err
+		}
+	}
+	e, err := newExplained(c, query)
 	if err != nil {
 		return err
 	}
-	j := conf.Check.Judge()
-	if err = useDNS(j, c.String("dns")); err != nil {
-		return err
-	}
-	e := explained{j.Explain(c.Context, query), query, source, conf.NotEvaluated}
 	if format == "json" {
-		err = e.writeJSON(c.App.Writer)
+		if err := e.writeJSON(c.App.Writer); err != nil {
+			return err
+		}
 	} else {
-		err = e.writeText(c.App.Writer, coloured(c.App.Writer), c.Bool("fix") || c.Bool("mend"))
-	}
-	if err != nil {
-		return err
+		e.writeText(s, c.Bool("all"), c.Bool("fix") || c.Bool("mend"))
 	}
 	return e.status()
+}
+
+// senderOf returns a sender as a judge takes it: "" is the null sender there, and not unknown.
+func senderOf(from string) string {
+	switch from {
+	case "":
+		return "unknown@sender.invalid"
+	case replay.NullSender:
+		return ""
+	}
+	return from
 }
 
 // explained is an explanation and what it answers.
@@ -88,6 +113,65 @@ type explained struct {
 	query   judge.Query
 	source  string // policy or configuration file
 	skipped []maddyconf.Table
+	memory  memoryJSON
+	helpURL string
+	// exemption is the line that lets the client pass, proof what it rests on.
+	exemption, proof string
+}
+
+func newExplained(c *cli.Context, query judge.Query) (*explained, error) {
+	conf, source, err := loadCheck(c)
+	if err != nil {
+		return nil, err
+	}
+	j := conf.Check.Judge()
+	if err := useDNS(j, c.String("dns")); err != nil {
+		return nil, err
+	}
+	e := &explained{
+		query: query, source: source, skipped: conf.NotEvaluated, helpURL: j.Policy.HelpURL,
+	}
+	if !isPreset(source) && query.Client.IsValid() {
+		closeMemory, err := e.useMemory(c.Context, conf)
+		if err != nil {
+			e.memory.Error = "not read: " + err.Error()
+		} else {
+			defer closeMemory() //nolint:errcheck // it was only read
+		}
+	}
+	e.Explanation = j.Explain(c.Context, query)
+	known := e.Facts
+	if j.Gatherer != nil && j.Gatherer.Exchange != nil { // the verdict may not have asked
+		j.Gatherer.Fill(c.Context, &known, checkhelo.NeedForward)
+	}
+	e.exemption, e.proof = exemption(&known)
+	return e, nil
+}
+
+// useMemory lets the check read its memory. What it remembers meanwhile is dropped.
+func (e *explained) useMemory(
+	ctx context.Context, conf *maddyconf.Config,
+) (closeMemory func() error, err error) {
+	kind, place := conf.Memory()
+	if kind == "" {
+		return func() error { return nil }, nil
+	}
+	db, err := memory.OpenTool(ctx, kind, place, false)
+	if err != nil {
+		return nil, err
+	}
+	_, _, settings := conf.Check.Memory()
+	settings.Store = db
+	j := conf.Check.Judge()
+	known, err := settings.Known(ctx, memory.Sender{
+		Helo: heloname.Parse(e.query.Helo), Client: e.query.Client, Lists: j.Lists,
+	})
+	j.SetMemory(&settings)
+	e.memory = memoryJSON{Place: db.Place(), Known: known.String()}
+	if err != nil {
+		e.memory.Error = err.Error()
+	}
+	return db.Close, nil
 }
 
 // deciding returns the outcome that the summary is about.
@@ -105,10 +189,10 @@ func (e *explained) outcome() *judge.Outcome {
 // status ends the program with the exit status for the outcome.
 func (e *explained) status() error {
 	switch o := e.outcome(); {
-	case o.TryLater:
-		return cli.Exit("", exitLater)
 	case o.Exempt != "":
 		return nil
+	case o.TryLater || o.Waits():
+		return cli.Exit("", exitLater)
 	case o.Action == checkhelo.Reject:
 		return cli.Exit("", exitFailure)
 	case o.Action == checkhelo.Quarantine:
@@ -128,4 +212,31 @@ func actionWord(o *judge.Outcome) string {
 	default:
 		return o.Action.String()
 	}
+}
+
+// exemption returns the line for the block of helo_fqdn that lets a client pass, and the proof that
+// it is the client's; "" without the client's address.
+func exemption(f *checkhelo.Facts) (line, proof string) {
+	name, client := f.Helo.ASCII, f.Client.String()
+	switch {
+	case !f.Client.IsValid():
+		return "", ""
+	case name == "" || f.Helo.Addr.IsValid():
+		return fmt.Sprintf(`exempt_clients static { entry %s "" }`, client), "proof: its address"
+	case proves(f):
+		return fmt.Sprintf(`exempt_names static { entry %s "" }`, name),
+			"proof: the name leads to " + client
+	default:
+		return fmt.Sprintf(`exempt_names static { entry %s %s }`, name, client), "proof: its address"
+	}
+}
+
+// proves reports whether the DNS shows that the name is the client's.
+func proves(f *checkhelo.Facts) bool {
+	for _, addr := range f.Forward.Value {
+		if heloname.Unmap(addr) == f.Client {
+			return true
+		}
+	}
+	return false
 }

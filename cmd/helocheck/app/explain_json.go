@@ -1,7 +1,6 @@
 package app
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 
@@ -51,8 +50,17 @@ type explainJSON struct {
 	WouldReply *replyJSON     `json:"would_reply,omitempty"`
 	Recipients []rcptJSON     `json:"recipients"`
 	Facts      map[string]any `json:"facts"`
+	Memory     memoryJSON     `json:"memory"`
+	Exemption  string         `json:"exemption"` // the line that lets the client pass
 	// NotEvaluated lists the tables that the judgement does without.
 	NotEvaluated []maddyconf.Table `json:"not_evaluated"`
+}
+
+// memoryJSON is what memory says of the sender; without a place there is none.
+type memoryJSON struct {
+	Place string `json:"place"`
+	Known string `json:"known"` // unknown, seen, accepted
+	Error string `json:"error,omitempty"`
 }
 
 type answerJSON struct {
@@ -77,6 +85,8 @@ func (e *explained) writeJSON(w io.Writer) error {
 		Action: e.summary(), Score: top.Score, Exempt: top.Exempt, Hits: []hitJSON{},
 		Reply:      jsonReply(top.Reply),
 		WouldReply: wouldReply(top), Recipients: []rcptJSON{}, Facts: e.jsonFacts(),
+		Memory:       e.memory,
+		Exemption:    e.exemption,
 		NotEvaluated: append([]maddyconf.Table{}, e.skipped...),
 	}
 	if e.query.Client.IsValid() {
@@ -91,10 +101,7 @@ func (e *explained) writeJSON(w io.Writer) error {
 		out.Recipients = append(out.Recipients,
 			rcptJSON{o.Rcpt, actionWord(&o.Outcome), o.Exempt, jsonReply(o.Reply), wouldReply(o)})
 	}
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	enc.SetEscapeHTML(false)
-	return enc.Encode(out)
+	return printJSON(w, out)
 }
 
 // summary is the action for a message to all the recipients.
@@ -176,12 +183,4 @@ func (e *explained) jsonFacts() map[string]any {
 
 func stateWord(s checkhelo.State) string {
 	return [...]string{"not_asked", "found", "not_found", "failed"}[s]
-}
-
-// spelled is the state for people.
-func spelled(state string) string {
-	return map[string]string{
-		judge.StateHit: "HIT", judge.StateMiss: "no hit",
-		judge.StateNotAsked: "not asked", judge.StateOff: "off",
-	}[state]
 }

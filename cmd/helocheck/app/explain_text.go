@@ -2,10 +2,8 @@ package app
 
 import (
 	"fmt"
-	"io"
-	"os"
+	"regexp"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"maddy.example/checkhelo"
@@ -14,84 +12,73 @@ import (
 	"maddy.example/checkhelo/module/judge"
 )
 
-// The colours of a terminal (ECMA-48, 8.3.117). All have as many octets, so
-// that columns stay in line.
-const (
-	plain  = "\x1b[39m"
-	red    = "\x1b[31m"
-	green  = "\x1b[32m"
-	yellow = "\x1b[33m"
-	grey   = "\x1b[90m"
-)
+// labelColumn is where the text beside a label begins.
+const labelColumn = 10
 
-// coloured reports whether w is a terminal and nobody asks for plain text
-// (https://no-color.org).
-func coloured(w io.Writer) bool {
-	return isTerminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
-}
-
-// printer writes columns, in colour or not.
-type printer struct {
-	*tabwriter.Writer
-	colour bool
-}
-
-func (p *printer) paint(colour, text string) string {
-	if !p.colour {
-		return text
+// writeText fits a usual outcome on a screen of 24 lines of 80 columns. All adds what did not
+// decide, servers the settings of each mail server.
+func (e *explained) writeText(s *screen, all, servers bool) {
+	e.writeVerdict(s)
+	e.writeHits(s)
+	e.writeWays(s, servers)
+	if all {
+		e.writeRules(s)
+		e.writeFacts(s)
+	} else if others := len(e.deciding().Rules) - len(e.deciding().Hits); others > 0 {
+		fmt.Fprintf(s, "\n%d other rules: --all\n", others)
 	}
-	return colour + text + plain
 }
 
-func (p *printer) line(format string, args ...any) { fmt.Fprintf(p.Writer, format+"\n", args...) }
-
-func (e *explained) writeText(w io.Writer, colour, all bool) error {
-	p := &printer{tabwriter.NewWriter(w, 0, 0, 2, ' ', 0), colour}
-	e.writeVerdict(p)
-	// Columns of one table say nothing about those of the next.
-	for _, table := range []func(*printer){e.writeRules, e.writeFacts} {
-		if err := p.Flush(); err != nil {
-			return err
-		}
-		table(p)
-	}
-	e.writeFix(p, all)
-	return p.Flush()
-}
-
-func (e *explained) writeVerdict(p *printer) {
+func (e *explained) writeVerdict(s *screen) {
 	f, top := &e.Facts, e.deciding()
-	p.line("HELO\t%s", heloname.Clean(f.Helo.Raw, maxEvidence))
+	line := func(label, text string) { s.row(labelColumn, label, "", text) }
+	kind := f.Helo.Kind.String()
 	if name := nameOf(f); name != f.Helo.Raw && name != "" {
-		p.line("read as\t%s", name)
+		kind += ", read as " + name
 	}
-	p.line("kind\t%s", f.Helo.Kind)
+	line("HELO", fmt.Sprintf("%s (%s)", heloname.Clean(f.Helo.Raw, maxEvidence), kind))
 	client := "not given; rules that need it are not asked"
 	if f.Client.IsValid() {
 		client = f.Client.String()
 	}
-	p.line("client\t%s", client)
-	p.line("policy\t%s", e.source)
+	line("client", client)
 	if e.query.User != "" {
-		p.line("login\t%s", heloname.Clean(e.query.User, maxEvidence))
+		line("login", heloname.Clean(e.query.User, maxEvidence))
 	}
-	p.line("verdict\t%s", e.painted(p, &top.Outcome, e.summary()))
+	line("policy", e.source)
+	switch {
+	case e.memory.Error != "":
+		line("memory", heloname.Line(e.memory.Error, maxEvidence))
+	case e.memory.Place != "":
+		line("memory", "the sender is "+e.memory.Known)
+	}
+	text, colour := painted(&top.Outcome, e.summary())
+	s.row(labelColumn, "verdict", colour, text)
 	if len(e.query.Rcpts) == 0 {
-		p.line("reply\t%s", replyText(top))
+		line("reply", replyText(top))
 		return
 	}
 	for i := range e.Recipients {
 		o := &e.Recipients[i]
-		p.line("%s\t%s: %s", heloname.Clean(o.Rcpt, maxEvidence),
-			e.painted(p, &o.Outcome, actionWord(&o.Outcome)), replyText(o))
+		word, colour := painted(&o.Outcome, actionWord(&o.Outcome))
+		s.row(labelColumn, "to", colour, heloname.Clean(o.Rcpt, maxEvidence)+": "+word)
+		line("", replyText(o))
 	}
 }
 
-func (e *explained) painted(p *printer, o *judge.Outcome, word string) string {
-	text := map[string]string{
-		"none": "accept", "off": "accept", "ignore": "accept", "score": "accept",
-		"quarantine": "quarantine", "reject": "reject", "tempfail": "try later",
-	}[word]
+// painted returns the outcome in words, and their colour.
+func painted(o *judge.Outcome, word string) (text, colour string) {
+	text, colour = "accept", green
+	switch word {
+	case "quarantine":
+		text, colour = "quarantine", yellow
+	case "greylist":
+		text, colour = "wait", yellow
+	case "reject":
+		text, colour = "reject", red
+	case "tempfail":
+		text, colour = "try later", red
+	}
 	switch {
 	case o.Exempt != "":
 		text += ", exempt: " + o.Exempt
@@ -101,14 +88,7 @@ func (e *explained) painted(p *printer, o *judge.Outcome, word string) string {
 	if o.Would > o.Action {
 		text += fmt.Sprintf(" (max_action; else %s)", o.Would)
 	}
-	switch word {
-	case "reject", "tempfail":
-		return p.paint(red, text)
-	case "quarantine":
-		return p.paint(yellow, text)
-	default:
-		return p.paint(green, text)
-	}
+	return text, colour
 }
 
 // replyText is the answer to RCPT TO, as the client reads it.
@@ -124,66 +104,135 @@ func replyText(o *judge.RcptOutcome) string {
 	return fmt.Sprintf("%s%d %s %s", text, r.Code, enhanced(r.Enhanced), r.Text)
 }
 
-func (e *explained) writeRules(p *printer) {
-	rules := e.deciding().Rules
-	if rules == nil {
-		return
-	}
-	p.line("\nrule\taction\t%s\tevidence", p.paint(plain, "result"))
-	for _, r := range rules {
-		action := r.Action.String()
-		if r.Action == checkhelo.Score {
-			action = fmt.Sprintf("score %d", r.Score)
+func (e *explained) writeHits(s *screen) {
+	if top := e.deciding(); len(top.Hits) > 0 {
+		fmt.Fprintln(s)
+		for _, h := range top.Hits {
+			writeRule(s, &h.Rule, judge.StateHit, h.Evidence)
 		}
-		colour := plain
-		switch {
-		case r.State != judge.StateHit:
-			colour = grey
-		case r.Action == checkhelo.Reject:
-			colour = red
-		case r.Action >= checkhelo.Score:
-			colour = yellow
-		}
-		p.line("%s\t%s\t%s\t%s", r.Name, action, p.paint(colour, spelled(r.State)),
-			heloname.Line(r.Evidence, maxEvidence))
 	}
 }
 
-func (e *explained) writeFacts(p *printer) {
-	p.line("\nfact\tstate\tvalue")
-	for _, one := range e.facts() {
-		value := ""
-		switch {
-		case one.err != nil:
-			value = one.err.Error()
-		case one.state == checkhelo.Found:
-			value = strings.Trim(fmt.Sprint(one.value), "[]")
-		}
-		p.line("%s\t%s\t%s", one.name, strings.ReplaceAll(stateWord(one.state), "_", " "),
-			heloname.Line(value, maxEvidence))
+func writeRule(s *screen, r *checkhelo.Rule, state, evidence string) {
+	text := r.Action.String()
+	if r.Action == checkhelo.Score {
+		text = fmt.Sprintf("score %d", r.Score)
 	}
-	if len(e.Questions) == 0 {
-		return
+	colour := grey
+	switch {
+	case state != judge.StateHit:
+		text += ": " + state
+	case r.Action == checkhelo.Reject:
+		colour = red
+	case r.Action >= checkhelo.Score:
+		colour = yellow
+	default:
+		colour = plain
 	}
-	p.line("\nquestion\tanswer\ttime")
-	for _, q := range e.Questions {
-		p.line("%s\t%s\t%s", q.Type, q.Result, q.Took.Round(time.Microsecond*100))
+	if evidence != "" {
+		text += ": " + heloname.Line(evidence, maxEvidence)
 	}
+	s.row(ruleColumn, r.Name, colour, text)
 }
 
-// writeFix tells the sender what to do about the strongest hit.
-func (e *explained) writeFix(p *printer, all bool) {
+// writeWays tells what the operator and what the sender can do about the strongest hit.
+func (e *explained) writeWays(s *screen, servers bool) {
 	top := e.deciding()
 	if len(top.Hits) == 0 || top.Exempt != "" {
 		return
 	}
-	page, err := docs.Rule(top.Hits[0].Rule.Name)
+	fmt.Fprintln(s)
+	if e.exemption == "" {
+		s.row(labelColumn, "operator", "", "--ip shows the line that lets the client pass")
+	} else {
+		s.row(labelColumn, "operator", "", e.exemption)
+		s.row(labelColumn, "", "", "in the helo_fqdn block; "+e.proof)
+	}
+	rule := top.Hits[0].Rule.Name
+	page, err := docs.Rule(rule)
 	if err != nil {
 		return // the verdict stands without the page
 	}
-	fix, servers, _ := strings.Cut(page.Fix, "\n### ")
-	p.line("\nHow to fix it (%s)\n\n%s", page.Rule, strings.TrimSpace(fix))
-	if all && servers != "" {
-		p.line("\n### %s", servers)
+	fix, others, _ := strings.Cut(page.Fix, "\n### ")
+	first, _, _ := strings.Cut(fix, "\n\n")
+	s.row(labelColumn, "sender", "", withoutMarkdown(first))
+	if e.helpURL != "" {
+		s.row(labelColumn, "", "", e.helpURL+"#"+rule)
+	}
+	if servers {
+		writePage(s, strings.TrimPrefix(fix, first)+"\n### "+others)
+	} else {
+		s.row(labelColumn, "", "", "every mail server's settings: --fix")
+	}
+}
+
+var markdown = regexp.MustCompile("`([^`]*)`|\\*\\*([^*]*)\\*\\*|\\[([^\\]]*)\\]\\([^)]*\\)")
+
+// withoutMarkdown returns a paragraph as plain text.
+func withoutMarkdown(text string) string {
+	flat := strings.Join(strings.Fields(text), " ")
+	return markdown.ReplaceAllString(flat, "$1$2$3")
+}
+
+// writePage writes Markdown as plain text: paragraphs fit the screen, and code keeps its lines.
+func writePage(s *screen, text string) {
+	for i, block := range strings.Split(text, "```") {
+		_, code, _ := strings.Cut(block, "\n")
+		for line := range strings.Lines(code) {
+			if i%2 == 1 {
+				for _, part := range foldCode(strings.TrimRight(line, "\n"), s.width-4) {
+					fmt.Fprintln(s, "    "+part)
+				}
+			}
+		}
+		if i%2 == 1 {
+			continue
+		}
+		for paragraph := range strings.SplitSeq(block, "\n\n") {
+			if paragraph = strings.TrimLeft(withoutMarkdown(paragraph), "# "); paragraph != "" {
+				fmt.Fprintln(s)
+				s.text(0, paragraph)
+			}
+		}
+		fmt.Fprintln(s)
+	}
+}
+
+// foldCode breaks a line of code where it has to be.
+func foldCode(line string, width int) (parts []string) {
+	runes := []rune(line)
+	for ; len(runes) > width; runes = runes[width:] {
+		parts = append(parts, string(runes[:width]))
+	}
+	return append(parts, string(runes))
+}
+
+func (e *explained) writeRules(s *screen) {
+	fmt.Fprintln(s)
+	for _, r := range e.deciding().Rules {
+		if r.State != judge.StateHit {
+			writeRule(s, &r.Rule, r.State, r.Evidence)
+		}
+	}
+}
+
+func (e *explained) writeFacts(s *screen) {
+	fmt.Fprintln(s)
+	for _, one := range e.facts() {
+		text := strings.ReplaceAll(stateWord(one.state), "_", " ")
+		switch {
+		case one.err != nil:
+			text += ": " + one.err.Error()
+		case one.state == checkhelo.Found:
+			text += ": " + strings.Trim(fmt.Sprint(one.value), "[]")
+		}
+		s.row(ruleColumn, one.name, "", heloname.Line(text, maxEvidence))
+	}
+	if len(e.Questions) == 0 {
+		return
+	}
+	fmt.Fprintln(s)
+	for _, q := range e.Questions {
+		s.row(ruleColumn, q.Type, "", fmt.Sprintf("%s, %s", q.Result, q.Took.Round(time.Microsecond*100)))
 	}
 }

@@ -14,18 +14,18 @@ import (
 const manual = "../../../docs/helocheck.1.scd"
 
 // The manual page tells of every command and every flag, in the section of
-// the command.
+// the command; so do the help of the command and the completion scripts.
 func TestManual(t *testing.T) {
 	data, err := os.ReadFile(manual)
 	if err != nil {
 		t.Fatal(err)
 	}
 	page := string(data)
-	for _, c := range visible(Commands()) {
+	for _, c := range Commands() {
 		if !strings.Contains(page, "\n*helocheck "+c.Name+"*") {
 			t.Errorf("the synopsis lacks %s", c.Name)
 		}
-		if len(c.Flags) == 0 {
+		if len(c.Flags) == 1 { // --version
 			continue
 		}
 		_, section, found := strings.Cut(page, "\n# "+strings.ToUpper(c.Name)+"\n")
@@ -36,8 +36,22 @@ func TestManual(t *testing.T) {
 		for _, flag := range c.VisibleFlags() {
 			doc, ok := flag.(cli.DocGenerationFlag)
 			name := "*--" + flag.Names()[0] + "*"
+			if flag.Names()[0] == "version" { // of every command
+				continue
+			}
 			if !strings.Contains(section, name) || !ok || doc.GetUsage() == "" {
 				t.Errorf("%s: nothing about %s", c.Name, name)
+			}
+		}
+	}
+	inHelp := help(Mounted())
+	for _, c := range Commands() {
+		if !strings.Contains(inHelp, "\n  "+c.Name+" ") {
+			t.Errorf("the help lacks %s", c.Name)
+		}
+		for _, flag := range c.VisibleFlags() {
+			if name := "--" + flag.Names()[0]; !strings.Contains(c.CustomHelpTemplate, name) {
+				t.Errorf("the help of %s lacks %s", c.Name, name)
 			}
 		}
 	}
@@ -49,7 +63,7 @@ func TestManual(t *testing.T) {
 			}
 			seen[line] = true
 			if m := regexp.MustCompile(`^\*helocheck (\w+)\*`).FindStringSubmatch(line); m != nil &&
-				!slices.ContainsFunc(visible(Commands()), func(c *cli.Command) bool { return c.Name == m[1] }) {
+				!slices.ContainsFunc(Commands(), func(c *cli.Command) bool { return c.Name == m[1] }) {
 				t.Errorf("no command %s", m[1])
 			}
 		}

@@ -4,15 +4,15 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
+	"io/fs"
 	"net"
 	"os"
 	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
-	"golang.org/x/term"
 
+	"maddy.example/checkhelo"
 	"maddy.example/checkhelo/module/dnsfacts"
 	"maddy.example/checkhelo/module/judge"
 	"maddy.example/checkhelo/module/maddyconf"
@@ -21,42 +21,72 @@ import (
 // policyFlags say what judges.
 func policyFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "policy", Usage: "judge by preset `P`: lenient, rfc (default), strict"},
 		&cli.StringFlag{
-			Name: "config", Aliases: []string{"c"}, Usage: "judge as the maddy.conf `FILE` says",
+			Name:  "policy",
+			Usage: "judge by preset `P`: lenient, rfc, strict; beside --config it replaces the preset",
 		},
 		&cli.StringFlag{
-			Name: "check", Usage: "which check of --config: the `NAME` of its block, or FILE:LINE",
+			Name: "config", Aliases: []string{"c"},
+			Usage: "judge as the maddy.conf `FILE` says, without --policy as the server's",
+		},
+		&cli.StringFlag{
+			Name: "check", Usage: "which check of the file: the `NAME` of its block, or FILE:LINE",
 		},
 	}
 }
 
-// loadCheck makes the check that the flags name, and prints the warnings about
-// it. Source is the policy or the file.
+const usualPreset = "rfc"
+
+func isPreset(name string) bool {
+	return name == "lenient" || name == usualPreset || name == "strict"
+}
+
+// loadCheck makes the check that the flags name, otherwise that of the server's maddy.conf, and
+// prints the warnings about it. Source is the preset or the file.
 func loadCheck(c *cli.Context) (conf *maddyconf.Config, source string, err error) {
-	preset, path := c.String("policy"), c.String("config")
-	switch {
-	case preset != "" && path != "":
-		return nil, "", usage("--policy and --config exclude each other")
-	case path == "" && c.IsSet("check"):
-		return nil, "", usage("--check needs --config")
-	case path != "":
-		conf, err = loadConfig(c, path, c.String("check"))
-		return conf, path, err
-	}
-	if preset == "" {
-		preset = "rfc"
-	}
-	if !slices.Contains([]string{"lenient", "rfc", "strict"}, preset) {
+	preset := c.String("policy")
+	if preset != "" && !isPreset(preset) {
 		return nil, "", usage(fmt.Sprintf("no policy %q; accepted: lenient, rfc, strict", preset))
 	}
-	check, err := maddyconf.FromPolicy(preset)
-	return &maddyconf.Config{Check: check}, preset, err
+	path, how := serverConfig(c)
+	if preset == "" || how == "--config" {
+		named := how == "--config" || c.IsSet("check")
+		conf, err = loadConfig(c, path, c.String("check"))
+		switch {
+		case err == nil && !named:
+			fmt.Fprintf(c.App.ErrWriter, "%s is used\n", path)
+		case err != nil && (named || !isAbsent(err)):
+			return nil, "", err
+		case err != nil:
+			preset = usualPreset
+			fmt.Fprintf(c.App.ErrWriter, "preset %s is used: %s\n", preset,
+				strings.TrimPrefix(err.Error(), "maddyconf: "))
+		}
+	} else if c.IsSet("check") {
+		return nil, "", usage("--check needs --config")
+	}
+	if conf == nil {
+		check, fault := maddyconf.FromPolicy(preset)
+		return &maddyconf.Config{Check: check}, preset, fault
+	}
+	if preset != "" {
+		j := conf.Check.Judge()
+		j.Policy = j.Policy.With(checkhelo.Preset(preset), j.Policy.Ceiling)
+		path = preset + " with " + path
+	}
+	return conf, path, nil
 }
 
+// isAbsent reports whether a maddy.conf is missing, may not be read, or has no check.
+func isAbsent(err error) bool {
+	var absent usage
+	return errors.As(err, &absent) || errors.Is(err, fs.ErrPermission)
+}
+
+// loadConfig reads a maddy.conf. A missing one, or one without the check, is an error of usage.
 func loadConfig(c *cli.Context, path, name string) (*maddyconf.Config, error) {
 	conf, err := maddyconf.Load(path, name)
-	if errors.Is(err, maddyconf.ErrNoCheck) || errors.Is(err, os.ErrNotExist) {
+	if errors.Is(err, maddyconf.ErrNoCheck) || errors.Is(err, fs.ErrNotExist) {
 		return nil, usage(err.Error())
 	}
 	if err != nil {
@@ -136,7 +166,7 @@ func operands(c *cli.Context) ([]string, error) {
 		default:
 			used, err := setFlag(c, arg, rest)
 			if errors.Is(err, flag.ErrHelp) {
-				return nil, cli.Exit("", errCode(cli.ShowSubcommandHelp(c)))
+				return nil, cli.Exit(cli.ShowSubcommandHelp(c), 0)
 			}
 			if err != nil {
 				return nil, wrongUsage(c, err, false)
@@ -145,14 +175,6 @@ func operands(c *cli.Context) ([]string, error) {
 		}
 	}
 	return names, nil
-}
-
-// errCode is the exit status after printing something.
-func errCode(err error) int {
-	if err != nil {
-		return exitFailure
-	}
-	return 0
 }
 
 func isFlag(arg string) bool { return len(arg) > 1 && arg[0] == '-' }
@@ -179,10 +201,4 @@ func setFlag(c *cli.Context, arg string, next []string) (used int, err error) {
 		value, used = next[0], 1
 	}
 	return used, c.Set(c.Command.Flags[at].Names()[0], value)
-}
-
-// isTerminal reports whether somebody looks at what is written to w.
-func isTerminal(w io.Writer) bool {
-	file, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(file.Fd()))
 }

@@ -15,11 +15,11 @@ func pagesCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "pages",
 		Usage: "make the web pages behind help_url, for senders who were refused",
-		Description: "Writes a static site: a page for each rule, an index that finds the rule in a\n" +
-			"reply, and how to reach you. Serve the directory anywhere and set help_url to its address;\n" +
-			"HELP_URL#not_fqdn leads to that rule. The site uses no file but its own. With --config it\n" +
-			"leaves out the rules that cannot refuse mail, also once max_action is removed, and shows\n" +
-			"your own replies.",
+		Description: "Writes a static site: a page for each rule, an index that finds the rule in a" +
+			" reply, and how to reach you. Serve the directory anywhere and set help_url to its address;" +
+			" HELP_URL#not_fqdn leads to that rule. The site uses no file but its own. By the server's" +
+			" maddy.conf, --config or --policy it leaves out the rules that cannot refuse mail, also once" +
+			" max_action is removed, and shows your own replies.",
 		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the site to `DIR`"},
 			&cli.StringFlag{Name: "name", Usage: "the `NAME` of your mail service"},
@@ -38,10 +38,6 @@ func pagesCommand() *cli.Command {
 }
 
 func runPages(c *cli.Context) error {
-	if c.Args().Present() {
-		return usage(fmt.Sprintf("pages takes no argument %q (see: helocheck pages --help)",
-			c.Args().First()))
-	}
 	for _, flag := range []string{"output", "name", "contact"} {
 		if c.String(flag) == "" {
 			return usage("pages: --" + flag + " is missing")
@@ -54,12 +50,12 @@ func runPages(c *cli.Context) error {
 				strings.Join(pages.Languages(), ", ")))
 		}
 	}
+	conf, source, err := loadCheck(c)
+	if err != nil {
+		return err
+	}
 	var rules []checkhelo.Rule // all of them
-	if c.IsSet("config") || c.IsSet("policy") {
-		conf, _, err := loadCheck(c)
-		if err != nil {
-			return err
-		}
+	if source != usualPreset || c.IsSet("policy") {
 		if rules = pages.Refusing(conf.Check.Judge().Policy); len(rules) == 0 {
 			return cli.Exit("pages: no rule of this policy refuses mail", exitFailure)
 		}

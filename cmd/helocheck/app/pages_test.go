@@ -10,6 +10,7 @@ import (
 
 func TestPagesCommand(t *testing.T) {
 	dir := t.TempDir()
+	t.Setenv("MADDY_CONFIG", filepath.Join(dir, "none.conf"))
 	site := filepath.Join(dir, "a", "site")
 	conf, mild := filepath.Join(dir, "maddy.conf"), filepath.Join(dir, "mild.conf")
 	for path, block := range map[string]string{
@@ -29,9 +30,9 @@ func TestPagesCommand(t *testing.T) {
 		want   string // on stderr
 	}{
 		{"made", []string{"-o", site, "--name", "Example Mail", "--contact",
-			"postmaster@example.org"}, 0, ""},
+			"postmaster@example.org"}, 0, "preset rfc is used"},
 		{"again, in German", []string{"-o", site, "--name", "Example Mail", "--contact",
-			"abuse@example.org", "--lang", "de"}, 0, ""},
+			"abuse@example.org", "--lang", "de", "--policy", "rfc"}, 0, ""},
 		{"contact that may be refused", []string{"-o", site, "--name", "Example Mail", "--contact",
 			"help@example.org"}, 0, "exempt_recipients"},
 		{"no directory", []string{"--name", "x", "--contact", "a@example.org"}, exitUsage,
@@ -43,7 +44,7 @@ func TestPagesCommand(t *testing.T) {
 		{"language", []string{"-o", site, "--name", "x", "--contact", "postmaster@example.org",
 			"--lang", "tlh"}, exitUsage, "accepted, with commas: de, en"},
 		{"both", []string{"-o", filepath.Join(dir, "both"), "--name", "x", "--contact",
-			"postmaster@example.org", "--lang", "de,en"}, 0, ""},
+			"postmaster@example.org", "--lang", "de,en", "--policy", "strict"}, 0, ""},
 		{"configuration", []string{"-o", filepath.Join(dir, "own"), "--name", "x", "--contact",
 			"postmaster@example.org", "--config", conf}, 0, ""},
 		{"nothing refused", []string{"-o", filepath.Join(dir, "none"), "--name", "x", "--contact",

@@ -48,8 +48,8 @@ func replayCommand() *cli.Command {
 		Name:      "replay",
 		Usage:     "show what the check would have done to mail of the past",
 		ArgsUsage: "FILE|DIR|-...",
-		Description: "Reads logs of Maddy, Postfix and Exim, mbox, Maildir, single mails, CSV,\n" +
-			"directories of them, packed or not, told apart by content. CSV has a header with\n" +
+		Description: "Reads logs of Maddy, Postfix and Exim, mbox, Maildir, single mails, CSV," +
+			" directories of them, packed or not, told apart by content. CSV has a header with\n" +
 			"the columns helo and ip, and may have rdns, ptr_confirmed, rcpt, self, class, count,\n" +
 			"time (Unix seconds or RFC 3339) and server.",
 		Flags:  flags,
@@ -73,9 +73,9 @@ func runReplay(c *cli.Context) error {
 		return err
 	}
 	bar := newProgress(c.App.ErrWriter, r.paths)
-	r.options.Progress = bar.add
+	r.options.Progress = func(n int64) { _ = bar.Add64(n) } // a broken bar stops nothing
 	stats, err := r.run(c.Context)
-	bar.done()
+	_ = bar.Finish()
 	interrupted := errors.Is(err, context.Canceled)
 	if err != nil && !interrupted {
 		if errors.Is(err, fs.ErrNotExist) {

@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/urfave/cli/v2"
 
 	"maddy.example/checkhelo"
+	"maddy.example/checkhelo/module/maddyconf"
 )
 
 func rulesCommand() *cli.Command {
@@ -17,16 +17,13 @@ func rulesCommand() *cli.Command {
 		Name:  "rules",
 		Usage: "show the rules in force",
 		Flags: append(policyFlags(),
+			&cli.BoolFlag{Name: "changed", Usage: "only the rules that differ from the preset"},
 			&cli.StringFlag{Name: "format", Value: "text", Usage: "write as `F`: text, json, md"}),
 		Action: runRules,
 	}
 }
 
 func runRules(c *cli.Context) error {
-	if c.Args().Present() {
-		return usage(fmt.Sprintf("rules takes no argument %q (see: helocheck rules --help)",
-			c.Args().First()))
-	}
 	format, err := formatOf(c, "text", "json", "md")
 	if err != nil {
 		return err
@@ -35,33 +32,45 @@ func runRules(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	table := rulesJSON{Policy: source}
+	table := rulesJSON{Policy: source, Rules: []ruleJSON{}}
 	policy := conf.Check.Judge().Policy
-	for _, r := range policy.Rules() {
-		table.Rules = append(table.Rules, ruleJSON{
-			r.Name, r.Action.String(), r.Score,
-			replyJSON{r.Code, enhanced([3]int{r.Code / 100, r.Detail[0], r.Detail[1]}), policy.Text(&r)},
-			r.Basis,
-		})
+	usual, err := maddyconf.FromPolicy(string(policy.Preset))
+	if err != nil {
+		return err
+	}
+	preset := usual.Judge().Policy.With(policy.Preset, policy.Ceiling)
+	preset.HelpURL = policy.HelpURL
+	own := rulesOf(preset)
+	for i, r := range rulesOf(policy) {
+		if !c.Bool("changed") || r != own[i] {
+			table.Rules = append(table.Rules, r)
+		}
 	}
 	switch format {
 	case "json":
-		enc := json.NewEncoder(c.App.Writer)
-		enc.SetIndent("", "  ")
-		enc.SetEscapeHTML(false)
-		return enc.Encode(table)
+		return printJSON(c.App.Writer, table)
 	case "md":
 		return table.writeMarkdown(c.App.Writer)
 	default:
-		return table.writeText(c.App.Writer)
+		s := newScreen(c.App.Writer)
+		for _, r := range table.Rules {
+			s.row(ruleColumn, r.Rule, "",
+				fmt.Sprintf("%s; %d %s; %s", r.effect(), r.Reply.Code, r.Reply.Enhanced, r.RFC))
+			s.row(ruleColumn, "", "", r.Reply.Text)
+		}
+		return nil
 	}
 }
+
+// ruleColumn is where the text beside the name of a rule begins.
+const ruleColumn = 18
 
 type ruleJSON struct {
 	Rule   string    `json:"rule"`
 	Action string    `json:"action"`
 	Score  int       `json:"score"`
-	Reply  replyJSON `json:"reply"` // {helo} and {problem} stand for what the client says
+	IPv6   int       `json:"ipv6_score"` // of an IPv6 client
+	Reply  replyJSON `json:"reply"`      // {helo} and {problem} stand for what the client says
 	RFC    string    `json:"rfc"`
 }
 
@@ -70,22 +79,31 @@ type rulesJSON struct {
 	Rules  []ruleJSON `json:"rules"`
 }
 
-// effect is the action with its points.
-func (r *ruleJSON) effect() string {
-	if r.Action == checkhelo.Score.String() {
-		return fmt.Sprintf("score %d", r.Score)
+func rulesOf(policy *checkhelo.Policy) (list []ruleJSON) {
+	for _, r := range policy.Rules() {
+		six := r.Score
+		if r.IPv6.Action != checkhelo.Off {
+			six = r.IPv6.Score
+		}
+		list = append(list, ruleJSON{
+			r.Name, r.Action.String(), r.Score, six,
+			replyJSON{r.Code, enhanced([3]int{r.Code / 100, r.Detail[0], r.Detail[1]}), policy.Text(&r)},
+			r.Basis,
+		})
 	}
-	return r.Action
+	return list
 }
 
-func (t *rulesJSON) writeText(w io.Writer) error {
-	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(out, "rule\taction\treply\tbasis\ttext\n")
-	for _, r := range t.Rules {
-		fmt.Fprintf(out, "%s\t%s\t%d %s\t%s\t%s\n", r.Rule, r.effect(), r.Reply.Code, r.Reply.Enhanced,
-			r.RFC, r.Reply.Text)
+// effect is the action with its points.
+func (r *ruleJSON) effect() string {
+	text := r.Action
+	if r.Action == checkhelo.Score.String() {
+		text = fmt.Sprintf("score %d", r.Score)
 	}
-	return out.Flush()
+	if r.IPv6 != r.Score {
+		text += fmt.Sprintf(", IPv6 score %d", r.IPv6)
+	}
+	return text
 }
 
 func (t *rulesJSON) writeMarkdown(w io.Writer) error {
@@ -97,4 +115,11 @@ func (t *rulesJSON) writeMarkdown(w io.Writer) error {
 	}
 	_, err := io.WriteString(w, text.String())
 	return err
+}
+
+func printJSON(w io.Writer, value any) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	return enc.Encode(value)
 }

@@ -27,11 +27,11 @@ func selfCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "self",
 		Usage: "check whether the greeting of this server would pass elsewhere",
-		Description: "Reads the host names from maddy.conf and checks each against the DNS and\n" +
-			"against the addresses that mail leaves from: those of --ip, else local_ip of\n" +
-			"target.remote, else the public addresses of this machine.\n" +
-			"Ends with 0 when all is well, 1 when something is to fix, 2 for wrong usage\n" +
-			"and 3 when the DNS did not answer everything and the rest is well.",
+		Description: "Reads the host names from maddy.conf and checks each against the DNS and" +
+			" against the addresses that mail leaves from: those of --ip, else local_ip of" +
+			" target.remote, else the public addresses of this machine." +
+			"\n\nEnds with 0 when all is well, 1 when something is to fix, 2 for wrong usage" +
+			" and 3 when the DNS did not answer everything and the rest is well.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{
 				Name: "config", Usage: "read this maddy.conf `FILE` instead of the server's",
@@ -82,20 +82,15 @@ func runSelf(c *cli.Context) error {
 }
 
 func newSelfRun(c *cli.Context) (*selfRun, error) {
-	if c.Args().Present() {
-		return nil, usage(fmt.Sprintf("self takes no argument %q (see: helocheck self --help)",
-			c.Args().First()))
-	}
-	format := c.String("format")
-	if format != "text" && format != "json" {
-		return nil, usage(fmt.Sprintf("self: --format is %q; accepted: text, json", format))
+	if _, err := formatOf(c, "text", "json"); err != nil {
+		return nil, err
 	}
 	if every := c.Duration("every"); every < selfMinEvery {
 		return nil, usage(fmt.Sprintf("self: --every is %s; accepted: %s or more", every, selfMinEvery))
 	}
 	config, how := serverConfig(c)
 	run := &selfRun{
-		config: config, required: how != "default", helo: c.StringSlice("helo"),
+		config: config, required: how == "--config", helo: c.StringSlice("helo"),
 		machine: net.InterfaceAddrs,
 	}
 	for _, text := range c.StringSlice("ip") {

@@ -12,19 +12,12 @@ import (
 )
 
 func versionCommand() *cli.Command {
-	return &cli.Command{
-		Name:   "version",
-		Usage:  "show the version of the check",
-		Action: runVersion,
-	}
+	return &cli.Command{Name: "version", Usage: "print the version of the check", Action: runVersion}
 }
 
 func runVersion(c *cli.Context) error {
-	if c.Args().Present() {
-		return usage(fmt.Sprintf("version takes no argument %q (see: helocheck version --help)",
-			c.Args().First()))
-	}
-	fmt.Fprintf(c.App.Writer, "check.helo_fqdn %s, for Maddy %s, %s, top-level domains of %s\n",
-		module.Version(), build.DefaultMaddy, runtime.Version(), heloname.TLDDate())
+	s := newScreen(c.App.Writer)
+	s.text(0, fmt.Sprintf("check.helo_fqdn %s, for Maddy %s", module.Version(), build.DefaultMaddy))
+	s.text(0, fmt.Sprintf("%s, top-level domains of %s", runtime.Version(), heloname.TLDDate()))
 	return nil
 }

@@ -1,7 +1,6 @@
 package app
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -62,39 +61,35 @@ func (r *selfReport) write(w io.Writer, format string) error {
 				}
 			}
 		}
-		enc := json.NewEncoder(w)
-		enc.SetIndent("", "  ")
-		enc.SetEscapeHTML(false)
-		return enc.Encode(out)
+		return printJSON(w, out)
 	}
-	_, err := io.WriteString(w, r.text())
-	return err
+	r.writeText(newScreen(w))
+	return nil
 }
 
-func (r *selfReport) text() string {
-	var b strings.Builder
+func (r *selfReport) writeText(s *screen) {
 	for _, note := range r.Notes {
-		fmt.Fprintf(&b, "Note: %s\n", note)
+		s.text(0, "Note: "+note)
 	}
 	for i, result := range r.Results {
 		if i > 0 || len(r.Notes) > 0 {
-			b.WriteByte('\n')
+			fmt.Fprintln(s)
 		}
 		if result.Address != "" {
-			fmt.Fprintf(&b, "%s from %s (%s)\n", result.Name, result.Address, result.Source)
+			s.text(0, fmt.Sprintf("%s from %s (%s)", result.Name, result.Address, result.Source))
 		} else {
-			fmt.Fprintf(&b, "%s, not said in HELO (%s)\n", result.Name, result.Source)
+			s.text(0, fmt.Sprintf("%s, not said in HELO (%s)", result.Name, result.Source))
 		}
 		for _, line := range result.Checks {
-			fmt.Fprintf(&b, "  %-9s  %-14s  %s\n", line.Status, line.Check, line.Seen)
+			colour := map[selfStatus]string{selfOK: green, selfToFix: red, selfUnknown: yellow}[line.Status]
+			s.row(ruleColumn, "  "+line.Check, colour, string(line.Status)+": "+line.Seen)
 			if line.Do != "" {
-				fmt.Fprintf(&b, "  %-9s  %-14s  -> %s\n", "", "", line.Do)
+				s.row(ruleColumn, "", "", "-> "+line.Do)
 			}
 		}
 	}
-	fmt.Fprintf(&b, "\nok: %d, to fix: %d, not known: %d\n",
+	fmt.Fprintf(s, "\nok: %d, to fix: %d, not known: %d\n",
 		r.count(selfOK), r.count(selfToFix), r.count(selfUnknown))
-	return b.String()
 }
 
 // selfKey names one check of one pair.

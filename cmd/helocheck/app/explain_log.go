@@ -1,0 +1,127 @@
+package app
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"regexp"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"maddy.example/checkhelo/module/heloname"
+	"maddy.example/checkhelo/module/judge"
+	"maddy.example/checkhelo/module/replay"
+)
+
+const (
+	maxStory     = 20   // lines of a log shown for one message
+	maxStoryLine = 1024 // octets shown of each
+	storyIndent  = 4    // of what continues a line
+)
+
+// othersRefusal matches a line about mail of our own that another server refused because of the
+// greeting or the names of our server.
+var othersRefusal = regexp.MustCompile(`(?i)(\bstatus=(bounced|deferred)\b|\bsaid: |\*\* |==|` +
+	`remote_server|delivery (attempt )?failed|SMTP error from remote).*` +
+	`\b[45]\d\d\b.*\b(helo|ehlo|greeting|host ?name|reverse|r?dns|ptr|fqdn|resolve)`)
+
+// breakable lets the JSON in a log line be broken between its fields.
+var breakable = strings.NewReplacer("\t", " ", `,"`, `, "`)
+
+// story is what a log says of one message.
+type story struct {
+	lines   []string // the first ones
+	more    int      // lines that are left out
+	refused bool     // by another server
+	record  *replay.Record
+}
+
+func readStory(c *cli.Context, path, id string) (*story, error) {
+	st := new(story)
+	opt := replay.Options{Line: func(line []byte) {
+		if !hasWord(line, id) {
+			return
+		}
+		st.refused = st.refused || othersRefusal.Match(line)
+		if len(st.lines) == maxStory {
+			st.more++
+			return
+		}
+		st.lines = append(st.lines, heloname.Line(breakable.Replace(string(line)), maxStoryLine))
+	}}
+	_, err := replay.Read(c.Context, []string{path}, opt, func(rec *replay.Record) error {
+		if st.record == nil && strings.EqualFold(rec.MsgID, id) {
+			kept := *rec
+			kept.Rcpts = append([]string(nil), rec.Rcpts...)
+			st.record = &kept
+		}
+		return nil
+	})
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return st, usage(err.Error())
+	case err == nil && st.record == nil && len(st.lines) == 0:
+		return st, usage(fmt.Sprintf("%s has no line with the message ID %q", path, id))
+	}
+	return st, err
+}
+
+// tellStory shows what a log says of the message with that ID and returns its greeting.
+func tellStory(c *cli.Context, s *screen, id string) (query judge.Query, err error) {
+	path := c.String("log")
+	id = strings.Trim(id, "<>[]();:,. ")
+	st, err := readStory(c, path, id)
+	if err != nil {
+		return query, err
+	}
+	asText := c.String("format") == "text"
+	if asText {
+		for _, line := range st.lines {
+			fmt.Fprintln(s, strings.Join(fold(line, s.width-storyIndent), "\n    "))
+		}
+		if st.more > 0 {
+			fmt.Fprintf(s, "%d more lines\n", st.more)
+		}
+		fmt.Fprintln(s)
+	}
+	rec := st.record
+	switch {
+	case rec != nil:
+	case st.refused:
+		s.text(0, "Another server refused this message. See what it sees of yours: helocheck self")
+		return query, cli.Exit("", exitFailure)
+	default:
+		return query, usage(fmt.Sprintf("%s has no greeting of the message %q", path, id))
+	}
+	query = judge.Query{
+		Helo: rec.Plain(), Client: heloname.Unmap(rec.Client), From: senderOf(rec.From), Rcpts: rec.Rcpts,
+	}
+	if rec.Auth {
+		query.User = "recorded"
+	}
+	if text := strings.TrimRight(rec.Outcome+": "+rec.Reason, ": "); text != "" && asText {
+		s.row(labelColumn, "log", "", heloname.Line(text, maxStoryLine))
+	}
+	return query, nil
+}
+
+// hasWord reports whether line has id between octets that no message ID has.
+func hasWord(line []byte, id string) bool {
+	for rest := line; ; {
+		at := bytes.Index(rest, []byte(id))
+		if at < 0 || id == "" {
+			return false
+		}
+		end := at + len(id)
+		if (at == 0 || !isIDOctet(rest[at-1])) && (end == len(rest) || !isIDOctet(rest[end])) {
+			return true
+		}
+		rest = rest[end:]
+	}
+}
+
+func isIDOctet(b byte) bool {
+	return b == '-' || b >= '0' && b <= '9' || b|0x20 >= 'a' && b|0x20 <= 'z'
+}
