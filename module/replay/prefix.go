@@ -2,6 +2,7 @@ package replay
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 
@@ -21,9 +22,6 @@ func (r *run) unwrap(b []byte, wraps int) {
 	e := &r.line
 	for e.who, e.msg = nil, skipSpace(b); r.peel(e); {
 	}
-	if e.who == nil {
-		e.header5424()
-	}
 	if len(e.msg) > 0 && e.msg[0] == '{' && wraps > 0 {
 		r.unwrapJSON(e, wraps)
 	}
@@ -35,6 +33,7 @@ func (r *run) unwrap(b []byte, wraps int) {
 func (r *run) peel(e *entry) bool {
 	if at, rest, ok := r.stamp.cut(e.msg); ok {
 		e.at, e.who, e.msg = at, nil, rest
+		e.peel5424()
 		return true
 	}
 	const maxWords = 6
@@ -42,14 +41,17 @@ func (r *run) peel(e *entry) bool {
 	var before []byte
 	for range maxWords {
 		word, after := cutWord(rest)
+		start := len(e.msg) - len(rest)
+		if host, ok := containerMark(before, word); ok && len(after) > 0 {
+			e.host, e.who, e.msg = cmp.Or(string(host), e.host), nil, after
+			return true
+		}
+		if (!headed || start == 0) && r.peelFile(e, start, start+len(word)) {
+			return true
+		}
 		if len(after) == 0 || !plain(word) {
 			return false
 		}
-		if host, ok := containerMark(before, word); ok {
-			e.host, e.who, e.msg = string(host), nil, after
-			return true
-		}
-		start := len(e.msg) - len(rest)
 		head, colon := bytes.CutSuffix(word, []byte(":"))
 		switch {
 		case colon && headed:
@@ -58,8 +60,6 @@ func (r *run) peel(e *entry) bool {
 			return true
 		case colon:
 			headed = true
-		case !headed && r.peelFile(e, start, start+len(word)):
-			return true
 		}
 		before, rest = word, after
 	}
@@ -90,14 +90,19 @@ func (r *run) timed(b []byte) bool {
 }
 
 // peelFile cuts the words up to a time. In the last of them, from start to end, grep
-// writes "file:" or "file:line:".
+// writes "file:" or "file:line:", before JSON too.
 func (r *run) peelFile(e *entry, start, end int) bool {
-	for i := start; i <= end; i++ {
-		if c := e.msg[i]; c != ':' && c != ' ' {
-			continue
+	for i := start; i <= end && i < len(e.msg); i++ {
+		c := e.msg[i]
+		if marks[c] {
+			return false
 		}
-		if rest := skipSpace(e.msg[i+1:]); r.timed(rest) {
-			e.msg = rest
+		if i == end && e.msg[i-1] == ':' || i != end && (c != ':' || i == end-1) {
+			continue // a syslog header may end here
+		}
+		rest := skipSpace(e.msg[i+1:])
+		if r.timed(rest) || c == ':' && bytes.HasPrefix(rest, []byte(`{"`)) {
+			e.who, e.msg = nil, rest
 			return true
 		}
 	}
@@ -124,7 +129,7 @@ func plain(word []byte) bool {
 func containerMark(before, word []byte) (host []byte, ok bool) {
 	switch {
 	case before == nil:
-		return word, word[0] == '[' && word[len(word)-1] == ']'
+		return word, word[0] == '[' && word[len(word)-1] == ']' && plain(word)
 	case len(word) > 1:
 		return nil, false
 	case word[0] == '|':
@@ -144,13 +149,13 @@ func isTag(word []byte) bool {
 	return closed && len(program) > 0 && (len(id) == 0 || digits(id))
 }
 
-// header5424 cuts "host postfix/smtpd 123 - - " off a line (RFC 5424, 6): host,
+// peel5424 cuts "host postfix/smtpd 123 - - " behind a time (RFC 5424, 6): host,
 // program, process, kind of message, structured data and a byte order mark.
-func (e *entry) header5424() {
-	_, rest := cutWord(e.msg)
-	_, rest = cutWord(rest)
+func (e *entry) peel5424() {
+	host, rest := cutWord(e.msg)
+	program, rest := cutWord(rest)
 	pid, rest := cutWord(rest)
-	if !digits(pid) && string(pid) != "-" {
+	if !digits(pid) && string(pid) != "-" || !plain(host) || !plain(program) {
 		return
 	}
 	who := e.msg[:len(e.msg)-len(rest)-1]
