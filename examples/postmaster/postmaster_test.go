@@ -54,6 +54,28 @@ func TestUnits(t *testing.T) {
 	}
 }
 
+// Only a change is mailed: usage, a machine that does not know its address, and a silent DNS are not,
+// and a fault that stays does not come every minute.
+func TestSelfMailsChangesOnly(t *testing.T) {
+	for file, lines := range map[string][]string{
+		"systemd/helocheck-self.service": {
+			"EnvironmentFile=-/etc/default/helocheck", "SuccessExitStatus=2 3",
+			"ExecStart=/usr/bin/helocheck self --watch --every 1h $SELF_OPTIONS",
+		},
+		"systemd/helocheck-self.timer": {"OnUnitInactiveSec=1h"},
+	} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, line := range lines {
+			if !strings.Contains(string(text), "\n"+line+"\n") {
+				t.Errorf("%s lacks %s", file, line)
+			}
+		}
+	}
+}
+
 // What units, scripts and README call are commands and options that helocheck has.
 func TestCommands(t *testing.T) {
 	known := make(map[string]string)

@@ -4,21 +4,24 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io"
+	"iter"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
-	"github.com/foxcpp/maddy/framework/dns"
 	"github.com/urfave/cli/v2"
 
 	"maddy.example/checkhelo/module/dnsfacts"
+	"maddy.example/checkhelo/module/maddyconf"
 )
 
 const (
 	selfEvery    = time.Hour
 	selfMinEvery = time.Second
-	selfCache    = 4096 // entries
 	// exitUnknown: nothing is to fix as far as known, and not all is known.
 	exitUnknown = 3
 )
@@ -59,7 +62,7 @@ type selfRun struct {
 	required bool // the file was asked for by name
 	helo     []string
 	ips      []netip.Addr
-	client   *dnsfacts.Client
+	gatherer *dnsfacts.Gatherer
 	machine  func() ([]net.Addr, error)
 }
 
@@ -100,31 +103,16 @@ func newSelfRun(c *cli.Context) (*selfRun, error) {
 		}
 		run.ips = append(run.ips, addr.Unmap())
 	}
-	servers, err := selfServers(c.String("dns"))
+	check, err := maddyconf.FromPolicy(usualPreset)
 	if err != nil {
 		return nil, err
 	}
-	run.client = dnsfacts.NewClient(servers)
-	return run, nil
-}
-
-// selfServers returns the DNS servers that --dns names, as host:port.
-func selfServers(arg string) ([]string, error) {
-	if arg == "system" {
-		system, err := dns.NewExtResolver()
-		if err != nil {
-			return nil, fmt.Errorf("self: %w", err)
-		}
-		var servers []string
-		for _, host := range system.Cfg.Servers {
-			servers = append(servers, net.JoinHostPort(host, system.Cfg.Port))
-		}
-		return servers, nil
+	j := check.Judge()
+	run.gatherer = j.Gatherer
+	if how := c.String("dns"); how == "off" {
+		return nil, usage("self asks the DNS: --dns takes system, HOST:PORT")
 	}
-	if host, port, err := net.SplitHostPort(arg); err != nil || host == "" || port == "" {
-		return nil, usage(fmt.Sprintf("self: --dns is %q; accepted: system, HOST:PORT", arg))
-	}
-	return []string{arg}, nil
+	return run, useDNS(j, c.String("dns"))
 }
 
 // check reads the settings afresh and judges every name and address once.
@@ -133,16 +121,14 @@ func (r *selfRun) check(ctx context.Context) (*selfReport, error) {
 	if err != nil {
 		return nil, err
 	}
-	report := &selfReport{}
+	report := &selfReport{Notes: []string{}}
 	pairs, err := r.pairs(names, report)
 	if err != nil {
 		return nil, err
 	}
-	j := selfJudge{gatherer: &dnsfacts.Gatherer{
-		Exchange: r.client.Exchange, Cache: dnsfacts.NewCache(selfCache),
-	}}
+	r.gatherer.Cache = nil // what changed since the last time is to be seen
 	for _, pair := range pairs {
-		report.Results = append(report.Results, j.judge(ctx, pair))
+		report.Results = append(report.Results, pair.judge(ctx, r.gatherer))
 		if err := ctx.Err(); err != nil {
 			return nil, err // what is missing now is no answer of the DNS
 		}
@@ -177,25 +163,20 @@ type selfPair struct {
 	addr netip.Addr
 }
 
-// pairs joins names and addresses, each pair once.
-func (r *selfRun) pairs(names []selfName, report *selfReport) ([]selfPair, error) {
-	var pairs []selfPair
+// pairs joins names and addresses, each pair once, those that greet first.
+func (r *selfRun) pairs(names []selfName, report *selfReport) (pairs []selfPair, err error) {
 	add := func(n selfName, addr netip.Addr) {
 		same := func(p selfPair) bool {
 			return p.said == n.said && (p.addr == addr || !addr.IsValid())
 		}
 		if i := slices.IndexFunc(pairs, same); i < 0 {
 			pairs = append(pairs, selfPair{selfName: n, addr: addr})
-		} else if pairs[i].source != n.source {
+		} else if !strings.Contains(pairs[i].source, n.source) {
 			pairs[i].source += "; " + n.source
 		}
 	}
-	slices.SortStableFunc(names, func(a, b selfName) int { // those that greet first
-		return cmp.Compare(listens(a), listens(b))
-	})
 	for _, n := range names {
 		if !n.greets {
-			add(n, netip.Addr{})
 			continue
 		}
 		addrs, err := r.addresses(n, report)
@@ -206,14 +187,12 @@ func (r *selfRun) pairs(names []selfName, report *selfReport) ([]selfPair, error
 			add(n, addr)
 		}
 	}
-	return pairs, nil
-}
-
-func listens(n selfName) int {
-	if n.greets {
-		return 0
+	for _, n := range names {
+		if !n.greets {
+			add(n, netip.Addr{})
+		}
 	}
-	return 1
+	return pairs, nil
 }
 
 // addresses returns where mail greeted with n leaves from.
@@ -239,6 +218,142 @@ func (r *selfRun) addresses(n selfName, report *selfReport) ([]netip.Addr, error
 		return nil, usage("self: this machine has no public address of its own;" +
 			" tell the one that the world sees with --ip")
 	}
-	report.note("the addresses are the public ones of this machine; --ip gives others")
+	report.Notes = []string{"the addresses are the public ones of this machine; --ip gives others"}
 	return public, nil
+}
+
+// selfReport is the outcome of one look at ourselves.
+type selfReport struct {
+	OK      bool         `json:"ok"` // nothing to fix and all known
+	Notes   []string     `json:"notes"`
+	Results []selfResult `json:"results"`
+}
+
+// lines returns every check with the name and address that it is about.
+func (r *selfReport) lines() iter.Seq2[string, *selfLine] {
+	return func(yield func(string, *selfLine) bool) {
+		for i := range r.Results {
+			result := &r.Results[i]
+			for k := range result.Checks {
+				about := strings.Fields(result.Name + " " + result.Address + " " + result.Checks[k].Check)
+				if !yield(strings.Join(about, " "), &result.Checks[k]) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// count returns how many checks have a status.
+func (r *selfReport) count(status selfStatus) (n int) {
+	for _, line := range r.lines() {
+		if line.Status == status {
+			n++
+		}
+	}
+	return n
+}
+
+// status returns the error that ends the program as the report deserves.
+func (r *selfReport) status() error {
+	if n := r.count(selfToFix); n > 0 {
+		return cli.Exit(fmt.Sprintf("self: to fix: %d", n), exitFailure)
+	}
+	if n := r.count(selfUnknown); n > 0 {
+		return cli.Exit(fmt.Sprintf("self: not known: %d; the DNS did not answer", n), exitUnknown)
+	}
+	return nil
+}
+
+func (r *selfReport) write(w io.Writer, format string) error {
+	if format == "json" {
+		r.OK = r.status() == nil
+		for _, line := range r.lines() {
+			if line.Old = line.Status; line.Status == selfToFix {
+				line.Old = "to mend"
+			}
+		}
+		return printJSON(w, r)
+	}
+	s := newScreen(w)
+	for _, note := range r.Notes {
+		s.text(0, "Note: "+note)
+		fmt.Fprintln(s)
+	}
+	for _, result := range r.Results {
+		about := " from " + result.Address
+		if result.Address == "" {
+			about = ", not said in HELO"
+		}
+		s.text(0, fmt.Sprintf("%s%s (%s)", result.Name, about, result.Source))
+		for _, line := range result.Checks {
+			s.row(ruleColumn, "  "+line.Check, selfColours[line.Status],
+				string(line.Status)+": "+line.Seen)
+			if line.Do != "" {
+				s.row(ruleColumn, "", "", "-> "+line.Do)
+			}
+		}
+		fmt.Fprintln(s)
+	}
+	s.text(0, fmt.Sprintf("ok: %d, could be better: %d, to fix: %d, not known: %d", r.count(selfOK),
+		r.count(selfBetter), r.count(selfToFix), r.count(selfUnknown)))
+	return nil
+}
+
+// known returns the status of every check. What is not known now stays as it
+// was in last: an answer that failed to come is no change.
+func (r *selfReport) known(last map[string]selfStatus) map[string]selfStatus {
+	now := make(map[string]selfStatus)
+	for about, line := range r.lines() {
+		now[about] = line.Status
+		if before, ok := last[about]; ok && line.Status == selfUnknown {
+			now[about] = before
+		}
+	}
+	return now
+}
+
+// selfChanges tells what differs, a line each, sorted. A check that becomes
+// known for the first time has not changed.
+func selfChanges(last, now map[string]selfStatus) (lines []string) {
+	all := maps.Clone(last)
+	maps.Copy(all, now)
+	for about := range all {
+		from, to := cmp.Or(last[about], "not there"), cmp.Or(now[about], "not there")
+		if from != to && from != selfUnknown {
+			lines = append(lines, fmt.Sprintf("%s: %s -> %s", about, from, to))
+		}
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+// watch repeats the checks until a result changes or the command is ended,
+// which leaves the status of the last report.
+func (r *selfRun) watch(c *cli.Context, report *selfReport) error {
+	last := report.known(nil)
+	ticker := time.NewTicker(c.Duration("every"))
+	defer ticker.Stop()
+	for {
+		select {
+		case <-c.Done():
+			return report.status()
+		case <-ticker.C:
+		}
+		next, err := r.check(c.Context)
+		switch {
+		case c.Err() != nil:
+			return report.status()
+		case err != nil:
+			return err
+		}
+		now := next.known(last)
+		if changes := selfChanges(last, now); len(changes) > 0 {
+			if err := next.write(c.App.Writer, c.String("format")); err != nil {
+				return err
+			}
+			return cli.Exit("self: changed:\n  "+strings.Join(changes, "\n  "), exitFailure)
+		}
+		last, report = now, next
+	}
 }

@@ -1,16 +1,146 @@
 package app
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
 
 	"github.com/miekg/dns"
+	"golang.org/x/net/idna"
 
 	"maddy.example/checkhelo"
+	"maddy.example/checkhelo/module/dnsfacts"
 	"maddy.example/checkhelo/module/heloname"
 )
+
+// selfStatus is the outcome of one check, as text and JSON show it.
+type selfStatus string
+
+const (
+	selfOK      selfStatus = "ok"
+	selfBetter  selfStatus = "could be better" // few servers mind
+	selfToFix   selfStatus = "to fix"
+	selfUnknown selfStatus = "not known" // the DNS did not answer
+	selfSkipped selfStatus = "skipped"   // nothing to say before another fault is fixed
+)
+
+var selfColours = map[selfStatus]string{
+	selfOK: green, selfBetter: yellow, selfToFix: red, selfUnknown: yellow, selfSkipped: grey,
+}
+
+// selfLine is the outcome of one check.
+type selfLine struct {
+	Check  string     `json:"check"`
+	Status selfStatus `json:"state"`
+	Seen   string     `json:"seen"`         // what the world sees
+	Do     string     `json:"do,omitempty"` // what to do
+	Old    selfStatus `json:"status"`       // "to mend" for "to fix"; until the next version
+}
+
+// selfResult is what is known of one pair.
+type selfResult struct {
+	Name    string     `json:"name"`
+	Address string     `json:"address,omitempty"` // "" for a name that only listens
+	Source  string     `json:"source"`
+	Checks  []selfLine `json:"checks"`
+}
+
+// selfChecks are applied in this order. After: to fix one of these first, since that may fix this
+// one too or makes no sense before.
+var selfChecks = []struct {
+	name  string
+	after string // words
+	addr  bool   // needs an address that mail leaves from
+	run   func(*selfView) (status selfStatus, seen, do string)
+}{
+	{"fqdn", "", false, checkFQDN},
+	{"tld", "fqdn", false, checkTLD},
+	{"underscore", "fqdn", false, checkUnderscore},
+	{"default_name", "fqdn tld", false, checkDefaultName},
+	{"public_address", "", true, checkPublicAddress},
+	{"address", "fqdn tld", false, checkAddress},
+	{"public_name", "fqdn tld address", false, checkPublicName},
+	{"forward", "fqdn tld public_address address public_name", true, checkForward},
+	{"ptr", "public_address", true, checkPTR},
+	{"ptr_confirmed", "public_address ptr", true, checkConfirmed},
+	{"ptr_name", "fqdn tld public_address ptr ptr_confirmed", true, checkPTRName},
+	{"spf", "fqdn tld public_address", true, checkSPF},
+	{"mx", "fqdn tld address", false, checkMX},
+}
+
+// selfView is what the checks of one pair look at.
+type selfView struct {
+	selfPair
+	facts checkhelo.Facts
+	hosts []checkhelo.Facts // the MX hosts with their addresses
+	bad   map[string]bool   // checks with a fault, or skipped for one
+}
+
+// name returns the greeting as others see it.
+func (v *selfView) name() string { return v.facts.Helo.ASCII }
+
+const (
+	maxMXHosts  = 8   // looked up for one name
+	maxSelfName = 255 // octets of a name shown
+)
+
+func (p selfPair) judge(ctx context.Context, gatherer *dnsfacts.Gatherer) selfResult {
+	wire := p.said // as Maddy sends it
+	if ascii, err := idna.ToASCII(wire); err == nil {
+		wire = ascii
+	}
+	v := &selfView{selfPair: p, bad: make(map[string]bool)}
+	v.facts = checkhelo.Facts{Helo: heloname.Parse(wire), Client: p.addr}
+	need := checkhelo.NeedPTR
+	if _, _, reserved := v.facts.Lists.Reserved(v.name()); v.facts.Helo.Kind == heloname.FQDN &&
+		!reserved && !heloname.Localhost(v.name()) { // questions about the name may go out
+		need |= checkhelo.NeedForward | checkhelo.NeedMX | checkhelo.NeedTLD | checkhelo.NeedSPF
+	}
+	gatherer.Fill(ctx, &v.facts, need&checkhelo.NeedMX) // is not asked once there is an address
+	gatherer.Fill(ctx, &v.facts, need)
+	for _, host := range v.facts.MX.Value[:min(len(v.facts.MX.Value), maxMXHosts)] {
+		f := checkhelo.Facts{Helo: heloname.Parse(host), Client: p.addr}
+		gatherer.Fill(ctx, &f, checkhelo.NeedForward)
+		v.hosts = append(v.hosts, f)
+	}
+	r := selfResult{Name: heloname.Clean(p.said, maxSelfName), Source: p.source}
+	if p.addr.IsValid() {
+		r.Address = p.addr.String()
+	}
+	for _, c := range selfChecks {
+		if c.addr && !p.addr.IsValid() {
+			continue
+		}
+		line := selfLine{Check: c.name}
+		after := strings.Fields(c.after)
+		if i := slices.IndexFunc(after, func(name string) bool { return v.bad[name] }); i >= 0 {
+			line.Status, line.Seen = selfSkipped, "fix "+after[i]+" first"
+		} else {
+			line.Status, line.Seen, line.Do = c.run(v)
+		}
+		v.bad[c.name] = line.Status == selfToFix || line.Status == selfSkipped
+		r.Checks = append(r.Checks, line)
+	}
+	return r
+}
+
+// documentation are the networks of RFC 5737 and RFC 3849. They stand in
+// examples, which should show what happens to an ordinary server; no machine
+// has such an address.
+var documentation = [...]netip.Prefix{
+	netip.MustParsePrefix("192.0.2.0/24"),
+	netip.MustParsePrefix("198.51.100.0/24"),
+	netip.MustParsePrefix("203.0.113.0/24"),
+	netip.MustParsePrefix("2001:db8::/32"),
+}
+
+// unreachable tells whether an address cannot be met on the Internet.
+func unreachable(addr netip.Addr) bool {
+	holds := func(p netip.Prefix) bool { return p.Contains(addr) }
+	return heloname.Special(addr) && !slices.ContainsFunc(documentation[:], holds)
+}
 
 const setHostname = "in maddy.conf: hostname mail.example.org" +
 	" (the full name that the DNS has for this server)"
@@ -97,8 +227,8 @@ func checkAddress(v *selfView) (selfStatus, string, string) {
 func (v *selfView) addressRecord() string {
 	kind, addr := "A", v.addr.String()
 	switch {
-	case !v.addr.IsValid():
-		addr = "and the address of this server"
+	case !v.addr.IsValid(), unreachable(v.addr):
+		addr = "and the public address of this server"
 	case v.addr.Is6():
 		kind = "AAAA"
 	}
@@ -192,11 +322,11 @@ func checkPTRName(v *selfView) (selfStatus, string, string) {
 	case slices.Contains(f.Value, v.name()):
 		return selfOK, fmt.Sprintf("%s is called %s, as in the greeting", v.addr, v.name()), ""
 	}
-	do := v.ptrRecord()
+	status, do := selfToFix, v.ptrRecord()
 	if other := v.otherName(); other != "" {
-		do += "; or in maddy.conf: hostname " + other
+		status, do = selfBetter, do+"; or in maddy.conf: hostname "+other
 	}
-	return selfToFix, fmt.Sprintf("%s is called %s, and the greeting says %s",
+	return status, fmt.Sprintf("%s is called %s, and the greeting says %s",
 		v.addr, strings.Join(f.Value, ", "), v.name()), do
 }
 

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
-	"slices"
+	"strings"
 
 	parser "github.com/foxcpp/maddy/framework/cfgparser"
 
@@ -26,8 +26,8 @@ type selfConf struct {
 	path    string
 	global  *selfName
 	names   []selfName
-	targets int // that greet
-	inherit int // of them, those without a hostname of their own
+	targets int  // that greet
+	lacks   bool // one of them has no name, of its own or global
 }
 
 // readSelfConf returns the global hostname and those of the smtp and submission
@@ -37,36 +37,40 @@ func readSelfConf(path string) ([]selfName, error) {
 	if err != nil {
 		return nil, fmt.Errorf("self: %w", err)
 	}
-	conf := selfConf{path: path}
-	if node := child(top, "hostname"); node != nil {
-		conf.global = conf.name(node, "hostname")
-	}
+	c := selfConf{path: path, global: hostname(top, "hostname")}
 	for i := range top {
 		if kind := top[i].Name; kind == "smtp" || kind == "submission" {
-			if node := child(top[i].Children, "hostname"); node != nil {
-				conf.names = append(conf.names, *conf.name(node, "hostname of the "+kind+" endpoint"))
+			if name := hostname(top[i].Children, "hostname of the "+kind+" endpoint"); name != nil {
+				c.names = append(c.names, *name)
 			}
 		}
 	}
-	if err := conf.walk(top); err != nil {
+	if err := c.walk(top); err != nil {
 		return nil, fmt.Errorf("self: %w", err)
 	}
-	if g := conf.global; g != nil {
+	if c.global != nil {
 		// A server without targets relays through something unknown to us.
-		g.greets = conf.targets == 0
-		conf.names = append(conf.names, *g)
+		c.global.greets = c.targets == 0
+		c.names = append(c.names, *c.global)
 	}
-	if len(conf.names) == 0 || conf.inherit > 0 && conf.global == nil {
+	if len(c.names) == 0 || c.lacks {
 		return nil, fmt.Errorf("self: %s has no hostname; set: hostname mail.example.org", path)
 	}
-	return conf.names, nil
+	return c.names, nil
 }
 
-// walk finds the targets that deliver by SMTP, by themselves or inside others.
+// walk finds the targets that deliver by SMTP, by themselves or inside others: "target.remote
+// NAME {", "deliver_to smtp tcp://..." and "target remote {".
 func (c *selfConf) walk(nodes []parser.Node) error {
 	for i := range nodes {
 		node := &nodes[i]
-		if kind := targetKind(node); kind != "" {
+		kind := strings.TrimPrefix(node.Name, "target.")
+		if (kind == "deliver_to" || kind == "target") && len(node.Args) > 0 {
+			kind = node.Args[0]
+		} else if kind == node.Name {
+			kind = ""
+		}
+		if kind == "remote" || kind == "smtp" {
 			if err := c.target(node, kind); err != nil {
 				return err
 			}
@@ -78,59 +82,36 @@ func (c *selfConf) walk(nodes []parser.Node) error {
 	return nil
 }
 
-// targetKind returns remote or smtp for a node that makes such a target, as
-// "target.remote NAME {", "deliver_to smtp tcp://..." and "target remote {" do.
-func targetKind(node *parser.Node) string {
-	name := node.Name
-	if (name == "deliver_to" || name == "target") && len(node.Args) > 0 {
-		name = node.Args[0]
-		if name == "remote" || name == "smtp" {
-			return name
-		}
-	}
-	switch name {
-	case "target.remote":
-		return "remote"
-	case "target.smtp":
-		return "smtp"
-	}
-	return ""
-}
-
 func (c *selfConf) target(node *parser.Node, kind string) error {
 	c.targets++
-	name := &selfName{}
-	if own := child(node.Children, "hostname"); own != nil {
-		name = c.name(own, "hostname of target."+kind)
-	} else {
-		c.inherit++
-		if c.global == nil {
+	name := hostname(node.Children, "hostname of target."+kind)
+	if name == nil {
+		if name = c.global; name == nil {
+			c.lacks = true
 			return nil
 		}
-		*name = *c.global
 	}
-	name.greets = true
+	greeting := *name
+	greeting.greets = true
 	if local := child(node.Children, "local_ip"); local != nil && kind == "remote" {
 		addr, err := netip.ParseAddr(local.Args[0])
 		if err != nil {
 			return parser.NodeErr(*local, "local_ip is no address: %q", local.Args[0])
 		}
-		name.addrs = []netip.Addr{addr.Unmap()}
+		greeting.addrs = []netip.Addr{addr.Unmap()}
 	}
-	if !slices.ContainsFunc(c.names, name.equals) {
-		c.names = append(c.names, *name)
-	}
+	c.names = append(c.names, greeting)
 	return nil
 }
 
-func (n *selfName) equals(other selfName) bool {
-	return n.said == other.said && n.source == other.source && n.greets == other.greets &&
-		slices.Equal(n.addrs, other.addrs)
-}
-
-func (c *selfConf) name(node *parser.Node, what string) *selfName {
-	file := filepath.Base(node.File)
-	return &selfName{said: node.Args[0], source: fmt.Sprintf("%s, %s:%d", what, file, node.Line)}
+// hostname returns the name that the directive hostname sets, nil without one.
+func hostname(nodes []parser.Node, what string) *selfName {
+	node := child(nodes, "hostname")
+	if node == nil {
+		return nil
+	}
+	source := fmt.Sprintf("%s, %s:%d", what, filepath.Base(node.File), node.Line)
+	return &selfName{said: node.Args[0], source: source}
 }
 
 // child returns the first node of that name with a value.

@@ -53,6 +53,7 @@ func TestSelfNamesTheFault(t *testing.T) {
 		name, zone string
 		helo, ip   string // default: mail.example.org, 192.0.2.25
 		fault      string // "": none
+		better     string // the same for what could be better
 		seen, do   string // parts
 	}{
 		{name: "good", zone: selfGood},
@@ -99,7 +100,7 @@ func TestSelfNamesTheFault(t *testing.T) {
 			do:   "provider or hoster, not the registrar): 25.2.0.192.in-addr.arpa. IN PTR mail.example.org."},
 		{name: "PTR unconfirmed", zone: without(selfGood, ptr) + ptr + " other.example.org\n",
 			fault: "ptr_confirmed", seen: "other.example.org does not lead back"},
-		{name: "PTR differs", fault: "ptr_name", seen: "is called other.example.org",
+		{name: "PTR differs", better: "ptr_name", seen: "is called other.example.org",
 			zone: without(selfGood, ptr) + ptr + " other.example.org\nother.example.org A 192.0.2.25\n",
 			do:   "or in maddy.conf: hostname other.example.org"},
 		{name: "SPF fail", fault: "spf",
@@ -127,23 +128,30 @@ func TestSelfNamesTheFault(t *testing.T) {
 				ip = "192.0.2.25"
 			}
 			got := selfJudged(t, test.zone, helo, ip)
-			var faults []string
+			var faults, better []string
 			for _, line := range got.Checks {
 				switch line.Status {
-				case selfToFix:
-					faults = append(faults, line.Check)
+				case selfToFix, selfBetter:
+					if line.Status == selfBetter {
+						better = append(better, line.Check)
+					} else {
+						faults = append(faults, line.Check)
+					}
 					if !strings.Contains(line.Seen, test.seen) || !strings.Contains(line.Do, test.do) {
 						t.Errorf("%+v: want %q and %q", line, test.seen, test.do)
 					}
 				case selfUnknown:
 					t.Errorf("not known: %+v", line)
 				}
-				if (line.Do != "") != (line.Status == selfToFix) {
+				if (line.Do != "") != (line.Status == selfToFix || line.Status == selfBetter) {
 					t.Errorf("advice does not fit the status: %+v", line)
 				}
 			}
 			if want := strings.Fields(test.fault); !slices.Equal(faults, want) {
 				t.Errorf("faults %q, want %q:\n%+v", faults, want, got.Checks)
+			}
+			if want := strings.Fields(test.better); !slices.Equal(better, want) {
+				t.Errorf("could be better: %q, want %q:\n%+v", better, want, got.Checks)
 			}
 		})
 	}
@@ -152,12 +160,24 @@ func TestSelfNamesTheFault(t *testing.T) {
 func selfJudged(t *testing.T, zone, helo, ip string) selfResult {
 	t.Helper()
 	server := dnstest.Serve(t, zone)
-	j := selfJudge{gatherer: &dnsfacts.Gatherer{
-		Exchange: dnsfacts.NewClient([]string{server.Addr}).Exchange, Timeout: 3 * time.Second,
-	}}
-	return j.judge(t.Context(), selfPair{
+	return selfPair{
 		selfName: selfName{said: helo, source: "test", greets: true}, addr: netip.MustParseAddr(ip),
+	}.judge(t.Context(), &dnsfacts.Gatherer{
+		Exchange: dnsfacts.NewClient([]string{server.Addr}).Exchange, Timeout: 3 * time.Second,
 	})
+}
+
+// Nobody is told to publish an address that the Internet cannot reach.
+func TestSelfKeepsInnerAddresses(t *testing.T) {
+	for _, ip := range []string{"127.0.2.1", "192.168.1.5", "fd00::5"} {
+		for _, zone := range []string{"org NS ns.example.org\n", selfGood} {
+			for _, line := range selfJudged(t, zone, "mail.example.org", ip).Checks {
+				if strings.Contains(line.Do, ip) {
+					t.Errorf("%s: %s", line.Check, line.Do)
+				}
+			}
+		}
+	}
 }
 
 // A look-up that fails is neither well nor a fault, whichever fails.
@@ -337,7 +357,7 @@ func TestSelfCommand(t *testing.T) {
 	}{
 		{"--config " + conf, 0, "mail.example.org from 192.0.2.25 (hostname, maddy.conf:1)"},
 		{"--config " + conf + " --ip 192.0.2.25 --ip 2001:db8::25", 0,
-			"ok: 26, to fix: 0, not known: 0"},
+			"ok: 26, could be better: 0, to fix: 0, not known: 0"},
 		{"--config " + conf + " --ip ::ffff:192.0.2.25", 0, "from 192.0.2.25 "},
 		{"--config " + conf + " --ip 192.0.2.8", 1, "to fix"},
 		{"--config " + conf + " --helo other.example.org", 1, "other.example.org from 192.0.2.25"},
@@ -367,7 +387,7 @@ func TestSelfCommand(t *testing.T) {
 }
 
 func TestSelfJSON(t *testing.T) {
-	report := &selfReport{Results: []selfResult{{
+	report := &selfReport{Notes: []string{}, Results: []selfResult{{
 		Name: "mail.example.org", Address: "192.0.2.25", Source: "--helo",
 		Checks: []selfLine{{Check: "ptr", Status: selfToFix, Seen: "seen", Do: "do"}},
 	}}}
