@@ -190,6 +190,46 @@ func TestReloadWithBrokenList(t *testing.T) {
 	c.run(talk(send("EHLO localhost", 250), transaction(250)))
 }
 
+// Maddy 0.9.5 dies when a reload fails and its configuration has no log line: it puts the old log
+// back, which is none. A server with the check goes on.
+func TestReloadWithBrokenListAndNoLog(t *testing.T) {
+	const lost = "failed to load new configuration"
+	list := filepath.Join(t.TempDir(), "networks")
+	write := func(text string) {
+		if err := os.WriteFile(list, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("10.0.0.0/8\n127.0.2.8/32\n")
+	head, conf := "hostname mx1.receiver-bench.org\n", mx("helo_fqdn strict {\nexempt_networks file "+list+"\n}")
+	s := start(t, head+conf)
+	for i := range 2 {
+		write("10.0.0.0/8\n127.0.")
+		s.signalReload(t)
+		if line := s.await(t, lost, i); !strings.Contains(line, list+":2: ") {
+			t.Errorf("no file and line: %s", line)
+		}
+		s.judged(t, "127.0.2.8", "127.0.2.9")
+	}
+	s.configure(t, head+"helo_fqdn {")
+	s.signalReload(t)
+	s.await(t, lost, 2)
+	s.judged(t, "127.0.2.8", "127.0.2.9")
+	write("10.0.0.0/8\n127.0.2.9/32\n127.0.2.1/32\n")
+	s.reload(t, head+conf)
+	s.settle(t, "localhost", 250)
+	s.judged(t, "127.0.2.9", "127.0.2.8")
+}
+
+// judged wants clients that greet as localhost to be exempt, or refused.
+func (s *server) judged(t *testing.T, exempt, refused string) {
+	t.Helper()
+	for source, code := range map[string]int{exempt: 250, refused: 550} {
+		c := s.dial(t, "127.0.0.25", "smtp", source)
+		c.run(talk(send("EHLO localhost", 250), transaction(code)))
+	}
+}
+
 // settle waits until new sessions get the new policy: for a moment after a
 // reload the old listener takes connections too.
 func (s *server) settle(t *testing.T, helo string, want int) {

@@ -249,6 +249,29 @@ func TestReloadTakesChangedList(t *testing.T) {
 	s.settle(t, "localhost", 250)
 }
 
+// The pattern of docs/migrate.md refuses over SMTP what it refuses in the tool (module/maddyconf).
+func TestPatternOfTheMigrationPage(t *testing.T) {
+	page, err := os.ReadFile("../docs/migrate.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := regexp.MustCompile(`(?m)^ *deny_names regexp .*$`).FindAllString(string(page), -1)
+	if len(lines) != 1 {
+		t.Fatalf("deny_names regexp stands %d times in docs/migrate.md, want once", len(lines))
+	}
+	s := start(t, mx(withDNS("rfc", zone(t), lines[0], "no_address_action off")))
+	for helo, text := range map[string]string{
+		"bulk12.example.com": "No mail from here", "a.b.BULK12.example.com": "No mail from here",
+		"bulk.example.com": "", "notbulk12.example.com": "",
+	} {
+		code := 250
+		if text != "" {
+			code = 554
+		}
+		s.mx(t).run(talk(send("EHLO "+helo, 250), send(mailFrom, 250), told(rcptTo, code, text)))
+	}
+}
+
 func TestLocalProtocolsAreNotJudged(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "smtp.sock")
 	conf := `lmtp tcp://127.0.0.1:{env:TEST_PORT_lmtp} {

@@ -10,6 +10,7 @@
 package module
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -57,14 +58,14 @@ var instances atomic.Int64
 
 // New makes an unconfigured instance for Maddy's registry.
 func New(c *container.C, _, instName string) (module.Module, error) {
-	label := instName
-	if label == "" {
-		label = modName
+	if c.DefaultLogger.Out == nil {
+		// Without a log line Maddy 0.9.5 puts this nil back after a failed reload, and panics.
+		c.DefaultLogger.Out = log.FuncOutput(log.DefaultLogger.Out.Write, func() error { return nil })
 	}
 	check := &Check{
 		instName: instName,
-		label:    label,
-		key:      &sessionKey{fmt.Sprintf("%s#%d", label, instances.Add(1))},
+		label:    cmp.Or(instName, modName),
+		key:      &sessionKey{fmt.Sprintf("%s#%d", modName, instances.Add(1))},
 		log:      c.DefaultLogger.Sublogger(modName),
 		judge:    &judge.Judge{Gatherer: new(dnsfacts.Gatherer)},
 	}
