@@ -2,6 +2,7 @@ package memory
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"net/netip"
 	"os"
@@ -117,17 +118,25 @@ func fill(b *testing.B, driver, dsn string, rows int, c *fakeClock) {
 	b.Helper()
 	db := openDB(b, driver, dsn, c, func(o *Options) { o.MaxRows = 1 << 40 })
 	const batch = 40_000
+	m, err := readMeta(context.Background(), db.db.Load())
+	if err != nil {
+		b.Fatal(err)
+	}
 	for i := 0; i < rows; i += batch {
-		r := newRows()
+		r := newRows(1 << 40)
 		for j := i; j < min(i+batch, rows); j++ {
 			s := benchSender(j)
-			d := dayOf(start.Unix()) - int32(180-180*j/rows)
-			_ = r.touch(s.key(), row{d, d, 1, j%2 == 0}, limits{1 << 40, 1 << 40, 0})
+			d := dayOf(start.Unix()) - int64(180-180*j/rows)*daySeconds
+			_ = r.put(s.key(), row{d, d, 1, j%2 == 0})
 			if j%4 == 0 {
-				_ = r.greet(s.key().network, orgDay{s.org(), d}, limits{1 << 40, 1 << 40, 0})
+				_ = r.put(key{scope{kind: neighbourRow, network: s.key().network}, s.org()}, row{last: d})
 			}
 		}
-		if _, _, err := db.write(context.Background(), db.db.Load(), r, counts{}, start.Unix()); err != nil {
+		err := transact(context.Background(), db.db.Load(), func(tx *sql.Tx) error {
+			_, err := db.write(context.Background(), tx, r, &m.counts, era{sure: start.Unix()})
+			return err
+		})
+		if err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -226,7 +226,7 @@ func TestLockedByAnotherProcess(t *testing.T) {
 		if db.Counters().Away || db.Counters().Queued != 0 {
 			t.Errorf("%+v", db.Counters())
 		}
-		if n := counted(t, db); n.known != 2 {
+		if n := counted(t, db); n.Known != 2 {
 			t.Errorf("%+v", n)
 		}
 	})
@@ -332,12 +332,11 @@ func TestOneStoreForOnePlace(t *testing.T) {
 		old := openDB(t, driver, path, c)
 		renewed := openDB(t, driver, filepath.Join(link, ".", filepath.Base(path)), c,
 			func(o *Options) { o.Report = r.add })
-		if old.shared != renewed.shared {
+		if old != renewed {
 			t.Fatal("two stores")
 		}
 		(&Memory{Store: old, Clock: c.now}).Accept(friend)
 		_ = old.Close()
-		_ = old.Close() // twice is once
 		m := &Memory{Store: renewed, Clock: c.now}
 		works(t, m, true)
 		renewed.say(errors.New("fault"))
@@ -412,35 +411,35 @@ func TestClockJumps(t *testing.T) {
 			if got := grade(t, m, friend); got != want {
 				t.Errorf("%s: the friend is %v", what, got)
 			}
-			if n := counted(t, db).known; n != known {
+			if n := counted(t, db).Known; n != known {
 				t.Errorf("%s: %d known rows, want %d", what, n, known)
 			}
 		}
-		step("before", checkhelo.Accepted, rows.known)
+		step("before", checkhelo.Accepted, rows.Known)
 		c.move(-day)
-		step("set back a day", checkhelo.Accepted, rows.known)
+		step("set back a day", checkhelo.Accepted, rows.Known)
 		c.move(day)
 
 		c.move(365 * day)
-		step("forward a year", checkhelo.Accepted, rows.known)
+		step("forward a year", checkhelo.Accepted, rows.Known)
 		m.Greet(sender("first.example", "203.0.113.1"), true)
-		step("the first write", checkhelo.Accepted, rows.known+1)
+		step("the first write", checkhelo.Accepted, rows.Known+1)
 		if said := r.take(); len(said) != 1 || !strings.Contains(said[0], "more than two days") {
 			t.Errorf("reported: %q", said)
 		}
 		c.move(59 * time.Minute)
 		m.Greet(sender("second.example", "203.0.113.1"), true)
-		step("59 minutes of writes", checkhelo.Accepted, rows.known+2)
+		step("59 minutes of writes", checkhelo.Accepted, rows.Known+2)
 		// A restart in that hour does not shorten it.
 		_ = db.Close()
 		db, m = reopen()
-		step("a restart", checkhelo.Accepted, rows.known+2)
+		step("a restart", checkhelo.Accepted, rows.Known+2)
 		m.Greet(sender("third.example", "203.0.113.1"), true)
-		step("a write after the restart", checkhelo.Accepted, rows.known+3)
+		step("a write after the restart", checkhelo.Accepted, rows.Known+3)
 
 		c.move(-365 * day)
 		m.Greet(sender("fourth.example", "203.0.113.1"), true)
-		step("the clock is right again", checkhelo.Accepted, rows.known+4)
+		step("the clock is right again", checkhelo.Accepted, rows.Known+4)
 
 		c.move(365 * day)
 		m.Greet(sender("fifth.example", "203.0.113.1"), true)

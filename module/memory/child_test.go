@@ -209,30 +209,22 @@ func sound(t *testing.T, db *DB) {
 	}
 }
 
-// tableCounts counts the rows.
-func tableCounts(tb testing.TB, db *DB) counts {
+// counted wants the counts that the store keeps to be those of its table.
+func counted(tb testing.TB, db *DB) Counts {
 	tb.Helper()
-	var n counts
-	for table, to := range map[string]*int64{
-		"helo_known": &n.known, "helo_neighbour": &n.neighbours, "helo_waiting": &n.waiting,
-	} {
-		if err := db.db.Load().QueryRow("SELECT count(*) FROM " + table).Scan(to); err != nil {
+	var n Counts
+	for k := knownRow; k <= waitingRow; k++ {
+		err := db.db.Load().QueryRow("SELECT count(*) FROM helo_memory WHERE kind = $1", int(k)).Scan(n.of(k))
+		if err != nil {
 			tb.Fatal(err)
 		}
 	}
-	return n
-}
-
-// counted wants the counts that the store keeps to be those of its tables.
-func counted(tb testing.TB, db *DB) counts {
-	tb.Helper()
-	n := tableCounts(tb, db)
 	m, err := readMeta(context.Background(), db.db.Load())
 	if err != nil {
 		tb.Fatal(err)
 	}
 	if m.counts != n {
-		tb.Fatalf("the store counts %+v, its tables have %+v", m.counts, n)
+		tb.Fatalf("the store counts %+v, its table has %+v", m.counts, n)
 	}
 	return n
 }

@@ -1,12 +1,15 @@
 package memory
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
-	"net/netip"
+	"fmt"
+	"maps"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,21 +22,24 @@ const (
 	closeTime   = 3 * time.Second       // that the last Close waits for the last batch
 	lockTime    = 200 * time.Millisecond
 	reportEvery = 60 // seconds between two reports
+	expireEvery = 60 // seconds between two looks for old rows
 	maxReaders  = 8
-	maxFailures = 4 // reads in a row; then the store counts as away until a tick reaches it
+	maxFailures = 4 // reads in a row; then the store counts as away until a batch reaches it
 	knownTTL    = 60
 	strangerTTL = 5 // seconds; another server may have accepted a message meanwhile
 
-	cacheEntries   = 1 << 15
+	cacheRows      = 1 << 16
 	queueRows      = 1 << 16
-	queueNames     = 128 // of one network
 	defaultMaxRows = 2_000_000
 )
 
+var errJumped = errors.New("memory: the clock is more than two days ahead of the newest entry;" +
+	" nothing expires until entries have been written for an hour")
+
 // Options of Open. The zero value is usable.
 type Options struct {
-	// MaxRows bounds each of the tables known and waiting, and neighbours to as much; 0 is
-	// 2,000,000. A full table takes no new row; strangers of earlier days make room.
+	// MaxRows bounds the rows of each kind; 0 is 2,000,000. A full store takes no new row;
+	// strangers of earlier days make room.
 	MaxRows int64
 	// Report, when set, gets what keeps the store from working, at most once a minute.
 	Report func(error)
@@ -45,25 +51,18 @@ type Options struct {
 
 // Counters are totals since the store was opened, and its state.
 type Counters struct {
-	Known, Neighbours, Waiting int64  // rows, as of the last batch
-	Cached, Read, Failed       uint64 // look-ups: from the cache, from the database, without answer
-	Written                    uint64 // rows
-	Dropped                    uint64 // writes that found the queue or the table full
-	OverShare                  uint64 // writes of a network past its share
-	Expired                    uint64 // rows
-	Queued                     int    // rows that wait for the next batch
-	Away                       bool   // the last read or write did not work
+	Counts                      // rows, as of the last batch
+	Cached, Read, Failed uint64 // look-ups: from the cache, from the database, without answer
+	Written              uint64 // rows
+	Dropped              uint64 // writes that found the queue or the table full
+	OverShare            uint64 // writes of a network past its share
+	Expired              uint64 // rows
+	Queued               int    // rows that wait for the next batch
+	Away                 bool   // the last read or write did not work
 }
 
-// DB is a Store in a database. All DBs of a process that name the same place are one store. It is
-// safe for concurrent use.
+// DB is a Store in a database. It is safe for concurrent use.
 type DB struct {
-	*shared
-	report func(error)
-	once   sync.Once
-}
-
-type shared struct {
 	place
 	opts     Options
 	readOnly bool
@@ -74,117 +73,100 @@ type shared struct {
 	key    atomic.Pointer[[]byte]
 	away   atomic.Bool // reads do not work
 	failed atomic.Int32
-	slots  chan struct{} // one for each reader
 
-	mu        sync.Mutex
-	senders   recent[greeting, senderEntry]
-	networks  recent[netip.Prefix, networkEntry]
-	queue     *rows // waits for the next batch
-	flying    *rows // is being written
-	era       era
-	count     Counters
-	unwritten bool // the last batch failed
-
-	saying   sync.Mutex
-	reported int64 // Unix time of the last report; saying guards it
+	mu            sync.Mutex
+	cache         recent[key, cached]
+	queue, flying *rows // what waits for the next batch, and what is being written
+	era           era
+	count         Counters
+	unwritten     bool  // the last batch failed
+	reported      int64 // Unix time of the last report
 
 	writing sync.Mutex  // one batch at a time; it guards what follows
 	file    os.FileInfo // what is open, for SQLite
 	expires int64       // Unix time of the next look for old rows
 
-	handles []*DB // the registry's lock guards it
-
-	ready, stop, done chan struct{} // ready is closed after the first attempt to connect
+	users             int           // the registry's lock guards it
+	ready, stop, done chan struct{} // nil for a tool; ready is closed after the first attempt
 }
 
-// senderEntry is what the cache holds of a sender: its row, and what is written already.
-type senderEntry struct {
-	row             row
-	read            int64 // Unix time of reading the row; 0: never
-	greeted, day    int32 // last day written, of the organisation and of the name
-	acceptedWritten bool
-}
-
-type networkEntry struct {
-	orgs []orgDay
-	read int64
+// cached is a row, as far as this process knows it.
+type cached struct {
+	row
+	read int64 // Unix time of reading it; 0: never
 }
 
 var registry = struct {
 	sync.Mutex
-	open map[place]*shared
-}{open: map[place]*shared{}}
+	open map[place]*DB
+}{open: map[place]*DB{}}
 
 // Open returns the store at a place: the path of a file for "sqlite3", a DSN for "postgres". The
 // error is ErrNoDriver, or names an unknown database. Everything else that can be wrong with a
 // database goes to Options.Report: the store is away then and tries again every second. A store
-// that is open already keeps the options of its first Open, except Report.
+// that is open already keeps its options, except Report. Each Open wants a Close.
 func Open(driver, dsn string, opts Options) (*DB, error) {
 	p, err := newPlace(driver, dsn, sql.Drivers())
 	if err != nil {
 		return nil, err
 	}
 	registry.Lock()
-	s, ok := registry.open[p]
+	d, ok := registry.open[p]
 	if !ok {
-		s = newShared(p, opts)
-		registry.open[p] = s
+		d = newDB(p, opts)
+		d.ready, d.stop, d.done = make(chan struct{}), make(chan struct{}), make(chan struct{})
+		registry.open[p] = d
+		go d.run()
 	}
-	d := &DB{shared: s, report: opts.Report}
-	s.handles = append(s.handles, d)
+	d.users++
 	registry.Unlock()
-	if !ok {
-		go s.run()
-		select {
-		case <-s.ready:
-		case <-time.After(startTime):
-		}
+	if opts.Report != nil { // the newest instance of a reload
+		d.mu.Lock()
+		d.opts.Report = opts.Report
+		d.mu.Unlock()
+	}
+	select {
+	case <-d.ready:
+	case <-time.After(startTime):
 	}
 	return d, nil
 }
 
-func newShared(p place, opts Options) *shared {
+func newDB(p place, opts Options) *DB {
 	if opts.Clock == nil {
 		opts.Clock = time.Now
 	}
-	if opts.Every == 0 {
-		opts.Every = time.Second
-	}
-	if opts.MaxRows == 0 {
-		opts.MaxRows = defaultMaxRows
-	}
-	return &shared{
-		place: p, opts: opts, slots: make(chan struct{}, maxReaders), queue: newRows(),
-		senders:  newRecent[greeting, senderEntry](cacheEntries),
-		networks: newRecent[netip.Prefix, networkEntry](cacheEntries),
-		readTime: readTime, lockTime: lockTime,
-		ready: make(chan struct{}), stop: make(chan struct{}), done: make(chan struct{}),
+	opts.Every = cmp.Or(opts.Every, time.Second)
+	opts.MaxRows = cmp.Or(opts.MaxRows, defaultMaxRows)
+	return &DB{
+		place: p, opts: opts, readTime: readTime, lockTime: lockTime,
+		cache: newRecent[key, cached](cacheRows), queue: newRows(queueRows), flying: newRows(0),
 	}
 }
 
 // Close gives the store back. The last one writes what is queued, for at most 3 seconds.
 func (d *DB) Close() error {
-	d.once.Do(func() {
-		registry.Lock()
-		for i, h := range d.handles {
-			if h == d {
-				d.handles = append(d.handles[:i:i], d.handles[i+1:]...)
-				break
-			}
+	registry.Lock()
+	d.users--
+	last := d.users == 0
+	if last && registry.open[d.place] == d {
+		delete(registry.open, d.place)
+	}
+	registry.Unlock()
+	switch {
+	case !last:
+	case d.stop == nil:
+		if !d.readOnly {
+			d.tick(closeTime)
 		}
-		last := len(d.handles) == 0
-		if last && registry.open[d.place] == d.shared {
-			delete(registry.open, d.place)
+		d.shut()
+	default:
+		close(d.stop)
+		select {
+		case <-d.done:
+		case <-time.After(closeTime): // the driver is stuck in a dead connection
 		}
-		registry.Unlock()
-		if last {
-			close(d.stop)
-			select {
-			case <-d.done:
-			case <-time.After(closeTime): // the driver is stuck in a dead connection
-			}
-		}
-	})
+	}
 	return nil
 }
 
@@ -196,285 +178,442 @@ func (d *DB) Counters() Counters {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	c := d.count
-	c.Queued = d.queue.size
-	if d.flying != nil {
-		c.Queued += d.flying.size
-	}
+	c.Queued = len(d.queue.all) + len(d.flying.all)
 	c.Away = d.away.Load() || d.db.Load() == nil || d.unwritten
 	return c
 }
 
-func (s *shared) now() int64 { return s.opts.Clock().Unix() }
+func (d *DB) now() int64 { return d.opts.Clock().Unix() }
 
-func (s *shared) secret() []byte {
-	if key := s.key.Load(); key != nil {
+func (d *DB) secret() []byte {
+	if key := d.key.Load(); key != nil {
 		return *key
 	}
 	return nil
 }
 
-func (s *shared) expiryTime(now int64) int64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.era.at(now)
+func (d *DB) expiryTime(now int64) int64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.era.at(now)
 }
-
-func fresh(read, now, ttl int64) bool { return read != 0 && now >= read && now-read < ttl }
 
 // queued returns what is not in the database yet. It needs the lock.
-func (s *shared) queued(k greeting) row {
-	var r row
-	if s.flying != nil {
-		r = s.flying.known[k]
-	}
-	return r.with(s.queue.known[k])
-}
+func (d *DB) queued(k key) row { return d.flying.all[k].with(k.kind, d.queue.all[k]) }
 
-func (s *shared) known(ctx context.Context, k greeting) (row, error) {
-	now := s.now()
-	s.mu.Lock()
-	e, _ := s.senders.get(k)
-	queued := s.queued(k)
+func (d *DB) known(ctx context.Context, k key) (row, error) {
+	now := d.now()
+	d.mu.Lock()
+	e, _ := d.cache.get(k)
 	ttl := int64(strangerTTL)
-	if e.row.accepted {
+	if e.accepted {
 		ttl = knownTTL
 	}
-	if fresh(e.read, now, ttl) {
-		s.count.Cached++
-		s.mu.Unlock()
+	if e.read != 0 && now >= e.read && now-e.read < ttl {
+		d.count.Cached++
+		d.mu.Unlock()
 		return e.row, nil
 	}
-	s.mu.Unlock()
-	r, err := read(ctx, s, func(ctx context.Context, db *sql.DB) (r row, err error) {
-		var accepted int
-		err = db.QueryRowContext(ctx, readKnown, k.network.String(), k.name).
-			Scan(&r.first, &r.last, &r.days, &accepted)
+	queued := d.queued(k)
+	d.mu.Unlock()
+	r, err := read(ctx, d, func(ctx context.Context, db *sql.DB) (r row, err error) {
+		err = db.QueryRowContext(ctx, readKnown, k.String(), k.name).
+			Scan(&r.first, &r.last, &r.days, &r.accepted)
 		if errors.Is(err, sql.ErrNoRows) {
 			return row{}, nil
 		}
-		r.accepted = accepted != 0
 		return r, err
 	})
 	if err != nil {
 		return row{}, err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	// A batch may have been written between the two looks into the queue.
-	r = r.with(queued).with(s.queued(k))
-	e, _ = s.senders.get(k)
-	e.row, e.read = r, now
-	s.senders.put(k, e)
+	r = r.with(k.kind, queued).with(k.kind, d.queued(k))
+	d.cache.put(k, cached{r, now})
 	return r, nil
 }
 
-// queuedOrgs adds what is not in the database yet. It needs the lock.
-func (s *shared) queuedOrgs(network netip.Prefix, list []orgDay) []orgDay {
-	if s.flying != nil {
-		list = mergeOrgs(list, s.flying.orgs[network])
-	}
-	return mergeOrgs(list, s.queue.orgs[network])
-}
-
-func mergeOrgs(list, n []orgDay) []orgDay {
-	for _, o := range n {
-		list, _ = addOrg(list, o)
-	}
-	return list
-}
-
-func (s *shared) neighbours(ctx context.Context, network netip.Prefix) ([]orgDay, error) {
-	now := s.now()
-	s.mu.Lock()
-	e, _ := s.networks.get(network)
-	queued := s.queuedOrgs(network, nil)
-	if fresh(e.read, now, knownTTL) {
-		defer s.mu.Unlock()
-		s.count.Cached++
-		return slices.Clone(e.orgs), nil
-	}
-	s.mu.Unlock()
-	orgs, err := read(ctx, s, func(ctx context.Context, db *sql.DB) (orgs []orgDay, err error) {
-		rows, err := db.QueryContext(ctx, readNeighbours, network.String())
+func (d *DB) neighbours(ctx context.Context, s scope, since int64) (map[string]row, error) {
+	queued := map[string]row{}
+	d.mu.Lock()
+	d.flying.overlay(s, queued)
+	d.queue.overlay(s, queued)
+	d.mu.Unlock()
+	list, err := read(ctx, d, func(ctx context.Context, db *sql.DB) (map[string]row, error) {
+		rows, err := db.QueryContext(ctx, readNeighbours, s.String(), since)
 		if err != nil {
 			return nil, err
 		}
-		defer func() { _ = rows.Close() }() // Err has it
-		for rows.Next() {
-			var o orgDay
-			if err := rows.Scan(&o.org, &o.last); err != nil {
-				return nil, err
-			}
-			orgs = append(orgs, o)
+		list := map[string]row{}
+		for name, last := "", int64(0); rows.Next(); {
+			err = errors.Join(err, rows.Scan(&name, &last))
+			list[name] = row{last: last}
 		}
-		return orgs, rows.Err()
+		return list, errors.Join(err, rows.Err(), rows.Close())
 	})
 	if err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	orgs = s.queuedOrgs(network, mergeOrgs(orgs, queued))
-	s.networks.put(network, networkEntry{orgs, now})
-	return slices.Clone(orgs), nil
+	for name, r := range queued {
+		if old, ok := list[name]; ok || len(list) < MaxNeighbours {
+			list[name] = old.with(s.kind, r)
+		}
+	}
+	return list, nil
 }
 
-func (s *shared) waiting(ctx context.Context, k waitKeys, since int64) (tries, int, error) {
-	s.mu.Lock()
-	queued, kept := s.queue.waiting(k)
-	if s.flying != nil {
-		t, n := s.flying.waiting(k)
-		queued, kept = t.with(queued), kept+n
+func (d *DB) waiting(ctx context.Context, own, org key, since int64) (tries, error) {
+	d.mu.Lock()
+	queued := tries{
+		d.queued(own).last, d.queued(org).last,
+		len(d.flying.names[own.scope]) + len(d.queue.names[own.scope]),
 	}
-	s.mu.Unlock()
-	type found struct {
-		tries
-		kept int
-	}
-	f, err := read(ctx, s, func(ctx context.Context, db *sql.DB) (f found, err error) {
-		rows, err := db.QueryContext(ctx, readWaiting,
-			k.network.scope, k.network.hash, k.org.scope, k.org.hash)
-		if err != nil {
-			return f, err
-		}
-		defer func() { _ = rows.Close() }() // Err has it
-		for rows.Next() {
-			var hash string
-			var try int64
-			if err = rows.Scan(&hash, &try); err != nil {
-				return f, err
-			}
-			if hash == k.network.hash {
-				f.network = try
-			} else {
-				f.org = try
-			}
-		}
-		if err = rows.Err(); err != nil {
-			return f, err
-		}
-		err = db.QueryRowContext(ctx, countWaiting, k.network.scope, since).Scan(&f.kept)
-		return f, err
+	d.mu.Unlock()
+	t, err := read(ctx, d, func(ctx context.Context, db *sql.DB) (t tries, err error) {
+		err = db.QueryRowContext(ctx, readWaiting, own.String(), own.name, org.String(), org.name,
+			since).Scan(&t.own, &t.org, &t.kept)
+		return t, err
 	})
-	return f.with(queued), kept + f.kept, err
+	return tries{cmp.Or(queued.own, t.own), cmp.Or(queued.org, t.org), queued.kept + t.kept}, err
 }
 
-// see records a greeting. What is written already today costs one look into the cache.
-func (s *shared) see(k greeting, org string, day int32, taken, accepted bool, now int64) {
-	if s.queueGreeting(k, org, day, taken, accepted, now) {
-		s.say(errJumped)
-	}
-}
-
-func (s *shared) queueGreeting(
-	k greeting, org string, day int32, taken, accepted bool, now int64,
-) (jumped bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	jumped = s.era.wrote(now)
-	e, _ := s.senders.get(k)
-	greet := org != "" && e.greeted != day
-	touch := taken && (e.day != day || accepted && !e.acceptedWritten)
-	if !greet && !touch {
-		return jumped
-	}
-	l := limits{queueRows, queueNames, MaxWaiting}
-	if greet && s.counted(s.queue.greet(k.network, orgDay{org, day}, l)) {
-		e.greeted = day
-		if n, ok := s.networks.get(k.network); ok {
-			n.orgs, _ = addOrg(n.orgs, orgDay{org, day})
-			s.networks.put(k.network, n)
-		}
-	}
-	if touch {
-		n := row{day, day, 1, accepted}
-		if s.counted(s.queue.touch(k, n, l)) {
-			e.day, e.acceptedWritten = day, e.acceptedWritten || accepted
-			e.row = e.row.with(n)
-		}
-	}
-	s.senders.put(k, e)
-	return jumped
-}
-
-// counted counts a write that was not queued. It needs the lock.
-func (s *shared) counted(err error) (queued bool) {
+// put queues a row. What is written already today costs one look into the cache.
+func (d *DB) put(k key, n row, now int64) error {
+	d.mu.Lock()
+	jumped := d.era.wrote(now)
+	err := d.enqueue(k, n)
 	switch {
 	case errors.Is(err, ErrFull):
-		s.count.Dropped++
+		d.count.Dropped++
 	case err != nil:
-		s.count.OverShare++
+		d.count.OverShare++
 	}
-	return err == nil
-}
-
-func (s *shared) wait(k waitKeys, first int64) error {
-	s.mu.Lock()
-	jumped := s.era.wrote(first)
-	err := ErrFull
-	if s.count.Waiting < s.opts.MaxRows {
-		err = s.queue.wait(k, first, limits{queueRows, queueNames, MaxWaiting})
-	}
-	s.counted(err)
-	s.mu.Unlock()
+	d.mu.Unlock()
 	if jumped {
-		s.say(errJumped)
+		d.say(errJumped)
 	}
 	return err
 }
 
-type answer[T any] struct {
-	value T
-	err   error
+func (d *DB) enqueue(k key, n row) error {
+	if k.kind == waitingRow {
+		if d.count.Waiting >= d.opts.MaxRows {
+			return ErrFull
+		}
+		return d.queue.put(k, n)
+	}
+	e, _ := d.cache.get(k)
+	merged := e.with(k.kind, n)
+	if merged == e.row {
+		return nil
+	}
+	if err := d.queue.put(k, n); err != nil {
+		return err
+	}
+	d.cache.put(k, cached{merged, e.read})
+	return nil
 }
 
 // read runs f for at most 50 ms. A driver that does not come back keeps its goroutine and one of
-// the slots, never a session.
+// the connections, never a session.
 func read[T any](
-	ctx context.Context, s *shared, f func(context.Context, *sql.DB) (T, error),
+	ctx context.Context, d *DB, f func(context.Context, *sql.DB) (T, error),
 ) (T, error) {
-	var a answer[T]
-	db := s.db.Load()
-	if db == nil || s.away.Load() {
-		s.lookedUp(ErrAway)
-		return a.value, ErrAway
+	type answer struct {
+		value T
+		err   error
 	}
-	limit, cancel := context.WithTimeout(ctx, s.readTime)
-	select {
-	case s.slots <- struct{}{}:
-		done := make(chan answer[T], 1)
+	a := answer{err: ErrAway}
+	if db := d.db.Load(); db != nil && !d.away.Load() {
+		limit, cancel := context.WithTimeout(ctx, d.readTime)
+		done := make(chan answer, 1)
 		go func() {
-			defer func() { <-s.slots }()
 			v, err := f(limit, db)
-			done <- answer[T]{v, err}
+			done <- answer{v, err}
 		}()
 		select {
 		case a = <-done:
 		case <-limit.Done():
 			a.err = limit.Err()
 		}
-	case <-limit.Done():
-		a.err = limit.Err()
-	}
-	cancel()
-	s.lookedUp(a.err)
-	if a.err != nil {
-		if ctx.Err() == nil && s.failed.Add(1) >= maxFailures {
-			s.away.Store(true)
-			s.say(a.err)
+		cancel()
+		switch {
+		case a.err == nil:
+			d.failed.Store(0)
+		case ctx.Err() == nil && d.failed.Add(1) >= maxFailures:
+			d.away.Store(true)
+			d.say(a.err)
 		}
-		return a.value, s.clean(a.err)
 	}
-	s.failed.Store(0)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if a.err != nil {
+		d.count.Failed++
+		return a.value, d.clean(a.err)
+	}
+	d.count.Read++
 	return a.value, nil
 }
 
-func (s *shared) lookedUp(err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err == nil {
-		s.count.Read++
-	} else {
-		s.count.Failed++
+// run writes a batch a second until the last Close.
+func (d *DB) run() {
+	defer close(d.done)
+	ticker := time.NewTicker(d.opts.Every)
+	defer ticker.Stop()
+	d.tick(writeTime)
+	close(d.ready)
+	for {
+		select {
+		case <-ticker.C:
+			d.tick(writeTime)
+		case <-d.stop:
+			d.tick(closeTime)
+			d.shut()
+			return
+		}
 	}
+}
+
+func (d *DB) tick(limit time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	err := d.Flush(ctx)
+	if err == nil {
+		err = d.expire(ctx)
+	}
+	if err != nil {
+		d.say(err)
+	}
+}
+
+// say reports an error, at most once a minute.
+func (d *DB) say(err error) {
+	now := d.now()
+	d.mu.Lock()
+	report := d.opts.Report
+	if d.reported != 0 && now >= d.reported && now-d.reported < reportEvery {
+		report = nil
+	} else {
+		d.reported = now
+	}
+	d.mu.Unlock()
+	if report != nil {
+		report(d.clean(err))
+	}
+}
+
+func (d *DB) shut() {
+	if db := d.db.Swap(nil); db != nil {
+		_ = db.Close() // all is written, or nothing can be
+	}
+}
+
+// connect returns the open database, or opens it: for the first time, after a failure, or when
+// another file has taken its place.
+func (d *DB) connect(ctx context.Context) (*sql.DB, error) {
+	if db := d.db.Load(); db != nil {
+		var version int
+		gone := d.replaced(d.file)
+		if !gone && (!d.away.Load() || db.QueryRowContext(ctx, readVersion).Scan(&version) == nil) {
+			d.failed.Store(0)
+			d.away.Store(false)
+			return db, nil
+		}
+		d.shut()
+		if gone { // what was kept there is forgotten
+			d.mu.Lock()
+			d.cache = newRecent[key, cached](cacheRows)
+			d.mu.Unlock()
+		}
+	}
+	if !d.readOnly {
+		file, err := d.prepare()
+		if err != nil {
+			return nil, err
+		}
+		d.file = file
+	}
+	db, err := d.open(d.readOnly, d.lockTime)
+	if err != nil {
+		return nil, err
+	}
+	m, err := meta{}, d.upgrade(ctx, db)
+	if err == nil {
+		m, err = readMeta(ctx, db)
+	}
+	if err != nil {
+		_ = db.Close() // the first error tells
+		return nil, err
+	}
+	d.mu.Lock()
+	d.era.sure = cmp.Or(d.era.sure, m.newest)
+	d.mu.Unlock()
+	d.key.Store(&m.key)
+	d.db.Store(db)
+	d.failed.Store(0)
+	d.away.Store(false)
+	return db, nil
+}
+
+// Flush writes what is queued, now. Tools call it; in a server, a batch a second goes by itself.
+func (d *DB) Flush(ctx context.Context) error {
+	d.writing.Lock()
+	defer d.writing.Unlock()
+	db, err := d.connect(ctx)
+	if err != nil {
+		d.away.Store(true)
+		return d.clean(err)
+	}
+	d.mu.Lock()
+	batch, era := d.queue, d.era
+	d.flying, d.queue = batch, newRows(queueRows)
+	d.mu.Unlock()
+
+	m, err := readMeta(ctx, db)
+	var over uint64
+	if err == nil && len(batch.all) != 0 {
+		err = transact(ctx, db, func(tx *sql.Tx) (err error) {
+			over, err = d.write(ctx, tx, batch, &m.counts, era)
+			return err
+		})
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.flying, d.unwritten = newRows(0), err != nil
+	if err != nil {
+		for k, r := range d.queue.all {
+			if batch.put(k, r) != nil {
+				d.count.Dropped++
+			}
+		}
+		d.queue = batch
+		return d.clean(err)
+	}
+	d.count.Written += uint64(len(batch.all))
+	d.count.OverShare += over
+	d.count.Counts = m.counts
+	return nil
+}
+
+// write writes a batch in the order of keys, so that two servers never wait for each other. It adds
+// new rows to the counts and returns how many rows the table did not take.
+func (d *DB) write(
+	ctx context.Context, tx *sql.Tx, batch *rows, counts *Counts, era era,
+) (over uint64, err error) {
+	update, err := tx.PrepareContext(ctx, d.dialect(updateRow))
+	if err != nil {
+		return 0, err
+	}
+	insert, err := tx.PrepareContext(ctx, d.dialect(insertRow))
+	if err != nil {
+		return 0, err
+	}
+	keys := slices.SortedFunc(maps.Keys(batch.all), func(a, b key) int {
+		return cmp.Or(cmp.Compare(a.kind, b.kind), strings.Compare(a.String(), b.String()),
+			strings.Compare(a.name, b.name))
+	})
+	var added Counts
+	at := era.at(d.now())
+	for _, k := range keys {
+		r := batch.all[k]
+		accepted, share := 0, kinds[k.kind].share
+		if r.accepted {
+			accepted, share = 1, 2*share
+		}
+		if *counts.of(k.kind) >= d.opts.MaxRows {
+			share = 0
+		}
+		args := []any{int(k.kind), k.String(), k.name, r.first, r.last, r.days, accepted}
+		n, err := affected(update.ExecContext(ctx, args...))
+		if err == nil && n == 0 {
+			n, err = affected(insert.ExecContext(ctx, append(args, share, k.kind.oldest(at))...))
+			*added.of(k.kind) += n
+		}
+		if err == nil && n == 0 && d.kind == postgres { // another server may just have added it
+			n, err = affected(update.ExecContext(ctx, args...))
+		}
+		if err != nil {
+			return 0, err
+		}
+		over += uint64(1 - n) //nolint:gosec // n is 0 or 1
+	}
+	always := 1
+	if d.stop == nil { // a tool learns old mail, too
+		always = 0
+	}
+	if _, err := tx.ExecContext(ctx, setNewest, era.sure, always); err != nil {
+		return 0, err
+	}
+	for k := knownRow; k <= waitingRow; k++ {
+		*counts.of(k) += *added.of(k)
+	}
+	return over, added.store(ctx, tx)
+}
+
+func affected(r sql.Result, err error) (int64, error) {
+	if err != nil {
+		return 0, err
+	}
+	return r.RowsAffected()
+}
+
+// expire deletes a portion of the old rows. While there are more, the next tick goes on; otherwise it
+// looks again after a minute.
+func (d *DB) expire(ctx context.Context) error {
+	d.writing.Lock()
+	defer d.writing.Unlock()
+	now, db := d.now(), d.db.Load()
+	if db == nil || now < d.expires && d.expires-now <= expireEvery {
+		return nil
+	}
+	d.mu.Lock()
+	at, full := d.era.at(now), d.count.Known >= d.opts.MaxRows
+	d.mu.Unlock()
+	d.expires = now + expireEvery
+	remove := func(where string, args ...any) error {
+		n, err := d.remove(ctx, db, where, args...)
+		if n > 0 {
+			d.expires = 0
+		}
+		d.mu.Lock()
+		d.count.Expired += uint64(n) //nolint:gosec // a number of rows
+		d.mu.Unlock()
+		return err
+	}
+	var err error
+	for k := knownRow; k <= waitingRow && err == nil; k++ {
+		if err = remove(oldRows, int(k), 0, k.oldest(at)); err == nil && k == knownRow {
+			err = remove(oldRows, int(k), 1, k.oldest(at))
+		}
+	}
+	if full && err == nil {
+		err = remove(oldStrangers, dayOf(at))
+	}
+	return d.clean(err)
+}
+
+// remove deletes a portion of the rows that fit a condition and returns how many there were.
+func (d *DB) remove(ctx context.Context, db *sql.DB, where string, args ...any) (int64, error) {
+	var n int64
+	err := transact(ctx, db, func(tx *sql.Tx) error {
+		rows, err := tx.QueryContext(ctx, fmt.Sprintf(removeRows, where), args...)
+		if err != nil {
+			return err
+		}
+		var gone Counts
+		for k := knownRow; rows.Next(); n++ {
+			err = errors.Join(err, rows.Scan(&k))
+			*gone.of(k)--
+		}
+		if err = errors.Join(err, rows.Err(), rows.Close()); err != nil {
+			return err
+		}
+		return gone.store(ctx, tx)
+	})
+	if err != nil {
+		n = 0
+	}
+	return n, err
 }

@@ -73,7 +73,7 @@ func TestDiskFull(t *testing.T) {
 			_ = filler.Close()
 			flush(t, db)
 			sound(t, db)
-			if n := counted(t, db); n.known != int64(len(senders))+1 {
+			if n := counted(t, db); n.Known != int64(len(senders))+1 {
 				t.Errorf("%+v", n)
 			}
 			works(t, m, true)

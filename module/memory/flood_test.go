@@ -78,7 +78,7 @@ func TestFloodFromOneNetwork(t *testing.T) {
 		}
 		n := counted(t, db)
 		// Each message has a row of its organisation, too.
-		if n.known > MaxNames+2 || n.neighbours > MaxNeighbours+1 || n.waiting > 2*MaxWaiting {
+		if n.Known > MaxNames+2 || n.Neighbours > MaxNeighbours+1 || n.Waiting > 2*MaxWaiting {
 			t.Errorf("rows: %+v", n)
 		}
 		c.move(time.Minute)
@@ -128,7 +128,7 @@ func TestFloodFromManyNetworks(t *testing.T) {
 		flood(t, m, c, db, name)
 		n := counted(t, db)
 		// One batch goes in whole once the table has room.
-		if n.known > most+1000 || n.neighbours > most+1000 || n.waiting > most+2*1000 {
+		if n.Known > most+1000 || n.Neighbours > most+1000 || n.Waiting > most+2*1000 {
 			t.Errorf("rows: %+v", n)
 		}
 		if g := grade(t, m, friend); g != checkhelo.Accepted {

@@ -138,7 +138,7 @@ func openDB(tb testing.TB, driver, dsn string, c *fakeClock, change ...func(*Opt
 		select {
 		case <-db.done:
 		default:
-			if len(db.handles) == 0 {
+			if db.users <= 0 {
 				tb.Error("the writer still runs after Close")
 			}
 		}

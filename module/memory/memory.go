@@ -18,6 +18,7 @@
 package memory
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/netip"
@@ -36,18 +37,11 @@ const (
 	MaxNames       = 1024
 	MaxWaiting     = 1024           // waiting messages of one network
 	Window         = 48 * time.Hour // a retry later than this starts a new wait
+	windowSeconds  = int64(Window / time.Second)
 	DefaultDelay   = 5 * time.Minute
 	seenDays       = 3 // days with a greeting, for the grade Seen
 	seenSpan       = 7 // days from the first to the last of them
 	defaultMinOrgs = 2
-)
-
-// Errors of a store.
-var (
-	// ErrAway says that the store does not answer. Callers go on without memory.
-	ErrAway = errors.New("memory: the store does not answer")
-	// ErrFull says that the store takes no new row.
-	ErrFull = errors.New("memory: the store is full")
 )
 
 // Sender is one greeting. Client must be valid; a Sender without it is never remembered.
@@ -60,17 +54,21 @@ type Sender struct {
 
 // Store keeps the rows of a Memory: a DB or a Map.
 type Store interface {
-	known(ctx context.Context, k greeting) (row, error)
-	neighbours(ctx context.Context, network netip.Prefix) ([]orgDay, error)
-	// waiting returns the first attempts of a message and how many messages of its network have
-	// waited since a Unix time.
-	waiting(ctx context.Context, k waitKeys, since int64) (t tries, kept int, err error)
-	// see records a greeting: the organisation of its name unless "", and a day of the name.
-	see(k greeting, org string, day int32, taken, accepted bool, now int64)
-	wait(k waitKeys, first int64) error
+	known(ctx context.Context, k key) (row, error)
+	neighbours(ctx context.Context, s scope, since int64) (map[string]row, error)
+	waiting(ctx context.Context, own, org key, since int64) (tries, error)
+	// put merges a row. It never blocks on the database.
+	put(k key, r row, now int64) error
 	// expiryTime is the time that rows are old by: now, unless the clock has jumped.
 	expiryTime(now int64) int64
 	secret() []byte // key of the hashes; nil while the store is away
+}
+
+// tries are the first attempts of a message from a network and from an organisation, as Unix
+// times (0: none), and how many messages of the network have waited since a time.
+type tries struct {
+	own, org int64
+	kept     int
 }
 
 // Memory decides by what a store holds. A nil Memory knows nobody and writes nothing. Its fields
@@ -103,8 +101,7 @@ func (m *Memory) Known(ctx context.Context, s Sender) (checkhelo.Known, error) {
 	if err != nil {
 		return checkhelo.Stranger, err
 	}
-	today := dayOf(m.Store.expiryTime(m.now()))
-	if r.days == 0 || today-r.last > KnownDays {
+	if r.last == 0 || r.last < knownRow.oldest(m.Store.expiryTime(m.now())) {
 		return checkhelo.Stranger, nil
 	}
 	return r.grade(), nil
@@ -114,7 +111,7 @@ func (r row) grade() checkhelo.Known {
 	switch {
 	case r.accepted:
 		return checkhelo.Accepted
-	case r.days >= seenDays && r.last-r.first >= seenSpan:
+	case r.days >= seenDays && r.last-r.first >= seenSpan*daySeconds:
 		return checkhelo.Seen
 	}
 	return checkhelo.Stranger
@@ -128,22 +125,18 @@ func (m *Memory) Neighbours(ctx context.Context, s Sender) checkhelo.Answer[[]st
 	if m == nil || own == "" || !network.IsValid() {
 		return checkhelo.Answer[[]string]{State: checkhelo.NotFound}
 	}
-	orgs, err := m.Store.neighbours(ctx, network)
+	oldest := neighbourRow.oldest(m.Store.expiryTime(m.now()))
+	orgs, err := m.Store.neighbours(ctx, scope{kind: neighbourRow, network: network}, oldest)
 	if err != nil {
 		return checkhelo.Answer[[]string]{State: checkhelo.Failed, Err: err}
 	}
-	least := m.NeighboursMin
-	if least == 0 {
-		least = defaultMinOrgs
-	}
-	today := dayOf(m.Store.expiryTime(m.now()))
 	var others []string
-	for _, o := range orgs {
-		if o.org != own && today-o.last <= NeighbourDays {
-			others = append(others, o.org)
+	for org, r := range orgs {
+		if org != own && r.last >= oldest {
+			others = append(others, org)
 		}
 	}
-	if len(others)+1 < least {
+	if len(others)+1 < cmp.Or(m.NeighboursMin, defaultMinOrgs) {
 		return checkhelo.Answer[[]string]{State: checkhelo.NotFound}
 	}
 	slices.Sort(others)
@@ -183,29 +176,25 @@ func (r WaitResult) String() string {
 // Another network waits again, unless the HELO name has the organisation of the first attempt
 // and a confirmed PTR name, not a generic one, has it too.
 func (m *Memory) Wait(ctx context.Context, s Sender, from, rcpt string) (Wait, error) {
-	network := networkOf(s.Client)
-	if m == nil || !network.IsValid() {
+	if m == nil || !networkOf(s.Client).IsValid() {
 		return Wait{}, nil
 	}
 	secret := m.Store.secret()
 	if secret == nil {
 		return Wait{}, ErrAway
 	}
-	delay := m.Delay
-	if delay == 0 {
-		delay = DefaultDelay
-	}
-	k := keysOf(secret, s, from, rcpt)
+	own, org := s.waitKeys(secret, from, rcpt)
 	now := m.now()
-	t, kept, err := m.Store.waiting(ctx, k, now-windowSeconds)
+	t, err := m.Store.waiting(ctx, own, org, now-windowSeconds)
 	if err != nil {
 		return Wait{}, err
 	}
-	t = t.at(now)
-	first := t.network
-	if k.proven {
-		first = earlier(first, t.org)
+	t.own, t.org = counts(t.own, now), counts(t.org, now)
+	first := t.own
+	if t.org != 0 && (first == 0 || t.org < first) && s.proven() {
+		first = t.org
 	}
+	delay := cmp.Or(m.Delay, DefaultDelay)
 	if first != 0 {
 		waited := time.Duration(now-first) * time.Second
 		if waited >= delay {
@@ -213,19 +202,29 @@ func (m *Memory) Wait(ctx context.Context, s Sender, from, rcpt string) (Wait, e
 		}
 		return Wait{Result: WaitAgain, Left: delay - waited}, nil
 	}
-	if kept >= MaxWaiting {
-		return Wait{Result: WaitShare, Left: delay}, nil
+	err = errShare
+	if t.kept < MaxWaiting {
+		err = m.Store.put(own, row{last: now}, now)
 	}
-	if t.org != 0 {
-		k.org = waitKey{} // the row is there
-	}
-	switch err := m.Store.wait(k, now); {
+	switch {
 	case errors.Is(err, errShare):
 		return Wait{Result: WaitShare, Left: delay}, nil
 	case err != nil:
 		return Wait{}, err
 	}
+	if org.org != "" && t.org == 0 {
+		_ = m.Store.put(org, row{last: now}, now) // a help: the wait counts without it
+	}
 	return Wait{Result: WaitStarted, Left: delay}, nil
+}
+
+// counts returns a first attempt if it counts now, otherwise 0. One in the future was written before
+// the clock was set back.
+func counts(try, now int64) int64 {
+	if try > now || now-try > windowSeconds {
+		return 0
+	}
+	return try
 }
 
 // Greet records a session that got to RCPT TO. taken tells that at least one recipient was
@@ -245,17 +244,19 @@ func (m *Memory) see(s Sender, taken, accepted bool) {
 		return
 	}
 	now := m.now()
-	m.Store.see(k, s.org(), dayOf(now), taken && k.name != "", accepted, now)
+	today := dayOf(now)
+	// The store counts what it does not take.
+	if org := s.org(); org != "" {
+		_ = m.Store.put(key{scope{kind: neighbourRow, network: k.network}, org}, row{last: today}, now)
+	}
+	if taken && k.name != "" {
+		_ = m.Store.put(k, row{today, today, 1, accepted}, now)
+	}
 }
 
-// greeting is the key of a known sender.
-type greeting struct {
-	network netip.Prefix
-	name    string
-}
-
-func (s *Sender) key() greeting {
-	k := greeting{networkOf(s.Client), s.Helo.ASCII}
+// key returns the key of a known sender.
+func (s *Sender) key() key {
+	k := key{scope{kind: knownRow, network: networkOf(s.Client)}, s.Helo.ASCII}
 	if k.name == "" && s.Helo.Addr.IsValid() {
 		k.name = s.Helo.Addr.String()
 		if s.Helo.Kind == heloname.Literal {
@@ -298,7 +299,5 @@ func networkOf(addr netip.Addr) netip.Prefix {
 
 const daySeconds = 24 * 60 * 60
 
-// dayOf returns the day (UTC) of a Unix time, counted from 1970.
-func dayOf(unix int64) int32 {
-	return int32(unix / daySeconds) //nolint:gosec // days of an int32 last for millions of years
-}
+// dayOf returns the start of the day (UTC) of a Unix time.
+func dayOf(unix int64) int64 { return unix - unix%daySeconds }

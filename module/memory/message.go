@@ -10,33 +10,21 @@ import (
 	"unicode/utf8"
 )
 
-// waitKey is the key of one waiting row. scope is a network or an organisation, in clear, so
-// that a row can be counted and forgotten by it; hash stands for both addresses.
-type waitKey struct{ scope, hash string }
-
-// waitKeys are the rows of one message. org has no scope when the HELO name has no organisation.
-type waitKeys struct {
-	network, org waitKey
-	proven       bool // the row of the organisation counts for this client
-}
-
-// keysOf hashes the addresses of a message with the secret of the store. The secret lies in the
-// same database, so that the hash is a pseudonym and no more.
-func keysOf(secret []byte, s Sender, from, rcpt string) waitKeys {
+// waitKeys returns the keys of a message, by network and by organisation. The scope of the second one
+// has no organisation when the HELO name has none. The addresses are hashed with the secret of the
+// store. It lies in the same database, so that the hash is a pseudonym and no more.
+func (s *Sender) waitKeys(secret []byte, from, rcpt string) (own, org key) {
 	from, rcpt = sameMessage(from), foldAddress(rcpt)
-	key := func(scope string) waitKey {
+	hashed := func(in scope) key {
 		h := hmac.New(sha256.New, secret)
-		for _, part := range []string{scope, from, rcpt} {
+		for _, part := range []string{in.String(), from, rcpt} {
 			h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(part))))
 			h.Write([]byte(part))
 		}
-		return waitKey{scope, hex.EncodeToString(h.Sum(nil)[:16])}
+		return key{in, hex.EncodeToString(h.Sum(nil)[:16])}
 	}
-	k := waitKeys{network: key(networkOf(s.Client).String()), proven: s.proven()}
-	if org := s.org(); org != "" {
-		k.org = key(org)
-	}
-	return k
+	own = hashed(scope{kind: waitingRow, network: networkOf(s.Client)})
+	return own, hashed(scope{kind: waitingRow, org: s.org()})
 }
 
 // What changes in a MAIL FROM from one attempt to the next. The local part is in lower case.

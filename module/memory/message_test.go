@@ -72,16 +72,17 @@ func TestHashKeepsPartsApart(t *testing.T) {
 	for _, pair := range [][2]string{
 		{"a", "bc"}, {"ab", "c"}, {"", "abc"}, {"abc", ""}, {"a\x00", "bc"}, {"a", "\x00bc"},
 	} {
-		k := keysOf(mapSecret, s, pair[0], pair[1])
-		if other, ok := seen[k.network.hash]; ok {
+		k, _ := s.waitKeys(mapSecret, pair[0], pair[1])
+		if other, ok := seen[k.name]; ok {
 			t.Errorf("%q has the hash of %q", pair, other)
 		}
-		seen[k.network.hash] = pair[0] + "|" + pair[1]
-		if strings.Contains(k.network.hash, "abc") || len(k.network.hash) != 32 {
-			t.Errorf("%q is no hash", k.network.hash)
+		seen[k.name] = pair[0] + "|" + pair[1]
+		if strings.Contains(k.name, "abc") || len(k.name) != 32 {
+			t.Errorf("%q is no hash", k.name)
 		}
 	}
-	if keysOf([]byte("other"), s, "a", "b") == keysOf(mapSecret, s, "a", "b") {
+	a, _ := s.waitKeys([]byte("other"), "a", "b")
+	if b, _ := s.waitKeys(mapSecret, "a", "b"); a == b {
 		t.Error("the secret of the store does not change the hash")
 	}
 }

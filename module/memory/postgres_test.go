@@ -21,7 +21,7 @@ func TestTwoServers(t *testing.T) {
 		db := openDB(t, postgres, dsn+strings.Repeat(" ", i), c)
 		servers = append(servers, &Memory{Store: db, Clock: c.now})
 	}
-	if servers[0].Store.(*DB).shared == servers[1].Store.(*DB).shared {
+	if servers[0].Store == servers[1].Store {
 		t.Fatal("the servers are one")
 	}
 	a, b := servers[0], servers[1]
@@ -84,7 +84,7 @@ func TestServersStartAtOnce(t *testing.T) {
 			t.Error("two secrets")
 		}
 	}
-	if n := counted(t, stores[0]); n.known != int64(len(stores)) {
+	if n := counted(t, stores[0]); n.Known != int64(len(stores)) {
 		t.Errorf("%+v", n)
 	}
 }

@@ -4,272 +4,159 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"sync"
 )
 
-const (
-	windowSeconds = int64(Window / 1e9)
-	jumpSeconds   = 2 * daySeconds // a clock that is further ahead of the rows has jumped
-	trustSeconds  = 60 * 60        // for how long rows are written until the clock is trusted again
+// Errors of a store.
+var (
+	// ErrAway says that the store does not answer. Callers go on without memory.
+	ErrAway = errors.New("memory: the store does not answer")
+	// ErrFull says that the store takes no new row.
+	ErrFull  = errors.New("memory: the store is full")
+	errShare = errors.New("memory: the network has used its share up")
 )
 
-// errShare says that a network has used its share up.
-var errShare = errors.New("memory: the network has used its share up")
+// kind says what a row is about. The table holds its number.
+type kind int
 
-// row is what is known about a sender. Days are counted from 1970.
-type row struct {
-	first, last int32 // days
-	days        int32 // how many days had a greeting; 0: there is no row
-	accepted    bool
+const (
+	knownRow     kind = iota + 1 // name: a HELO name
+	neighbourRow                 // name: the organisation of a HELO name
+	waitingRow                   // name: a hash of sender and recipient
+)
+
+// kinds are the limits of each kind: seconds that a row is kept, and rows of one scope.
+var kinds = [...]struct {
+	name  string
+	keep  int64
+	share int
+}{
+	knownRow:     {KindKnown, KnownDays * daySeconds, MaxNames},
+	neighbourRow: {KindNeighbour, NeighbourDays * daySeconds, MaxNeighbours},
+	waitingRow:   {KindWaiting, windowSeconds, MaxWaiting},
 }
 
-// with returns r with the greetings of n, which are later or of the same day. It gives the same
-// row when n was merged before.
-func (r row) with(n row) row {
-	if r.days == 0 {
-		return n
+// oldest returns the earliest last time of a row that is kept.
+func (k kind) oldest(now int64) int64 {
+	if k != waitingRow {
+		now = dayOf(now)
 	}
-	if n.days == 0 {
+	return now - kinds[k].keep
+}
+
+// scope is a network, or the organisation of a waiting message. Its rows of one kind share a limit.
+type scope struct {
+	kind    kind
+	network netip.Prefix
+	org     string
+}
+
+func (s scope) String() string {
+	if s.org != "" {
+		return s.org
+	}
+	return s.network.String()
+}
+
+// key names a row.
+type key struct {
+	scope
+	name string
+}
+
+// row is what is kept under a key. Times are Unix seconds. Those of a sender or a neighbour are the
+// start of a day (UTC).
+type row struct {
+	first    int64 // of a known sender, otherwise 0
+	last     int64 // of a waiting message the first attempt; 0: there is no row
+	days     int   // days with a greeting, of a known sender
+	accepted bool
+}
+
+// with returns r with what n adds, which is later or of the same day. It gives the same row when n
+// was merged before. The statement updateRow does the same.
+func (r row) with(k kind, n row) row {
+	switch {
+	case n.last == 0:
 		return r
+	case r.last == 0 || k == waitingRow:
+		return n
 	}
 	more := n.days
 	if n.first <= r.last { // r has this day already
 		more--
 	}
-	return row{
-		first:    min(r.first, n.first),
-		last:     max(r.last, n.last),
-		days:     r.days + min(more, max(0, n.last-r.last)),
-		accepted: r.accepted || n.accepted,
+	if k == knownRow {
+		r.days += min(more, int(max(0, n.last-r.last)/daySeconds))
 	}
+	r.first, r.last = min(r.first, n.first), max(r.last, n.last)
+	r.accepted = r.accepted || n.accepted
+	return r
 }
 
-// orgDay is an organisation that greeted from a network.
-type orgDay struct {
-	org  string
-	last int32 // day
-}
-
-// firstOf merges two first attempts: the earlier one counts, unless it lies out of the window
-// or in the future. 0 is none.
-func firstOf(old, now int64) int64 {
-	if old == 0 || now != 0 && (old > now || now-old > windowSeconds) {
-		return now
-	}
-	return old
-}
-
-// limits bound rows. names and waits are the share of one network.
-type limits struct{ size, names, waits int }
-
-// rows is a bounded set of rows, the content of a Map and the queue of a DB.
+// rows is a bounded set of rows: a Map, or the queue of a DB.
 type rows struct {
-	known map[greeting]row
-	orgs  map[netip.Prefix][]orgDay
-	waits map[string]map[string]int64 // by scope, then by hash
-	names map[netip.Prefix]int        // how many known rows a network has
-	size  int
+	all   map[key]row
+	names map[scope][]string
+	most  int
 }
 
-func newRows() *rows {
-	return &rows{
-		known: map[greeting]row{}, orgs: map[netip.Prefix][]orgDay{},
-		waits: map[string]map[string]int64{}, names: map[netip.Prefix]int{},
-	}
+func newRows(most int) *rows {
+	return &rows{map[key]row{}, map[scope][]string{}, most}
 }
 
-// touch merges a row of a sender. Strangers leave a quarter of the rows to accepted senders,
-// who also have twice the share of their network.
-func (r *rows) touch(k greeting, n row, l limits) error {
-	old, ok := r.known[k]
+// put merges a row. Strangers leave a quarter of the rows to accepted senders, who have twice the
+// share of their network, too.
+func (r *rows) put(k key, n row) error {
+	old, ok := r.all[k]
 	if !ok {
-		size, names := l.size-l.size/4, l.names
+		share, most := kinds[k.kind].share, r.most-r.most/4
 		if n.accepted {
-			size, names = l.size, 2*l.names
+			share, most = 2*share, r.most
 		}
-		if r.names[k.network] >= names {
+		names := r.names[k.scope]
+		switch {
+		case len(names) >= share:
 			return errShare
-		}
-		if r.size >= size {
+		case len(r.all) >= most:
 			return ErrFull
 		}
-		r.names[k.network]++
-		r.size++
+		r.names[k.scope] = append(names, k.name)
 	}
-	r.known[k] = old.with(n)
+	r.all[k] = old.with(k.kind, n)
 	return nil
 }
 
-// addOrg merges an organisation into the list of a network. Of more than MaxNeighbours the first
-// ones stay, until they expire.
-func addOrg(list []orgDay, n orgDay) (_ []orgDay, added bool) {
-	old := -1
-	for i, o := range list {
-		if o.org == n.org {
-			list[i].last = max(o.last, n.last)
-			return list, true
-		}
-		if n.last-o.last > NeighbourDays {
-			old = i
-		}
+// overlay merges the rows of a scope into a list by name.
+func (r *rows) overlay(s scope, list map[string]row) {
+	for _, name := range r.names[s] {
+		list[name] = list[name].with(s.kind, r.all[key{s, name}])
 	}
-	switch {
-	case old >= 0:
-		list[old] = n
-	case len(list) >= MaxNeighbours:
-		return list, false
-	default:
-		list = append(list, n)
-	}
-	return list, true
-}
-
-// greet merges an organisation of a network.
-func (r *rows) greet(network netip.Prefix, n orgDay, l limits) error {
-	old := r.orgs[network]
-	if len(old) == 0 && r.size >= l.size-l.size/4 {
-		return ErrFull
-	}
-	list, added := addOrg(old, n)
-	if !added {
-		return errShare
-	}
-	r.orgs[network] = list
-	r.size += len(list) - len(old)
-	return nil
-}
-
-// wait merges a first attempt. The row of the organisation is a help for senders with several
-// networks: the wait counts without it.
-func (r *rows) wait(k waitKeys, first int64, l limits) error {
-	if err := r.wait1(k.network, first, l); err != nil {
-		return err
-	}
-	if k.org.scope != "" {
-		_ = r.wait1(k.org, first, l)
-	}
-	return nil
-}
-
-func (r *rows) wait1(k waitKey, first int64, l limits) error {
-	scope := r.waits[k.scope]
-	if old, ok := scope[k.hash]; ok {
-		scope[k.hash] = firstOf(old, first)
-		return nil
-	}
-	if len(scope) >= l.waits {
-		return errShare
-	}
-	if r.size >= l.size-l.size/4 {
-		return ErrFull
-	}
-	if scope == nil {
-		scope = map[string]int64{}
-		r.waits[k.scope] = scope
-	}
-	scope[k.hash] = first
-	r.size++
-	return nil
-}
-
-// tries are the first attempts of a message, by network and by organisation; 0 is none.
-type tries struct{ network, org int64 }
-
-// with returns t with later attempts.
-func (t tries) with(n tries) tries {
-	return tries{firstOf(t.network, n.network), firstOf(t.org, n.org)}
-}
-
-// at returns the attempts that count now. One in the future was written before the clock was set
-// back.
-func (t tries) at(now int64) tries {
-	counts := func(try int64) int64 {
-		if try > now || now-try > windowSeconds {
-			return 0
-		}
-		return try
-	}
-	return tries{counts(t.network), counts(t.org)}
-}
-
-// waiting returns the attempts of a message and the number of rows of its network.
-func (r *rows) waiting(k waitKeys) (t tries, kept int) {
-	network := r.waits[k.network.scope]
-	return tries{network[k.network.hash], r.waits[k.org.scope][k.org.hash]}, len(network)
-}
-
-// earlier returns the smaller of two times, of which 0 is none.
-func earlier(a, b int64) int64 {
-	if a == 0 || b != 0 && b < a {
-		return b
-	}
-	return a
-}
-
-// add merges all rows of n, which are later, and returns how many did not fit.
-func (r *rows) add(n *rows, l limits) (dropped uint64) {
-	count := func(err error) {
-		if err != nil {
-			dropped++
-		}
-	}
-	for k, v := range n.known {
-		count(r.touch(k, v, l))
-	}
-	for network, list := range n.orgs {
-		for _, o := range list {
-			count(r.greet(network, o, l))
-		}
-	}
-	for scope, hashes := range n.waits {
-		for hash, first := range hashes {
-			count(r.wait1(waitKey{scope, hash}, first, l))
-		}
-	}
-	return dropped
 }
 
 // expire deletes what is old at a time.
 func (r *rows) expire(now int64) {
-	today := dayOf(now)
-	for k, v := range r.known {
-		if today-v.last > KnownDays {
-			delete(r.known, k)
-			r.size--
-			if r.names[k.network]--; r.names[k.network] == 0 {
-				delete(r.names, k.network)
+	for s, names := range r.names {
+		oldest := s.kind.oldest(now)
+		kept := slices.DeleteFunc(names, func(name string) bool {
+			k := key{s, name}
+			old := r.all[k].last < oldest
+			if old {
+				delete(r.all, k)
 			}
+			return old
+		})
+		if r.names[s] = kept; len(kept) == 0 {
+			delete(r.names, s)
 		}
-	}
-	for network, list := range r.orgs {
-		kept := list[:0]
-		for _, o := range list {
-			if today-o.last <= NeighbourDays {
-				kept = append(kept, o)
-			}
-		}
-		r.size -= len(list) - len(kept)
-		if r.orgs[network] = kept; len(kept) == 0 {
-			delete(r.orgs, network)
-		}
-	}
-	for scope := range r.waits {
-		r.expireScope(scope, now-windowSeconds)
 	}
 }
 
-func (r *rows) expireScope(scope string, since int64) {
-	hashes := r.waits[scope]
-	for hash, first := range hashes {
-		if first < since {
-			delete(hashes, hash)
-			r.size--
-		}
-	}
-	if len(hashes) == 0 {
-		delete(r.waits, scope)
-	}
-}
+const (
+	jumpSeconds  = 2 * daySeconds // a clock that is further ahead of the rows has jumped
+	trustSeconds = 60 * 60        // for how long rows are written until the clock is trusted again
+)
 
 // era tells a clock that has jumped from time that has passed. Times are Unix seconds.
 type era struct {
@@ -302,24 +189,21 @@ func (e *era) at(now int64) int64 {
 type Map struct {
 	mu      sync.Mutex
 	rows    *rows
-	limits  limits
 	era     era
-	swept   int64 // when old rows were last looked for
+	swept   int64 // when old rows were last looked for, in units of sweepSeconds
 	dropped uint64
 }
 
-var mapSecret = make([]byte, 32) // a Map is written nowhere
+const sweepSeconds = 10 * 60
 
 // NewMap returns a Map of at most that many rows.
-func NewMap(size int) *Map {
-	return &Map{rows: newRows(), limits: limits{size, MaxNames, MaxWaiting}}
-}
+func NewMap(most int) *Map { return &Map{rows: newRows(most)} }
 
 // Resize sets the largest number of rows.
-func (m *Map) Resize(size int) {
+func (m *Map) Resize(most int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.limits.size = size
+	m.rows.most = most
 }
 
 // Dropped returns how many writes found the Map full. Answers are incomplete when it is not 0.
@@ -333,61 +217,40 @@ func (m *Map) Dropped() uint64 {
 func (m *Map) Len() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.rows.size
+	return len(m.rows.all)
 }
 
-func (m *Map) known(_ context.Context, k greeting) (row, error) {
+func (m *Map) known(_ context.Context, k key) (row, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.rows.known[k], nil
+	return m.rows.all[k], nil
 }
 
-func (m *Map) neighbours(_ context.Context, network netip.Prefix) ([]orgDay, error) {
+func (m *Map) neighbours(_ context.Context, s scope, _ int64) (map[string]row, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return append([]orgDay(nil), m.rows.orgs[network]...), nil
+	list := map[string]row{}
+	m.rows.overlay(s, list)
+	return list, nil
 }
 
-func (m *Map) waiting(_ context.Context, k waitKeys, since int64) (tries, int, error) {
+func (m *Map) waiting(_ context.Context, own, org key, since int64) (tries, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if len(m.rows.waits[k.network.scope]) >= MaxWaiting {
-		m.rows.expireScope(k.network.scope, since)
+	if len(m.rows.names[own.scope]) >= MaxWaiting {
+		m.sweep(since + windowSeconds)
 	}
-	t, kept := m.rows.waiting(k)
-	return t, kept, nil
+	return tries{m.rows.all[own].last, m.rows.all[org].last, len(m.rows.names[own.scope])}, nil
 }
 
-func (m *Map) see(k greeting, org string, day int32, taken, accepted bool, now int64) {
+// put looks for old rows when a row finds no room.
+func (m *Map) put(k key, n row, now int64) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.era.wrote(now)
-	if org != "" {
-		_ = m.write(now, func() error {
-			return m.rows.greet(k.network, orgDay{org, day}, m.limits)
-		})
-	}
-	if taken {
-		_ = m.write(now, func() error {
-			return m.rows.touch(k, row{day, day, 1, accepted}, m.limits)
-		})
-	}
-}
-
-func (m *Map) wait(k waitKeys, first int64) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.era.wrote(first)
-	return m.write(first, func() error { return m.rows.wait(k, first, m.limits) })
-}
-
-// write tries again without the old rows, which it looks for at most once a day.
-func (m *Map) write(now int64, try func() error) error {
-	err := try()
-	if err != nil && (now < m.swept || now-m.swept >= daySeconds) {
-		m.swept = now
-		m.rows.expire(m.era.at(now))
-		err = try()
+	err := m.rows.put(k, n)
+	if err != nil && m.sweep(now) {
+		err = m.rows.put(k, n)
 	}
 	if errors.Is(err, ErrFull) {
 		m.dropped++
@@ -395,10 +258,21 @@ func (m *Map) write(now int64, try func() error) error {
 	return err
 }
 
+// sweep deletes old rows, unless it has just done so.
+func (m *Map) sweep(now int64) (swept bool) {
+	if bin := now / sweepSeconds; bin != m.swept {
+		m.swept, swept = bin, true
+		m.rows.expire(m.era.at(now))
+	}
+	return swept
+}
+
 func (m *Map) expiryTime(now int64) int64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.era.at(now)
 }
+
+var mapSecret = make([]byte, 32) // a Map is written nowhere
 
 func (m *Map) secret() []byte { return mapSecret }

@@ -40,8 +40,7 @@ type Entry struct {
 
 // Grade returns how well a known sender is known, while its entry is kept.
 func (e *Entry) Grade() checkhelo.Known {
-	first, last := dayOf(e.First.Unix()), dayOf(e.Last.Unix())
-	return row{first, last, int32(e.Days), e.Accepted}.grade() //nolint:gosec // Days are an int32
+	return row{e.First.Unix(), e.Last.Unix(), e.Days, e.Accepted}.grade()
 }
 
 // Filter chooses entries: of one network, or of a name and all names below it. The zero value
@@ -68,11 +67,12 @@ func ParseFilter(arg string) (Filter, error) {
 	return Filter{}, fmt.Errorf("memory: %q is no address, network or host name", arg)
 }
 
-// where returns the condition of f for a table whose columns are network and name.
-func (f Filter) where(network, name string) (condition string, args []any) {
+// where returns the condition of f. The organisation of a waiting message is its scope.
+func (f Filter) where() (condition string, args []any) {
+	const name = "CASE WHEN kind = 3 THEN scope ELSE name END"
 	switch {
 	case f.Network.IsValid():
-		return network + " = $1", []any{f.Network.String()}
+		return "scope = $1", []any{f.Network.String()}
 	case f.Name != "":
 		below := strings.NewReplacer("!", "!!", "%", "!%", "_", "!_").Replace(f.Name)
 		return "(" + name + " = $1 OR " + name + " LIKE $2 ESCAPE '!')", []any{f.Name, "%." + below}
@@ -98,83 +98,62 @@ func OpenTool(ctx context.Context, driver, dsn string, write bool) (*DB, error) 
 			return nil, fmt.Errorf("memory: %w", err)
 		}
 	}
-	s := newShared(p, Options{})
-	s.readOnly, s.lockTime = !write, toolLockTime
-	d := &DB{shared: s}
-	s.handles = []*DB{d}
-	if err := s.Flush(ctx); err != nil {
+	d := newDB(p, Options{})
+	d.users, d.readOnly, d.lockTime = 1, !write, toolLockTime
+	if err := d.Flush(ctx); err != nil {
 		return nil, err
 	}
-	go func() {
-		defer close(s.done)
-		<-s.stop
-		if write {
-			s.tick(closeTime)
-		}
-		s.shut()
-	}()
 	return d, nil
 }
 
-// List returns the entries that f chooses, sorted by network.
+// List returns the entries that f chooses, sorted by kind and network.
 func (d *DB) List(ctx context.Context, f Filter) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
-		for _, kind := range []string{KindKnown, KindNeighbour, KindWaiting} {
-			if more, err := d.list(ctx, kind, f, yield); err != nil {
-				yield(Entry{}, d.clean(err))
-				return
-			} else if !more {
+		db := d.db.Load()
+		if db == nil {
+			yield(Entry{}, ErrAway)
+			return
+		}
+		where, args := f.where()
+		//nolint:gosec // all parts are constants of this package
+		rows, err := db.QueryContext(ctx, "SELECT kind, scope, name, first_seen, last_seen, days, accepted"+
+			" FROM helo_memory WHERE "+where+" ORDER BY kind, scope, name", args...)
+		if err != nil {
+			yield(Entry{}, d.clean(err))
+			return
+		}
+		defer func() { _ = rows.Close() }() // Err has it
+		for rows.Next() {
+			e, err := entry(rows)
+			if !yield(e, d.clean(err)) || err != nil {
 				return
 			}
+		}
+		if err := rows.Err(); err != nil {
+			yield(Entry{}, d.clean(err))
 		}
 	}
 }
 
-var listed = map[string]struct{ columns, table, network, name, key string }{
-	KindKnown: {"network, name, first_day, last_day, days, accepted", "helo_known",
-		"network", "name", "network, name"},
-	KindNeighbour: {"network, org, last_day, last_day, 0, 0", "helo_neighbour",
-		"network", "org", "network, org"},
-	KindWaiting: {"scope, hash, first_try, 0, 0, 0", "helo_waiting",
-		"scope", "scope", "scope, hash"},
-}
-
-func (d *DB) list(
-	ctx context.Context, kind string, f Filter, yield func(Entry, error) bool,
-) (more bool, err error) {
-	db := d.db.Load()
-	if db == nil {
-		return false, ErrAway
-	}
-	t := listed[kind]
-	where, args := f.where(t.network, t.name)
-	//nolint:gosec // all parts are constants of this package
-	rows, err := db.QueryContext(ctx, "SELECT "+t.columns+" FROM "+t.table+" WHERE "+where+
-		" ORDER BY "+t.key, args...)
+func entry(rows *sql.Rows) (e Entry, err error) {
+	var k kind
+	var first, last int64
+	err = rows.Scan(&k, &e.Network, &e.Name, &first, &last, &e.Days, &e.Accepted)
 	if err != nil {
-		return false, err
+		return e, err
 	}
-	defer func() { _ = rows.Close() }() // Err has it
-	for rows.Next() {
-		e := Entry{Kind: kind}
-		var first, last int64
-		if err := rows.Scan(&e.Network, &e.Name, &first, &last, &e.Days, &e.Accepted); err != nil {
-			return false, err
-		}
-		if kind == KindWaiting {
-			e.First = time.Unix(first, 0).UTC()
-			if _, err := netip.ParsePrefix(e.Network); err != nil {
-				e.Network, e.Name = "", e.Network+" "+e.Name
-			}
-		} else {
-			e.First = time.Unix(first*daySeconds, 0).UTC()
-			e.Last = time.Unix(last*daySeconds, 0).UTC()
-		}
-		if !yield(e, nil) {
-			return false, nil
+	e.Kind = kinds[k].name
+	e.First, e.Last = time.Unix(first, 0).UTC(), time.Unix(last, 0).UTC()
+	switch k {
+	case neighbourRow:
+		e.First = e.Last
+	case waitingRow:
+		e.First, e.Last = e.Last, time.Time{}
+		if _, err := netip.ParsePrefix(e.Network); err != nil {
+			e.Network, e.Name = "", e.Network+" "+e.Name
 		}
 	}
-	return true, rows.Err()
+	return e, nil
 }
 
 // Forget deletes the entries that f chooses, in portions, and returns how many there were. A
@@ -184,51 +163,24 @@ func (d *DB) Forget(ctx context.Context, f Filter) (n int64, err error) {
 	if db == nil {
 		return 0, ErrAway
 	}
-	for _, kind := range []string{KindKnown, KindNeighbour, KindWaiting} {
-		for {
-			gone, err := d.forget(ctx, db, kind, f)
-			n += gone
-			if err != nil {
-				return n, d.clean(err)
-			}
-			if gone == 0 {
-				break
-			}
+	where, args := f.where()
+	for {
+		gone, err := d.remove(ctx, db, where, args...)
+		n += gone
+		if err != nil || gone == 0 {
+			return n, d.clean(err)
 		}
 	}
-	return n, nil
-}
-
-func (d *DB) forget(ctx context.Context, db *sql.DB, kind string, f Filter) (int64, error) {
-	tx, err := db.BeginTx(ctx, nil)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = tx.Rollback() }() // after Commit it does nothing
-	t := listed[kind]
-	where, args := f.where(t.network, t.name)
-	n, err := affected(tx.ExecContext(ctx, "DELETE FROM "+t.table+" WHERE ("+t.key+") IN (SELECT "+
-		t.key+" FROM "+t.table+" WHERE "+where+" LIMIT 5000)", args...))
-	if err != nil || n == 0 {
-		return 0, err
-	}
-	c := map[string]counts{
-		KindKnown: {known: -n}, KindNeighbour: {neighbours: -n}, KindWaiting: {waiting: -n},
-	}[kind]
-	if err := addCounts(ctx, tx, c); err != nil {
-		return 0, err
-	}
-	return n, tx.Commit()
 }
 
 // Stats describes a store.
 type Stats struct {
-	Place                      string
-	Version                    int   // of the tables
-	Known, Neighbours, Waiting int64 // rows
-	Accepted                   int64 // known senders with an accepted message
-	Newest                     time.Time
-	Size                       int64 // octets of the file of SQLite with its journal, otherwise 0
+	Place    string
+	Version  int   // of the tables
+	Counts         // rows
+	Accepted int64 // known senders with an accepted message
+	Newest   time.Time
+	Size     int64 // octets of the file of SQLite with its journal, otherwise 0
 }
 
 // Stats counts. It reads the whole index of known senders.
@@ -241,14 +193,11 @@ func (d *DB) Stats(ctx context.Context) (Stats, error) {
 	if err != nil {
 		return Stats{}, d.clean(err)
 	}
-	s := Stats{
-		Place: d.Place(), Version: len(schema),
-		Known: m.known, Neighbours: m.neighbours, Waiting: m.waiting,
-	}
+	s := Stats{Place: d.Place(), Version: len(schema), Counts: m.counts}
 	if m.newest != 0 {
 		s.Newest = time.Unix(m.newest, 0).UTC()
 	}
-	err = db.QueryRowContext(ctx, "SELECT count(*) FROM helo_known WHERE accepted = 1").
+	err = db.QueryRowContext(ctx, "SELECT count(*) FROM helo_memory WHERE kind = 1 AND accepted = 1").
 		Scan(&s.Accepted)
 	if err != nil {
 		return Stats{}, d.clean(err)

@@ -129,7 +129,7 @@ neighbour,192.0.2.0/24,example.org,2026-03-10,2026-03-10,0,false
 		if n, err := writer.Forget(ctx, Filter{Name: "example.org"}); n != 6 || err != nil {
 			t.Error(n, err)
 		}
-		if n := counted(t, server); n != (counts{2, 2, 2}) {
+		if n := counted(t, server); n != (Counts{2, 2, 2}) {
 			t.Errorf("%+v", n)
 		}
 		c.move(2 * time.Minute)
@@ -139,7 +139,7 @@ neighbour,192.0.2.0/24,example.org,2026-03-10,2026-03-10,0,false
 		if n, err := writer.Forget(ctx, Filter{}); n != 6 || err != nil {
 			t.Error(n, err)
 		}
-		if n := counted(t, server); n != (counts{}) {
+		if n := counted(t, server); n != (Counts{}) {
 			t.Errorf("%+v", n)
 		}
 		// What the tool learns is there after Close, and the server sees it.
@@ -175,7 +175,7 @@ func TestForgetMany(t *testing.T) {
 		if n, err := writer.Forget(ctx, Filter{Name: "example.org"}); n != 2*senders || err != nil {
 			t.Error(n, err)
 		}
-		if n := counted(t, server); n != (counts{}) {
+		if n := counted(t, server); n != (Counts{}) {
 			t.Errorf("%+v", n)
 		}
 	})
