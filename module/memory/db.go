@@ -467,7 +467,7 @@ func (d *DB) Flush(ctx context.Context) error {
 		return d.clean(err)
 	}
 	d.mu.Lock()
-	batch, era := d.queue, d.era
+	batch, clock := d.queue, d.era
 	d.flying, d.queue = batch, newRows(queueRows)
 	d.mu.Unlock()
 
@@ -475,7 +475,7 @@ func (d *DB) Flush(ctx context.Context) error {
 	var over uint64
 	if err == nil && len(batch.all) != 0 {
 		err = transact(ctx, db, func(tx *sql.Tx) (err error) {
-			over, err = d.write(ctx, tx, batch, &m.counts, era)
+			over, err = d.write(ctx, tx, batch, &m.counts, clock)
 			return err
 		})
 	}
@@ -500,13 +500,13 @@ func (d *DB) Flush(ctx context.Context) error {
 // write writes a batch in the order of keys, so that two servers never wait for each other. It adds
 // new rows to the counts and returns how many rows the table did not take.
 func (d *DB) write(
-	ctx context.Context, tx *sql.Tx, batch *rows, counts *Counts, era era,
+	ctx context.Context, tx *sql.Tx, batch *rows, counts *Counts, clock era,
 ) (over uint64, err error) {
-	update, err := tx.PrepareContext(ctx, d.dialect(updateRow))
+	update, err := tx.PrepareContext(ctx, d.dialect(updateRow)) //nolint:gosec // a constant
 	if err != nil {
 		return 0, err
 	}
-	insert, err := tx.PrepareContext(ctx, d.dialect(insertRow))
+	insert, err := tx.PrepareContext(ctx, d.dialect(insertRow)) //nolint:gosec // a constant
 	if err != nil {
 		return 0, err
 	}
@@ -515,7 +515,7 @@ func (d *DB) write(
 			strings.Compare(a.name, b.name))
 	})
 	var added Counts
-	at := era.at(d.now())
+	at := clock.at(d.now())
 	for _, k := range keys {
 		r := batch.all[k]
 		accepted, share := 0, kinds[k.kind].share
@@ -543,7 +543,7 @@ func (d *DB) write(
 	if d.stop == nil { // a tool learns old mail, too
 		always = 0
 	}
-	if _, err := tx.ExecContext(ctx, setNewest, era.sure, always); err != nil {
+	if _, err := tx.ExecContext(ctx, setNewest, clock.sure, always); err != nil {
 		return 0, err
 	}
 	for k := knownRow; k <= waitingRow; k++ {
@@ -559,8 +559,8 @@ func affected(r sql.Result, err error) (int64, error) {
 	return r.RowsAffected()
 }
 
-// expire deletes a portion of the old rows. While there are more, the next tick goes on; otherwise it
-// looks again after a minute.
+// expire deletes a portion of the old rows. While there are more, the next tick goes on; otherwise
+// it looks again after a minute.
 func (d *DB) expire(ctx context.Context) error {
 	d.writing.Lock()
 	defer d.writing.Unlock()

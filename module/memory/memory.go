@@ -202,24 +202,29 @@ func (m *Memory) Wait(ctx context.Context, s Sender, from, rcpt string) (Wait, e
 		}
 		return Wait{Result: WaitAgain, Left: delay - waited}, nil
 	}
-	err = errShare
-	if t.kept < MaxWaiting {
-		err = m.Store.put(own, row{last: now}, now)
-	}
-	switch {
+	switch err := m.begin(own, org, t, now); {
 	case errors.Is(err, errShare):
 		return Wait{Result: WaitShare, Left: delay}, nil
 	case err != nil:
 		return Wait{}, err
 	}
-	if org.org != "" && t.org == 0 {
-		_ = m.Store.put(org, row{last: now}, now) // a help: the wait counts without it
-	}
 	return Wait{Result: WaitStarted, Left: delay}, nil
 }
 
-// counts returns a first attempt if it counts now, otherwise 0. One in the future was written before
-// the clock was set back.
+// begin keeps the first attempt of a message.
+func (m *Memory) begin(own, org key, t tries, now int64) error {
+	if t.kept >= MaxWaiting {
+		return errShare
+	}
+	err := m.Store.put(own, row{last: now}, now)
+	if err == nil && org.org != "" && t.org == 0 {
+		_ = m.Store.put(org, row{last: now}, now) // a help: the wait counts without it
+	}
+	return err
+}
+
+// counts returns a first attempt if it counts now, otherwise 0. One in the future was written
+// before the clock was set back.
 func counts(try, now int64) int64 {
 	if try > now || now-try > windowSeconds {
 		return 0

@@ -10,9 +10,9 @@ import (
 	"unicode/utf8"
 )
 
-// waitKeys returns the keys of a message, by network and by organisation. The scope of the second one
-// has no organisation when the HELO name has none. The addresses are hashed with the secret of the
-// store. It lies in the same database, so that the hash is a pseudonym and no more.
+// waitKeys returns the keys of a message, by network and by organisation. The scope of the second
+// one has no organisation when the HELO name has none. The addresses are hashed with the secret of
+// the store. It lies in the same database, so that the hash is a pseudonym and no more.
 func (s *Sender) waitKeys(secret []byte, from, rcpt string) (own, org key) {
 	from, rcpt = sameMessage(from), foldAddress(rcpt)
 	hashed := func(in scope) key {

@@ -116,8 +116,8 @@ func (d *DB) List(ctx context.Context, f Filter) iter.Seq2[Entry, error] {
 		}
 		where, args := f.where()
 		//nolint:gosec // all parts are constants of this package
-		rows, err := db.QueryContext(ctx, "SELECT kind, scope, name, first_seen, last_seen, days, accepted"+
-			" FROM helo_memory WHERE "+where+" ORDER BY kind, scope, name", args...)
+		rows, err := db.QueryContext(ctx, "SELECT kind, scope, name, first_seen, last_seen, days,"+
+			" accepted FROM helo_memory WHERE "+where+" ORDER BY kind, scope, name", args...)
 		if err != nil {
 			yield(Entry{}, d.clean(err))
 			return
