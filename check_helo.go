@@ -692,6 +692,10 @@ func (r *Rule) answer(code int, detail [2]int, message string) {
 	}
 }
 
+// ProgramMessage is Message for a greeting that a program or container made up by itself; "" where
+// the row does not tell.
+func (r *Rule) ProgramMessage() string { return r.program }
+
 // effect returns the row's action and points for the client of f.
 func (r *Rule) effect(f *Facts) Effect {
 	if r.IPv6.Action != Off && f.Client.Is6() {

@@ -9,20 +9,13 @@ package docs
 import (
 	"embed"
 	"fmt"
+	"io/fs"
 	"regexp"
 	"strings"
 )
 
 //go:embed rules/*.md fix/*.md
 var files embed.FS
-
-// The sections of a page, in their order.
-const (
-	said      = "## What you said\n"
-	why       = "## Why it was refused\n"
-	fix       = "## How to fix it\n"
-	operators = "## For operators\n"
-)
 
 // Page is one page in Markdown, cut at its sections; no section has its heading.
 type Page struct {
@@ -31,32 +24,36 @@ type Page struct {
 	Said    string // what the greeting means, for the sender
 	Why     string // the reason, with RFC and section
 	Fix     string // what to change; a "### " heading for each server
-	// Operators has the "### " headings Hits, Does not hit, Action, On real mail, To exempt.
+	// Operators has the "### " headings Hits, Does not hit, Action, On real mail, To exempt. A
+	// translation has none.
 	Operators string
 }
 
 // Rule returns the page of a rule with its fix parts filled in. An error says
 // that there is no such page or that it does not have the form.
-func Rule(name string) (Page, error) {
-	text, err := read("rules", name)
+func Rule(name string) (Page, error) { return RuleIn(files, name) }
+
+// RuleIn reads a page from the folders rules and fix of a translation, whose headings may say
+// anything.
+func RuleIn(files fs.FS, name string) (Page, error) {
+	title, text, err := Text(files, "rules/"+name+".md")
 	if err != nil {
-		return Page{}, err
+		return Page{}, fmt.Errorf("docs: no page %q: %w", name, err)
 	}
-	p := Page{Rule: name}
-	rest := text
-	fields := []struct {
-		to  *string
-		end string
-	}{{&p.Summary, said}, {&p.Said, why}, {&p.Why, fix}, {&p.Fix, operators}}
-	for _, f := range fields {
-		before, after, found := strings.Cut(rest, "\n"+f.end)
-		if !found {
-			return Page{}, fmt.Errorf("docs: rules/%s.md has no %q in its place", name, f.end)
+	parts := strings.Split(text, "\n## ")
+	const sections = 4 // for senders
+	if title != name || len(parts) < sections {
+		return Page{}, fmt.Errorf("docs: rules/%s.md has not its title and %d sections", name, sections)
+	}
+	for i := range parts {
+		if i > 0 {
+			_, parts[i], _ = strings.Cut(parts[i], "\n") // the heading
 		}
-		*f.to, rest = strings.TrimSpace(before), after
+		parts[i] = strings.TrimSpace(parts[i])
 	}
-	p.Operators = strings.TrimSpace(rest)
-	p.Fix, err = expand(p.Fix)
+	parts = append(parts, "")
+	p := Page{name, parts[0], parts[1], parts[2], "", parts[sections]}
+	p.Fix, err = expand(files, parts[sections-1])
 	return p, err
 }
 
@@ -64,42 +61,30 @@ func Rule(name string) (Page, error) {
 var Guides = []string{"relay", "malware", "wait"}
 
 // Guide returns one of Guides: its title, and its text in Markdown.
-func Guide(name string) (title, text string, err error) {
-	data, err := files.ReadFile("fix/" + name + ".md")
-	if err != nil {
-		return "", "", fmt.Errorf("docs: no guide %q: %w", name, err)
-	}
-	title, text, _ = strings.Cut(strings.TrimPrefix(string(data), "# "), "\n")
-	return title, withoutComments(text), nil
-}
+func Guide(name string) (title, text string, err error) { return Text(files, "fix/"+name+".md") }
 
 var comment = regexp.MustCompile(`(?s)<!--.*?-->\n`)
 
-func withoutComments(text string) string { return comment.ReplaceAllString(text, "") }
-
-// read returns a file without its title, which must be the file's name.
-func read(dir, name string) (string, error) {
-	path := dir + "/" + name + ".md"
-	data, err := files.ReadFile(path)
+// Text returns the title and the text of a page without its comments.
+func Text(files fs.FS, path string) (title, text string, err error) {
+	data, err := fs.ReadFile(files, path)
 	if err != nil {
-		return "", fmt.Errorf("docs: no page %q: %w", name, err)
+		return "", "", err
 	}
-	text, found := strings.CutPrefix(withoutComments(string(data)), "# "+name+"\n")
-	if !found {
-		return "", fmt.Errorf("docs: %s does not begin with its title", path)
-	}
-	return text, nil
+	whole := comment.ReplaceAllString(string(data), "")
+	title, text, _ = strings.Cut(strings.TrimPrefix(whole, "# "), "\n")
+	return title, text, nil
 }
 
 // expand fills in the fix files.
-func expand(text string) (string, error) {
+func expand(files fs.FS, text string) (string, error) {
 	lines := strings.Split(text, "\n")
 	for i, line := range lines {
 		name, found := strings.CutPrefix(line, "{{fix ")
 		if !found {
 			continue
 		}
-		part, err := read("fix", strings.TrimSuffix(name, "}}"))
+		_, part, err := Text(files, "fix/"+strings.TrimSuffix(name, "}}")+".md")
 		if err != nil {
 			return "", err
 		}

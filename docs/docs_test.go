@@ -77,10 +77,10 @@ func TestRuleErrors(t *testing.T) {
 			t.Errorf("Rule(%q) = %+v, %v, want an error with %q", name, p, err, want)
 		}
 	}
-	if text, err := expand("one\n{{fix nosuch}}\ntwo"); err == nil {
+	if text, err := expand(files, "one\n{{fix nosuch}}\ntwo"); err == nil {
 		t.Errorf("an unknown fix part became %q", text)
 	}
-	text, err := expand("{{fix address}}\nend")
+	text, err := expand(files, "{{fix address}}\nend")
 	if err != nil || strings.Contains(text, "# address") || !strings.HasSuffix(text, "\nend") {
 		t.Errorf("expand = %q, %v", text, err)
 	}

@@ -42,7 +42,7 @@ func (s *site) toHTML(source string) (html template.HTML, headings []heading, er
 		case *ast.Heading:
 			if id, ok := n.AttributeString("id"); ok {
 				id, _ := id.([]byte)
-				headings = append(headings, heading{string(id), plainText(n, src)})
+				headings = append(headings, heading{string(id), plain(string(n.Lines().Value(src)))})
 			}
 		}
 		return ast.WalkContinue, nil
@@ -69,17 +69,6 @@ func (s *site) adapt(link *ast.Link) {
 		}
 		link.Destination = []byte(s.Page(name))
 	}
-}
-
-func plainText(n ast.Node, src []byte) string {
-	var b strings.Builder
-	_ = ast.Walk(n, func(n ast.Node, entering bool) (ast.WalkStatus, error) {
-		if t, ok := n.(*ast.Text); ok && entering {
-			b.Write(t.Segment.Value(src))
-		}
-		return ast.WalkContinue, nil
-	})
-	return b.String()
 }
 
 // inline renders one sentence without paragraph and full stop.

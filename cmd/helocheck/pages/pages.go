@@ -79,16 +79,24 @@ type site struct {
 	Name, Contact string
 	Mailto        string // Contact as a URL has it
 	Logo          string // file name; "" for none
-	T             *texts
-	Others        []*texts // the other languages of the site
+	T             texts
+	Main          string  // language of the pages without a suffix
+	Others        []texts // the other languages of the site
 	logo          []byte
 	templates     *template.Template
-	suffix        string // of the names of pages: "", or "." and the language
 	table         []checkhelo.Rule
 }
 
-// Page returns the file of a page.
-func (s *site) Page(name string) string { return name + s.suffix + ".html" }
+// Page returns the file of a page in the language of the site.
+func (s *site) Page(name string) string { return s.PageIn(name, s.T) }
+
+// PageIn returns the file of a page in another language.
+func (s *site) PageIn(name string, t texts) string {
+	if t["Lang"] != s.Main {
+		name += "." + t["Lang"]
+	}
+	return name + ".html"
+}
 
 // has reports whether the site has a page of that name.
 func (s *site) has(name string) bool {
@@ -102,16 +110,10 @@ var plainPages = slices.Concat([]string{"relay-denied", "reach-us"}, docs.Guides
 // view is what one page shows.
 type view struct {
 	Site  *site
-	T     *texts
+	T     texts
 	Name  string // of the page: its file is Site.Page(Name)
 	Title string // plain text
-	Menu  []menuEntry
 }
-
-// Switch returns the same page in another language of the site.
-func (v view) Switch(t *texts) string { return v.Name + t.suffix + ".html" }
-
-type menuEntry struct{ Name, Title string }
 
 // Write makes the site in a directory, which is created if need be. Files of
 // an earlier site are overwritten, others are left alone.
@@ -134,43 +136,46 @@ func Write(dir string, o Options) error {
 
 // render returns all files of the site.
 func render(o Options) (map[string][]byte, error) {
-	s, err := newSite(o)
+	s, all, err := newSite(o)
 	if err != nil {
 		return nil, err
 	}
-	out, err := s.common()
-	if err != nil {
-		return nil, err
+	out := make(map[string][]byte)
+	for _, name := range []string{"style.css", "search.js", "icon.svg"} {
+		if out[name], err = files.ReadFile("assets/" + name); err != nil {
+			return nil, err
+		}
 	}
-	all := append([]*texts{s.T}, s.Others...)
+	if s.Logo != "" {
+		out[s.Logo] = s.logo
+	}
 	for i, t := range all {
-		lang := *s
-		lang.T, lang.suffix = t, t.suffix
-		lang.Others = slices.Concat(all[:i], all[i+1:])
-		if err := lang.render(out); err != nil {
+		s.T, s.Others = t, slices.Concat(all[:i], all[i+1:])
+		if err := s.render(out); err != nil {
 			return nil, err
 		}
 	}
 	return out, nil
 }
 
-func newSite(o Options) (*site, error) {
+func newSite(o Options) (*site, []texts, error) {
 	name := strings.TrimSpace(o.Name)
 	if name == "" || len(name) > maxName || strings.ContainsFunc(name, unprintable) {
-		return nil, fmt.Errorf("found name %q; accepted: one line of 1 to %d octets", o.Name, maxName)
+		return nil, nil, fmt.Errorf("found name %q; accepted: one line of 1 to %d octets", o.Name,
+			maxName)
 	}
 	contact, err := mail.ParseAddress(o.Contact)
 	if err != nil || contact.Address != o.Contact {
-		return nil, fmt.Errorf("found contact %q; accepted: an address such as postmaster@example.org",
-			o.Contact)
+		return nil, nil, fmt.Errorf("found contact %q; accepted: an address such as"+
+			" postmaster@example.org", o.Contact)
 	}
-	all, err := loadAll(o.Langs)
+	all, err := loadTexts(o.Langs)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	at := strings.LastIndexByte(o.Contact, '@')
 	s := &site{
-		Name: name, Contact: o.Contact, T: all[0], Others: all[1:], table: o.Rules,
+		Name: name, Contact: o.Contact, Main: o.Langs[0], table: o.Rules,
 		Mailto: url.PathEscape(o.Contact[:at]) + "@" + url.PathEscape(o.Contact[at+1:]),
 	}
 	if s.table == nil {
@@ -178,30 +183,14 @@ func newSite(o Options) (*site, error) {
 	}
 	if o.Logo != "" {
 		if s.Logo, s.logo, err = readLogo(o.Logo); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	s.templates, err = template.ParseFS(files, "assets/*.html")
-	return s, err
+	s.templates, err = template.New("").Option("missingkey=error").ParseFS(files, "assets/*.html")
+	return s, all, err
 }
 
 func unprintable(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }
-
-// common returns the files that all languages share.
-func (s *site) common() (map[string][]byte, error) {
-	out := make(map[string][]byte)
-	for _, name := range []string{"style.css", "search.js", "icon.svg"} {
-		data, err := files.ReadFile("assets/" + name)
-		if err != nil {
-			return nil, err
-		}
-		out[name] = data
-	}
-	if s.Logo != "" {
-		out[s.Logo] = s.logo
-	}
-	return out, nil
-}
 
 // render adds the pages of one language to out.
 func (s *site) render(out map[string][]byte) error {
@@ -221,7 +210,7 @@ func (s *site) render(out map[string][]byte) error {
 	index := struct {
 		view
 		Groups []group
-	}{s.view("index", s.T.IndexTitle), s.groups(rules)}
+	}{s.view("index", s.T["IndexTitle"]), s.groups(rules)}
 	if out[s.Page("index")], err = s.execute("index.html", index); err != nil {
 		return err
 	}
@@ -233,13 +222,7 @@ func (s *site) render(out map[string][]byte) error {
 	return nil
 }
 
-func (s *site) view(name, title string) view {
-	return view{Site: s, T: s.T, Name: name, Title: title, Menu: []menuEntry{
-		{"index", s.T.MenuIndex},
-		{"relay-denied", s.T.MenuRelay},
-		{"reach-us", s.T.MenuReach},
-	}}
-}
+func (s *site) view(name, title string) view { return view{s, s.T, name, title} }
 
 func (s *site) execute(name string, data any) ([]byte, error) {
 	var b bytes.Buffer
@@ -249,16 +232,28 @@ func (s *site) execute(name string, data any) ([]byte, error) {
 
 // plainPage makes a page that belongs to no rule.
 func (s *site) plainPage(name string) ([]byte, error) {
-	title, text, lang, err := s.plainText(name)
+	path := "/" + name + ".md"
+	if slices.Contains(docs.Guides, name) {
+		path = "/fix" + path
+	}
+	lang := ""
+	title, text, err := docs.Text(files, s.T["Lang"]+path)
+	if errors.Is(err, fs.ErrNotExist) {
+		if lang = english; slices.Contains(docs.Guides, name) {
+			title, text, err = docs.Guide(name)
+		} else {
+			title, text, err = docs.Text(files, english+path)
+		}
+	}
 	if err != nil {
 		return nil, err
+	}
+	if s.T["Lang"] == english {
+		lang = ""
 	}
 	body, parts, err := s.toHTML(text)
 	if err != nil {
 		return nil, err
-	}
-	if lang == s.T.Lang {
-		lang = ""
 	}
 	// The name and the address go in where no Markdown is read any more.
 	body = template.HTML(strings.NewReplacer( //nolint:gosec // both are escaped
@@ -270,32 +265,8 @@ func (s *site) plainPage(name string) ([]byte, error) {
 		view
 		Lang  string // set where the text is not in the site's language
 		Body  template.HTML
-		Parts []heading // of a guide
-	}{s.view(name, title), lang, body, systems(name, parts)})
-}
-
-// systems returns the headings of the guide that has a part for each system.
-func systems(name string, parts []heading) []heading {
-	if name != "relay" {
-		return nil
-	}
-	return parts
-}
-
-// plainText returns a page in the site's language, else in English.
-func (s *site) plainText(name string) (title, text, lang string, err error) {
-	lang = s.T.Lang
-	data, err := files.ReadFile(lang + "/" + name + ".md")
-	if errors.Is(err, fs.ErrNotExist) {
-		lang = english
-		if slices.Contains(docs.Guides, name) {
-			title, text, err = docs.Guide(name)
-			return title, text, lang, err
-		}
-		data, err = files.ReadFile("en/" + name + ".md")
-	}
-	title, text, _ = strings.Cut(strings.TrimPrefix(string(data), "# "), "\n")
-	return title, text, lang, err
+		Parts []heading
+	}{s.view(name, title), lang, body, parts})
 }
 
 // rules returns the pages of all rules, in the order of the table.

@@ -11,7 +11,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -256,6 +255,12 @@ func TestEveryRule(t *testing.T) {
 				!strings.Contains(text, "<code>"+r.Name+"</code>") {
 				t.Errorf("%s: %s has no page or entry", lang, r.Name)
 			}
+			if program := r.ProgramMessage(); program != "" {
+				program, _, _ = strings.Cut(strings.NewReplacer("{helo}", "…", `"`, "&#34;").Replace(program), ". ")
+				if !strings.Contains(text, program) {
+					t.Errorf("%s: %s lacks the reply to a program: %s", lang, r.Name, program)
+				}
+			}
 			if say[r.Name] == "" {
 				t.Errorf("%s: nothing in the reply is its own: %q", r.Name, r.Message)
 			}
@@ -267,6 +272,39 @@ func TestEveryRule(t *testing.T) {
 					t.Errorf("%s: %s shows the operators' part: %q", lang, r.Name, word)
 				}
 			}
+		}
+	}
+}
+
+// The reply to a program leads to the rules that give it, and to no other.
+func TestFragmentsOfPrograms(t *testing.T) {
+	say := fragments(checkhelo.Rules())
+	for reply, want := range map[string]string{
+		`"127.0.0.1" means your own machine: a program or container on it says this. set its full dns` +
+			` name, such as mail.example.org`: "address_literal bare_ip literal_mismatch",
+		`"0123456789ab" looks like the id of a container: a program in it says this`: "not_fqdn",
+	} {
+		var got []string
+		for rule, parts := range say {
+			if slices.ContainsFunc(strings.Split(parts, "|"), func(part string) bool {
+				return part != "" && strings.Contains(reply, part)
+			}) {
+				got = append(got, rule)
+			}
+		}
+		slices.Sort(got)
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s: %q, want %s", reply, got, want)
+		}
+	}
+}
+
+// The address of a reply that asks to wait leads to a place on each main page.
+func TestWaitHasItsPlace(t *testing.T) {
+	for lang, files := range sites(t) {
+		if index := string(files["index.html"]); !strings.Contains(index, `<li id="wait" data-say="`) ||
+			files["wait.html"] == nil {
+			t.Errorf("%s: HELP_URL#wait leads nowhere", lang)
 		}
 	}
 }
@@ -312,7 +350,7 @@ func TestTranslationsKeepUp(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			data, err := files.ReadFile(lang + "/" + name + ".md")
+			data, err := files.ReadFile(lang + "/fix/" + name + ".md")
 			if err != nil {
 				t.Error(err)
 			}
@@ -430,19 +468,22 @@ func TestOwnWords(t *testing.T) {
 // Each word of the frame is there in each language.
 func TestTexts(t *testing.T) {
 	for _, lang := range Languages() {
-		loaded, err := loadTexts(lang)
+		both, err := loadTexts(slices.Compact([]string{english, lang}))
 		if err != nil {
 			t.Error(err)
 			continue
 		}
-		v := reflect.ValueOf(*loaded)
-		for i := range v.NumField() {
-			if v.Type().Field(i).IsExported() && v.Field(i).String() == "" {
-				t.Errorf("%s: %s is empty", lang, v.Type().Field(i).Name)
+		loaded := both[len(both)-1]
+		for key := range both[0] {
+			if loaded[key] == "" {
+				t.Errorf("%s: %s is empty", lang, key)
 			}
 		}
-		if loaded.Lang != lang || strings.Count(loaded.FoundMany, "%d") != 1 {
-			t.Errorf("%s: language %q, found %q", lang, loaded.Lang, loaded.FoundMany)
+		if len(loaded) != len(both[0]) {
+			t.Errorf("%s: %d texts, want %d", lang, len(loaded), len(both[0]))
+		}
+		if loaded["Lang"] != lang || strings.Count(loaded["FoundMany"], "%d") != 1 {
+			t.Errorf("%s: language %q, found %q", lang, loaded["Lang"], loaded["FoundMany"])
 		}
 		data, err := files.ReadFile("texts/" + lang + ".json")
 		if err != nil || !json.Valid(data) {
@@ -452,13 +493,14 @@ func TestTexts(t *testing.T) {
 }
 
 func TestMissingTranslation(t *testing.T) {
-	s, err := newSite(Options{Name: "Mail", Contact: "postmaster@example.org", Langs: []string{english}})
+	s, all, err := newSite(Options{
+		Name: "Mail", Contact: "postmaster@example.org", Langs: []string{english},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	other := *s.T
-	other.Lang = "xx" // texts without pages
-	s.T = &other
+	s.Main, s.T = "xx", all[0] // texts without pages
+	s.T["Lang"] = "xx"
 	out := make(map[string][]byte)
 	if err := s.render(out); err != nil {
 		t.Fatal(err)
@@ -494,10 +536,10 @@ func TestOptions(t *testing.T) {
 		{"direction", func(o *Options) { o.Name = "a\u202eb" }, "error: found name"},
 		{"no address", func(o *Options) { o.Contact = "postmaster" }, "error: found contact"},
 		{"name and address", func(o *Options) { o.Contact = "A <a@example.org>" }, "error: found contact"},
-		{"language", func(o *Options) { o.Langs = []string{"tlh"} }, "error: accepted: de, en"},
+		{"language", func(o *Options) { o.Langs = []string{"tlh"} }, "error: accepted, each once: de, en"},
 		{"path as language", func(o *Options) { o.Langs = []string{"../texts/en"} }, "error: found language"},
 		{"no language", func(o *Options) { o.Langs = nil }, "error: found no language"},
-		{"twice", func(o *Options) { o.Langs = []string{"de", "de"} }, `error: language "de" twice`},
+		{"twice", func(o *Options) { o.Langs = []string{"de", "de"} }, `error: language "de"; accepted, each once`},
 		{"PNG", func(o *Options) { o.Logo = logo("a", png) }, "logo.png"},
 		{"JPEG with a wrong name", func(o *Options) { o.Logo = logo("b.png", jpeg) }, "logo.jpg"},
 		{"SVG", func(o *Options) { o.Logo = logo("c", svg) }, "logo.svg"},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"html/template"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"maddy.example/checkhelo"
@@ -18,6 +19,7 @@ type rulePage struct {
 	Heading   template.HTML // the summary, without its full stop
 	Code      string        // SMTP code and enhanced code
 	Reply     string        // what the server says
+	Program   string        // the same to a program or container; "" for no difference
 	Say       string        // parts of the reply, as the search knows them
 	Said, Why template.HTML
 	Fix       fixPart
@@ -34,7 +36,9 @@ type group struct {
 
 // groups sorts rules by what has to be fixed.
 func (s *site) groups(rules []*rulePage) []group {
-	list := []group{{Title: s.T.GroupName}, {Title: s.T.GroupReverse}, {Title: s.T.GroupRecords}}
+	list := []group{
+		{Title: s.T["GroupName"]}, {Title: s.T["GroupReverse"]}, {Title: s.T["GroupRecords"]},
+	}
 	for _, r := range rules {
 		at := 0
 		switch r.needs & (checkhelo.NeedForward | checkhelo.NeedPTR) { // both: proof of a name
@@ -61,9 +65,12 @@ func (s *site) rule(r *checkhelo.Rule) (*rulePage, error) {
 		return nil, err
 	}
 	p := &rulePage{
-		Rule: r.Name, Code: code(r), Reply: reply(r), summary: text.Summary, needs: r.Needs,
+		Rule: r.Name, Code: code(r), Reply: reply(r, r.Message), summary: text.Summary, needs: r.Needs,
 	}
-	if lang != s.T.Lang {
+	if text := r.ProgramMessage(); text != "" {
+		p.Program = reply(r, text)
+	}
+	if lang != s.T["Lang"] {
 		p.Lang = lang
 	}
 	intro, body := text.Fix, ""
@@ -88,9 +95,9 @@ func (s *site) rule(r *checkhelo.Rule) (*rulePage, error) {
 }
 
 // reply is the answer of a server to a sender, but for the help address.
-func reply(r *checkhelo.Rule) string {
-	message := strings.NewReplacer("{helo}", "…", "{problem}", "…", "{rule}", r.Name, "{url}", "").
-		Replace(r.Message)
+func reply(r *checkhelo.Rule, message string) string {
+	message = strings.NewReplacer("{helo}", "…", "{problem}", "…", "{rule}", r.Name, "{url}", "").
+		Replace(message)
 	message = strings.TrimSuffix(strings.TrimSpace(message), ". See")
 	return code(r) + " " + message
 }
@@ -101,88 +108,66 @@ func code(r *checkhelo.Rule) string {
 
 // ruleText returns a rule's page in the site's language, else in English.
 func (s *site) ruleText(rule string) (page docs.Page, lang string, err error) {
-	if s.T.Lang != english {
-		page, err = translated(s.T.Lang, rule)
-		if err == nil || !errors.Is(err, fs.ErrNotExist) {
-			return page, s.T.Lang, err
+	if lang = s.T["Lang"]; lang != english {
+		page, err = translated(lang, rule)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return page, lang, err
 		}
 	}
 	page, err = docs.Rule(rule)
 	return page, english, err
 }
 
-// translated reads LANG/rules/RULE.md: title, summary, and the three sections
-// for senders, whatever their headings say.
 func translated(lang, rule string) (docs.Page, error) {
-	path := lang + "/rules/" + rule + ".md"
-	data, err := files.ReadFile(path)
+	folder, err := fs.Sub(files, lang)
 	if err != nil {
 		return docs.Page{}, err
 	}
-	parts := strings.Split(string(data), "\n## ")
-	const sections = 4
-	if len(parts) != sections || !strings.HasPrefix(parts[0], "# "+rule+"\n") {
-		return docs.Page{}, fmt.Errorf("%s has not its title and %d sections", path, sections-1)
-	}
-	var text [sections]string
-	for i, part := range parts {
-		_, rest, _ := strings.Cut(part, "\n")
-		text[i] = strings.TrimSpace(rest)
-	}
-	page := docs.Page{Rule: rule, Summary: text[0], Said: text[1], Why: text[2]}
-	page.Fix, err = expand(lang, text[3])
-	return page, err
+	return docs.RuleIn(folder, rule)
 }
 
-// expand fills in the lines {{fix NAME}} from LANG/fix/NAME.md.
-func expand(lang, text string) (string, error) {
-	lines := strings.Split(text, "\n")
-	for i, line := range lines {
-		name, found := strings.CutPrefix(line, "{{fix ")
-		if !found {
-			continue
-		}
-		data, err := files.ReadFile(lang + "/fix/" + strings.TrimSuffix(name, "}}") + ".md")
-		if err != nil {
-			return "", err
-		}
-		_, part, _ := strings.Cut(string(data), "\n") // after the title
-		lines[i] = strings.TrimSpace(part)
-	}
-	return strings.Join(lines, "\n"), nil
-}
-
-// fragments returns for each rule the parts of its reply that no other rule
-// has, in lower case and joined with "|", by which the search knows it. Rules whose whole text an
-// operator made the same share their parts.
+// fragments returns for each rule the parts of its reply by which the search knows it, in lower
+// case and joined with "|": those that no other rule has, and those of its reply to a program.
+// Rules whose whole text an operator made the same share their parts.
 func fragments(table []checkhelo.Rule) map[string]string {
-	const separator = "|"
-	cut := strings.NewReplacer("{helo}", separator, "{problem}", separator, "{rule}", separator,
-		"{url}", separator, ". ", separator)
-	count := make(map[string]int)
-	parts := make(map[string][]string, len(table))
-	for _, r := range table {
-		for part := range strings.SplitSeq(cut.Replace(strings.ToLower(r.Message)), separator) {
-			part = strings.Trim(part, ` "().`)
-			if len(part) < len("is on a block list") { // too short to be sure
-				continue
-			}
+	count := make(map[string]int)      // of the rules that say a part
+	usual := make(map[string]struct{}) // parts of replies to others than programs
+	for i := range table {
+		for _, part := range partsOf(table[i].Message) {
+			usual[part] = struct{}{}
+		}
+		for _, part := range partsOf(table[i].Message + "|" + table[i].ProgramMessage()) {
 			count[part]++
-			parts[r.Name] = append(parts[r.Name], part)
 		}
 	}
 	joined := make(map[string]string, len(table))
-	for rule, list := range parts {
-		var own []string
-		for _, part := range list {
-			if count[part] == 1 {
+	for i := range table {
+		r := &table[i]
+		all := partsOf(r.Message)
+		own := slices.DeleteFunc(slices.Clone(all), func(part string) bool { return count[part] > 1 })
+		if len(own) == 0 {
+			own = all
+		}
+		for _, part := range partsOf(r.ProgramMessage()) {
+			if _, found := usual[part]; !found {
 				own = append(own, part)
 			}
 		}
-		if own == nil {
-			own = list
-		}
-		joined[rule] = strings.Join(own, separator)
+		joined[r.Name] = strings.Join(own, "|")
 	}
 	return joined
+}
+
+var placeholders = strings.NewReplacer("{helo}", "|", "{problem}", "|", "{rule}", "|", "{url}", "|",
+	". ", "|")
+
+// partsOf cuts a reply at what differs from one to the next.
+func partsOf(message string) (parts []string) {
+	for part := range strings.SplitSeq(placeholders.Replace(strings.ToLower(message)), "|") {
+		part = strings.Trim(part, ` "().`)
+		if len(part) >= len("is on a block list") && !slices.Contains(parts, part) {
+			parts = append(parts, part)
+		}
+	}
+	return parts
 }

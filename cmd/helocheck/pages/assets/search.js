@@ -78,6 +78,7 @@
   // find returns the entries that fit, and whether that is sure.
   function find(raw) {
     const text = plain(raw);
+    if (linked(text, "wait") || said(text, wait)) { return { hits: [wait], sure: true }; }
     for (const test of [
       function (e) { return linked(text, e.dataset.rule); },
       function (e) { return said(text, e); },
