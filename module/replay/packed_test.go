@@ -2,6 +2,7 @@ package replay
 
 import (
 	"bytes"
+	"encoding/base64"
 	"io"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+	"github.com/ulikunitz/xz"
 )
 
 func pack(tb testing.TB, data []byte, open func(io.Writer) io.WriteCloser) []byte {
@@ -32,6 +34,32 @@ var packers = map[string]func(io.Writer) io.WriteCloser{
 		z, _ := zstd.NewWriter(w, zstd.WithEncoderConcurrency(1))
 		return z
 	},
+	"xz": func(w io.Writer) io.WriteCloser {
+		// Nor can this, before the first octet.
+		x, _ := xz.NewWriter(w)
+		return x
+	},
+}
+
+// bzip2Log is three lines of Exim, packed by bzip2; Go has no writer of it.
+const bzip2Log = "QlpoOTFBWSZTWRfA18UAADnfgAAQQGN5tkBAQEo6B0xAIACVDP9ST1NPUAAyGgCP1VBBp6mjJpo0epmk1USXM1j2uZLm6bFg" +
+	"xhJU2awsZPTysOEHiFIpYSEFIjGw8UYYQoHE5qMbkib8thokrTVOjOHFq2hopDBRtC1yhu4QonCaIqbq4fxdyRThQkBfA18U"
+
+func TestBzip2(t *testing.T) {
+	packed, err := base64.StdEncoding.DecodeString(bzip2Log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "log")
+	for _, keep := range []int{len(packed), len(packed) / 2} {
+		if err := os.WriteFile(path, packed[:keep], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		recs, st := collect(t, testOptions(), path)
+		if whole := keep == len(packed); whole != (len(recs) == 3) || whole != (st.Whole == 1) || st.Nothing() == whole {
+			t.Errorf("%d of %d octets: %d records, %v", keep, len(packed), len(recs), st.Unread)
+		}
+	}
 }
 
 // TestPackedReadsTheSame reads each sample as it is and packed, under names
@@ -48,7 +76,7 @@ func TestPackedReadsTheSame(t *testing.T) {
 		dir := t.TempDir()
 		for name, open := range packers {
 			packed := pack(t, data, open)
-			path := filepath.Join(dir, name[:1])
+			path := filepath.Join(dir, string(name[0]))
 			if err := os.WriteFile(path, packed, 0o600); err != nil {
 				t.Fatal(err)
 			}
