@@ -16,8 +16,8 @@ const (
 	failTTL = 10 * time.Second // failures, and denials without an SOA (RFC 2308, section 5)
 )
 
-// DefaultCacheEntries is the cache size for a busy server, some 12 MiB with all
-// bookkeeping.
+// DefaultCacheEntries is the cache size for a busy server, some 8 MiB of ordinary
+// answers with all bookkeeping.
 const DefaultCacheEntries = 1 << 15
 
 // key names one answer. PTR and SPF answers are keyed by address, so that a

@@ -31,7 +31,7 @@ const (
 const (
 	socketUses = 256 // questions
 	socketLife = 30 * time.Second
-	socketIdle = 8 // kept for the next question
+	socketIdle = 32 // kept for the next question
 )
 
 // plainFor is how long a server that rejects EDNS is asked without it.

@@ -25,32 +25,35 @@ func (p *Pending) spf(f *checkhelo.Facts) {
 	}
 }
 
-// evaluated returns the result for k from the cache, or runs the library over the
+// evaluated returns the result for k that is known, or runs the library over the
 // answers there are. It returns nil while an answer is out: the library runs again
 // when that has arrived. The result is kept for as long as its answers.
 func (p *Pending) evaluated(k key) *record {
 	txt := key{name: k.name, qtype: dns.TypeTXT}
+	r := p.answers[k]
 	if _, asked := p.answers[txt]; !asked {
-		if r := p.g.Cache.get(k); r != nil {
-			return r
-		}
+		r = p.g.Cache.get(k)
 	}
-	if p.get(txt) == nil {
-		return nil
+	if r != nil || p.get(txt) == nil {
+		return r
 	}
 	s := &spfResolver{p: p, client: k.addr, ttl: maxTTL}
 	result, _ := spf.CheckHostWithSender(k.addr.AsSlice(), k.name, "postmaster@"+k.name,
 		spf.WithResolver(s))
-	r := &record{texts: []string{string(result)}}
+	r = &record{texts: []string{string(result)}}
 	switch {
 	case p.missed:
 		return nil
 	case s.failure != nil && result != spf.Pass:
 		// A failed look-up counts as "this mechanism does not match" in some
 		// places, which can turn a pass into a fail. Only a pass is sure then.
-		return &record{err: s.failure}
+		r = &record{err: s.failure}
+	default:
+		p.g.Cache.put(k, r, s.ttl)
 	}
-	p.g.Cache.put(k, r, s.ttl)
+	if p.answers != nil {
+		p.answers[k] = r
+	}
 	return r
 }
 
