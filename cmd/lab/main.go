@@ -7,6 +7,7 @@
 //	go run ./cmd/lab corpus collection.csv         # a collection of greetings as CSV for fit
 //	go run ./cmd/lab record -o DIR                 # metrics and log of a Maddy under traffic
 //	go run ./cmd/lab picture metrics.txt           # panels of the dashboard as SVG
+//	go run ./cmd/lab mailog >mail.log              # a large log of Postfix for replay
 //	go run ./cmd/lab manual docs/check.helo_fqdn.md # manual page as roff
 package main
 
@@ -24,6 +25,7 @@ import (
 	"maddy.example/checkhelo/cmd/lab/attack"
 	"maddy.example/checkhelo/cmd/lab/bench"
 	"maddy.example/checkhelo/cmd/lab/fit"
+	"maddy.example/checkhelo/cmd/lab/mailog"
 	"maddy.example/checkhelo/cmd/lab/manual"
 	"maddy.example/checkhelo/cmd/lab/picture"
 	"maddy.example/checkhelo/cmd/lab/record"
@@ -37,6 +39,7 @@ var commands = map[string]func(
 	"bench":   bench.Main,
 	"corpus":  fit.Corpus,
 	"fit":     fit.Main,
+	"mailog":  mailog.Main,
 	"manual":  manual.Main,
 	"picture": picture.Main,
 	"record":  record.Main,

@@ -1,12 +1,14 @@
 package app
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -24,7 +26,10 @@ func replayCommand() *cli.Command {
 			Name: "dns", Value: "recorded",
 			Usage: "look up `HOW`: off; recorded, what the input says of the PTR; system; HOST:PORT",
 		},
-		&cli.StringFlag{Name: "format", Value: "text", Usage: "write as `F`: text, json, csv, html"},
+		&cli.StringFlag{
+			Name: "format", Value: "text",
+			Usage: "write as `F`: text, json, csv, html; ndjson, one line for each greeting",
+		},
 		&cli.StringFlag{
 			Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE` instead of standard output",
 		},
@@ -64,7 +69,8 @@ type replaying struct {
 	options replay.Options
 	judge   *recordJudge
 	tally   *report.Tally
-	live    bool // look-ups in the DNS
+	live    bool                  // lookups in the DNS
+	each    func(*report.Message) // takes the judged messages, in the order of the input
 }
 
 func runReplay(c *cli.Context) error {
@@ -72,25 +78,55 @@ func runReplay(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	// Little of what is read stays: memory counts more than the collector's time here.
+	defer debug.SetGCPercent(debug.SetGCPercent(40))
+	r.each = r.tally.Add
+	if r.format != "ndjson" {
+		stats, err := r.read(c)
+		if err != nil && !isInterrupt(err) {
+			return err
+		}
+		r.tally.Notes = r.notes(&stats)
+		r.judge = nil // the report needs the room
+		return errors.Join(output(c, r.writeTo), r.ended(&stats, err))
+	}
+	var ended error
+	return errors.Join(output(c, func(w io.Writer) error {
+		out := bufio.NewWriterSize(w, 1<<16)
+		r.each = report.NewWriter(out).Write
+		stats, err := r.read(c)
+		for _, note := range r.notes(&stats) {
+			fmt.Fprintln(c.App.ErrWriter, note)
+		}
+		ended = r.ended(&stats, err)
+		return out.Flush()
+	}), ended)
+}
+
+// read reads and judges everything.
+func (r *replaying) read(c *cli.Context) (stats replay.Stats, err error) {
 	bar := newProgress(c.App.ErrWriter, r.paths)
 	r.options.Progress = func(n int64) { _ = bar.Add64(n) } // a broken bar stops nothing
-	stats, err := r.run(c.Context)
+	stats, err = r.run(c.Context)
 	_ = bar.Finish()
-	interrupted := errors.Is(err, context.Canceled)
-	if err != nil && !interrupted {
-		if errors.Is(err, fs.ErrNotExist) {
-			return usage(err.Error())
-		}
-		return err
+	if errors.Is(err, fs.ErrNotExist) {
+		return stats, usage(err.Error())
 	}
-	sayStats(c.App.ErrWriter, stats)
-	r.judge.memory.say(c.App.ErrWriter)
-	if err := r.write(c); err != nil {
-		return err
+	if err == nil || isInterrupt(err) {
+		sayStats(c.App.ErrWriter, &stats)
 	}
+	return stats, err
+}
+
+func isInterrupt(err error) bool { return errors.Is(err, context.Canceled) }
+
+// ended returns the error that a run ends with.
+func (r *replaying) ended(stats *replay.Stats, err error) error {
 	switch {
-	case interrupted:
+	case isInterrupt(err):
 		return errors.New("interrupted; this is what was counted until then")
+	case err != nil:
+		return err
 	case stats.Nothing():
 		return cli.Exit("", exitUnread)
 	case stats.Partial():
@@ -114,7 +150,7 @@ func newReplaying(c *cli.Context) (*replaying, error) {
 	if len(r.paths) == 0 {
 		return nil, usage("replay what? (see: helocheck replay --help)")
 	}
-	if r.format, err = formatOf(c, "text", "json", "csv", "html"); err != nil {
+	if r.format, err = formatOf(c, "text", "json", "csv", "html", "ndjson"); err != nil {
 		return nil, err
 	}
 	r.options = replay.Options{By: c.StringSlice("by"), Class: c.String("class")}
@@ -155,19 +191,24 @@ func endDryRun(j *judge.Judge, source string) string {
 	return source + " without max_action ignore"
 }
 
-// addAgainst prepares the comparison with a second policy.
+// addAgainst prepares the comparison with a second policy. A preset beside --config keeps the other
+// settings of the file.
 func (r *replaying) addAgainst(c *cli.Context) error {
 	name := c.String("against")
 	if name == "" {
 		return nil
 	}
+	path, preset := name, ""
 	check, err := maddyconf.FromPolicy(name)
-	if err != nil {
+	if err == nil && c.IsSet("config") {
+		path, preset = c.String("config"), name
+	}
+	if err != nil || preset != "" {
 		var conf *maddyconf.Config
-		conf, err = loadConfig(c, name, c.String("check"))
+		conf, err = loadConfig(c, path, c.String("check"))
 		var absent usage
 		if errors.As(err, &absent) && c.IsSet("check") { // it names a block of --config
-			conf, err = loadConfig(c, name, "")
+			conf, err = loadConfig(c, path, "")
 		}
 		if err != nil {
 			return err
@@ -176,6 +217,10 @@ func (r *replaying) addAgainst(c *cli.Context) error {
 		r.tally.NotEvaluated = append(r.tally.NotEvaluated, conf.NotEvaluated...)
 	}
 	j := check.Judge()
+	if preset != "" {
+		j.Policy = j.Policy.With(checkhelo.Preset(preset), j.Policy.Ceiling)
+		name = preset + " with " + path
+	}
 	name = endDryRun(j, name)
 	if r.judge.other, err = newJudge(check, c.String("dns")); err != nil {
 		return err
@@ -183,7 +228,7 @@ func (r *replaying) addAgainst(c *cli.Context) error {
 	if c.String("memory") == "off" {
 		r.judge.other.memory = nil
 	}
-	r.tally.Compare(name, j.Policy.Rules())
+	r.tally.Compare(name)
 	return nil
 }
 
@@ -195,21 +240,22 @@ func (r *replaying) run(ctx context.Context) (replay.Stats, error) {
 	}
 	return replay.Read(ctx, r.paths, r.options, func(rec *replay.Record) error {
 		m := r.judge.message(ctx, rec, nil)
-		r.tally.Add(&m)
+		r.each(&m)
 		return nil
 	})
 }
 
-func (r *replaying) write(c *cli.Context) error {
+// output lets write write to --output, or to standard output.
+func output(c *cli.Context, write func(io.Writer) error) error {
 	path := c.String("output")
 	if path == "" {
-		return r.writeTo(c.App.Writer)
+		return write(c.App.Writer)
 	}
 	file, err := os.Create(path)
 	if err != nil {
 		return err
 	}
-	return errors.Join(r.writeTo(file), file.Close())
+	return errors.Join(write(file), file.Close())
 }
 
 func (r *replaying) writeTo(w io.Writer) error {
@@ -226,15 +272,50 @@ func (r *replaying) writeTo(w io.Writer) error {
 }
 
 // sayStats tells how the input could be read.
-func sayStats(w io.Writer, s replay.Stats) {
+func sayStats(w io.Writer, s *replay.Stats) {
 	fmt.Fprintf(w, "%d lines, %d greetings, %d broken, %d mails without a greeting\n",
 		s.Lines, s.Records, s.Broken, s.Skipped[replay.SkippedBorder])
-	if s.By != "" {
-		fmt.Fprintf(w, "mails read at the border %s; --by names another\n", s.By)
+}
+
+// skipped are the reasons for which the input has fewer messages than its reader expects.
+var skipped = []struct{ reason, text string }{
+	{replay.SkippedSubmission, "%d greetings of a submission service are left out"},
+	{replay.SkippedNoMail, "%d greetings without a sender after them are left out"},
+	{replay.SkippedEmpty, "%d empty greetings are left out"},
+	{replay.SkippedClient, "%d greetings of the machine itself, or without an address, are left out"},
+	{replay.SkippedDuplicate, "%d greetings are in two inputs and count once"},
+	{replay.SkippedBorder, "%d mails have no readable greeting of the border"},
+	{replay.SkippedTime, "%d greetings lie outside of --since and --until"},
+	{replay.SkippedDropped, "%d greetings were judged before the server's answer was known"},
+}
+
+// notes tell the reader of a report what it lacks.
+func (r *replaying) notes(s *replay.Stats) (notes []string) {
+	note := func(n int64, format string) {
+		if n > 0 {
+			notes = append(notes, fmt.Sprintf(format, n))
+		}
 	}
+	note(s.NoGreeting, "%d accepted messages have no greeting in this log; the page on migration has"+
+		" the line that makes Postfix write it")
 	for _, u := range s.Unread {
-		fmt.Fprintf(w, "%s: %v\n", u.Name, u.Err)
+		notes = append(notes, fmt.Sprintf("%s could not be read: %v", u.Name, u.Err))
 	}
+	if n := int(s.Inputs-s.Whole) - len(s.Unread); n > 0 {
+		note(int64(n), "%d further files could not be read")
+	}
+	note(s.Broken, "%d lines tell of a greeting and could not be read")
+	for _, name := range s.NoNames {
+		notes = append(notes, name+" names no client by its PTR record: PTR is not recorded")
+	}
+	for _, why := range skipped {
+		note(s.Skipped[why.reason], why.text)
+	}
+	note(s.Unsure, "%d greetings may be in two inputs and count twice")
+	if s.By != "" {
+		notes = append(notes, "mails were read at the border "+s.By+"; --by names another")
+	}
+	return append(notes, r.judge.memory.notes()...)
 }
 
 // timeOf reads a date or a time of RFC 3339; dates are local.

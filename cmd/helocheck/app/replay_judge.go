@@ -78,13 +78,7 @@ func newJudge(check *module.Check, dns string) (*recordJudge, error) {
 func (j *recordJudge) message(
 	ctx context.Context, rec *replay.Record, looked *checkhelo.Facts,
 ) report.Message {
-	m := report.Message{
-		Class: rec.Class, Helo: rec.Helo, Time: rec.Time, Count: int64(rec.Count),
-		Result: j.result(ctx, rec, looked),
-	}
-	if m.Action == checkhelo.Reject && rec.Client.IsValid() {
-		m.Client = rec.Client.String()
-	}
+	m := report.Message{Record: rec, Result: j.result(ctx, rec, looked)}
 	if j.other != nil {
 		other := j.other.result(ctx, rec, looked)
 		m.Other = &other
@@ -141,12 +135,15 @@ func (j *recordJudge) evaluate(
 			j.memory.wait(rec)
 		}
 	})
-	res = report.Result{Action: o.Action, Exempt: o.Exempt, TryLater: o.TryLater, Decided: -1}
+	res = report.Result{
+		Action: o.Action, Would: o.Would, Score: o.Score, Exempt: o.Exempt, TryLater: o.TryLater,
+		Known: o.Known,
+	}
 	for _, h := range o.Hits {
 		res.Rules |= 1 << j.index[h.Rule.Name]
-	}
-	if len(o.Hits) > 0 {
-		res.Decided = j.index[o.Hits[0].Rule.Name]
+		res.Hits = append(res.Hits, report.Hit{
+			Rule: h.Rule.Name, Action: h.Rule.Action.String(), Score: h.Rule.Score,
+		})
 	}
 	return res, final
 }

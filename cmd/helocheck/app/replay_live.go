@@ -43,7 +43,7 @@ func (r *replaying) runLive(ctx context.Context) (replay.Stats, error) {
 			<-p.done
 			if ctx.Err() == nil { // look-ups that were cut off tell nothing
 				m := r.judge.message(ctx, &p.rec, p.facts)
-				r.tally.Add(&m)
+				r.each(&m)
 			}
 		}
 	}()

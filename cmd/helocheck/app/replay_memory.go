@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"fmt"
-	"io"
 	"slices"
 	"time"
 
@@ -13,7 +12,7 @@ import (
 )
 
 const (
-	simulatedRows    = 100_000 // of all servers
+	simulatedRows    = 60_000 // of all servers
 	simulatedServers = 1000    // further ones are judged without memory
 )
 
@@ -82,17 +81,23 @@ func (s *simulation) dropped() (n uint64) {
 	return n
 }
 
-// say tells what the memory could not know.
-func (s *simulation) say(w io.Writer) {
-	if s == nil {
-		return
+// notes tell what the memory could not know.
+func (s *simulation) notes() (notes []string) {
+	switch {
+	case s == nil:
+		return []string{"memory is off"}
+	case s.untimed > 0 && len(s.servers) == 0:
+		return []string{"memory is off: the input has no times"}
 	}
+	notes = append(notes, fmt.Sprintf("memory is simulated for %d servers", len(s.servers)))
 	if s.untimed > 0 {
-		fmt.Fprintf(w, "%d messages without a time were judged without memory\n", s.untimed)
+		notes = append(notes, fmt.Sprintf("%d messages without a time were judged without memory",
+			s.untimed))
 	}
 	if n := s.dropped(); n > 0 {
-		fmt.Fprintf(w, "memory was full %d times: some known senders were judged as strangers\n", n)
+		notes = append(notes, fmt.Sprintf("memory was full %d times: known senders may count as strangers", n))
 	}
+	return notes
 }
 
 // wait notes a message that was told to wait. Its client tries again after the delay, and is known

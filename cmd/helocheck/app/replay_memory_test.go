@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -158,11 +159,11 @@ func TestRememberedVerdictsWithMemory(t *testing.T) {
 			rec.Time, rec.Server = at, []string{"mx1", "mx2"}[i%2]
 			rec.Outcome = []string{replay.Accepted, replay.Rejected, ""}[i%3]
 			got, want := kept.result(t.Context(), rec, nil), fresh.result(t.Context(), rec, nil)
-			if got != want {
+			if !reflect.DeepEqual(got, want) {
 				t.Fatalf("%s, record %d %+v: %+v, judged afresh %+v", policy, i, *rec, got, want)
 			}
 			rec.Time = time.Time{}
-			if got != fresh.result(t.Context(), rec, nil) {
+			if !reflect.DeepEqual(got, fresh.result(t.Context(), rec, nil)) {
 				lifted++
 			}
 		}

@@ -1,16 +1,16 @@
 package report
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"math"
-	"math/rand/v2"
+	"net/netip"
 	"regexp"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +19,7 @@ import (
 
 	"maddy.example/checkhelo"
 	"maddy.example/checkhelo/module/maddyconf"
+	"maddy.example/checkhelo/module/replay"
 )
 
 // testRules is a table of three rules; the indexes below are theirs.
@@ -34,35 +35,44 @@ const (
 )
 
 func result(action checkhelo.Action, rules uint64, decided int) Result {
-	return Result{Action: action, Rules: rules, Decided: decided}
+	r := Result{Action: action, Would: action, Rules: rules}
+	if decided >= 0 {
+		r.Hits = []Hit{{testRules[decided].Name, action.String(), testRules[decided].Score}}
+	}
+	return r
 }
 
 var morning = time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC)
 
+func message(class, helo, client string, n int, at time.Time, r Result) *Message {
+	rec := &replay.Record{Class: class, Helo: helo, Count: n, Time: at}
+	if client != "" {
+		rec.Client = netip.MustParseAddr(client)
+	}
+	return &Message{Record: rec, Result: r}
+}
+
 // sample counts the same few messages for each test of a format.
 func sample() *Tally {
 	t := NewTally("rfc", testRules)
-	for _, m := range []Message{
-		{Class: "ham", Helo: "mail.example.org", Count: 1200, Result: result(checkhelo.Off, 0, -1)},
-		{Class: "ham", Helo: "Mail.Example.ORG", Count: 34, Result: result(checkhelo.Ignore, 0, -1)},
-		{Class: "ham", Helo: "mx.example.net", Count: 1, Result: result(checkhelo.Score, noPTR, 1)},
-		{
-			Class: "spam", Helo: "192.0.2.7", Client: "192.0.2.7", Count: 2, Time: morning,
-			Result: result(checkhelo.Reject, bareIP|noPTR, 0),
-		},
-		{
-			Class: "spam", Helo: "192.0.2.8", Client: "192.0.2.8", Count: 3, Time: morning.Add(50 * time.Hour),
-			Result: result(checkhelo.Reject, bareIP, 0),
-		},
-		{
-			Class: "spam", Helo: "<script>", Client: "192.0.2.9", Count: 1, Time: morning,
-			Result: result(checkhelo.Quarantine, noPTR, 1),
-		},
-		{Helo: "friend", Count: 5, Result: Result{Exempt: "auth", Decided: -1}},
-		{Helo: "later", Count: 1, Result: Result{TryLater: true, Decided: -1}},
+	var never time.Time
+	lost := message("ham", "mx.example.net", "192.0.2.7", 1, morning, result(checkhelo.Quarantine, noPTR, 1))
+	lost.From, lost.Rcpts, lost.MsgID, lost.Outcome = "a@example.net", []string{"<script>"}, "4XyZ", replay.Accepted
+	lost.PTRState = replay.None
+	for _, m := range []*Message{
+		message("ham", "mail.example.org", "", 1200, never, result(checkhelo.Off, 0, -1)),
+		message("ham", "Mail.Example.ORG", "", 33, never, result(checkhelo.Ignore, 0, -1)),
+		message("ham", "mx.example.org", "", 1, never, result(checkhelo.Score, noPTR, 1)),
+		lost,
+		message("spam", "192.0.2.7", "192.0.2.7", 2, morning, result(checkhelo.Reject, bareIP|noPTR, 0)),
+		message("spam", "192.0.2.8", "192.0.2.8", 3, morning.Add(50*time.Hour), result(checkhelo.Reject, bareIP, 0)),
+		message("spam", "<script>", "192.0.2.9", 1, morning, result(checkhelo.Quarantine, noPTR, 1)),
+		message("", "friend", "", 5, never, Result{Exempt: "auth"}),
+		message("", "later", "", 1, never, Result{TryLater: true}),
 	} {
-		t.Add(&m)
+		t.Add(m)
 	}
+	t.Notes = append(t.Notes, "a note")
 	return t
 }
 
@@ -74,10 +84,7 @@ func TestJSON(t *testing.T) {
 	if err := tally.WriteJSON(&out); err != nil {
 		t.Fatal(err)
 	}
-	var got struct {
-		Classes      map[string]jsonClass
-		NotEvaluated []maddyconf.Table `json:"not_evaluated"`
-	}
+	var got Report
 	dec := json.NewDecoder(&out)
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&got); err != nil {
@@ -87,27 +94,38 @@ func TestJSON(t *testing.T) {
 		t.Errorf("not evaluated: %v", got.NotEvaluated)
 	}
 	ham, spam := got.Classes["ham"], got.Classes["spam"]
-	if ham.jsonCount != (jsonCount{1235, 2}) || spam.jsonCount != (jsonCount{6, 3}) ||
-		got.Classes[DefaultClass].jsonCount != (jsonCount{6, 2}) {
-		t.Errorf("classes %+v", got.Classes)
+	// Two names of example.org are one organisation.
+	if ham.Count != (Count{1235, 3, 2}) || spam.Count != (Count{6, 3, 3}) ||
+		got.Classes[DefaultClass].Count != (Count{6, 2, 2}) {
+		t.Errorf("classes %+v %+v", ham, spam)
 	}
-	for action, want := range map[string]jsonCount{
-		"reject": {5, 2}, "quarantine": {1, 1}, "score": {0, 0}, "none": {0, 0},
+	for action, want := range map[string]Count{
+		"reject": {5, 2, 2}, "quarantine": {1, 1, 1}, "greylist": {}, "score": {}, "none": {},
 	} {
-		if spam.Actions[action] != want {
+		if *spam.Actions[action] != want {
 			t.Errorf("spam: %s %+v, want %+v", action, spam.Actions[action], want)
 		}
 	}
-	if ham.Actions["none"] != (jsonCount{1234, 1}) {
+	if *ham.Actions["none"] != (Count{1233, 1, 1}) {
 		t.Errorf("a hit that is only logged counts as %+v", ham.Actions)
 	}
+	if rule := ham.Rules["no_ptr"]; rule.Count != (Count{2, 2, 2}) || rule.Verdicts["score"] != 1 {
+		t.Errorf("no_ptr %+v", rule)
+	}
 	rule := spam.Rules["bare_ip"]
-	if rule.jsonCount != (jsonCount{5, 2}) || rule.Action != "reject" ||
+	if rule.Count != (Count{5, 2, 2}) || rule.Action != "reject" ||
 		!slices.Equal(rule.Examples, []string{"192.0.2.8", "192.0.2.7"}) {
 		t.Errorf("bare_ip %+v", rule)
 	}
 	if _, off := spam.Rules["listed"]; off {
 		t.Error("a rule that is off is shown")
+	}
+	if len(got.Refused) != 2 || *got.Refused[0] != (Refused{"192.0.2.8", 3, "bare_ip", "192.0.2.8"}) {
+		t.Errorf("refused %+v", got.Refused)
+	}
+	if got.Lost.Messages != 1 || got.Lost.Senders[0].Sender != "example.net" ||
+		got.Lost.Senders[0].Greetings[0].Allow != "exempt_networks 192.0.2.7" {
+		t.Errorf("lost %+v", got.Lost)
 	}
 }
 
@@ -121,12 +139,18 @@ func TestCSV(t *testing.T) {
 		t.Fatal(err)
 	}
 	const perClass = 1 + numActions + 2
-	if len(rows) != 1+3*perClass {
+	if len(rows) != 1+3*perClass+2 {
 		t.Errorf("%d rows", len(rows))
 	}
-	want := []string{"spam", "rule", "no_ptr", "score", "3", "2", "192.0.2.7 ?script?"}
-	if !slices.ContainsFunc(rows, func(row []string) bool { return slices.Equal(row, want) }) {
-		t.Errorf("no row %q in %q", want, rows)
+	rest := make([]string, 9)
+	for _, want := range [][]string{
+		append([]string{"spam", "rule", "no_ptr", "score", "3", "2", "192.0.2.7 ?script?", "2"}, rest...),
+		{"ham", "lost", "no_ptr", "quarantine", "1", "", "", "", "2026-03-01T09:00:00Z", "a@example.net",
+			"?script?", "mx.example.net", "192.0.2.7", "", "none", "4XyZ", "exempt_networks 192.0.2.7"},
+	} {
+		if !slices.ContainsFunc(rows, func(row []string) bool { return slices.Equal(row, want) }) {
+			t.Errorf("no row %q in %q", want, rows)
+		}
 	}
 }
 
@@ -137,9 +161,12 @@ func TestText(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"policy rfc, 1,247 messages", "ham: 1,235 messages, 2 names", "none +1,234 +99\\.92 % +1",
-		"bare_ip +reject +5 +83\\.33 % +2 +192\\.0\\.2\\.8 192\\.0\\.2\\.7", "192\\.0\\.2\\.8 +3 +bare_ip +192\\.0\\.2\\.8",
-		"not judged\nauth +5", "refused for the moment, as look-ups failed: 1",
+		"policy rfc, 1,247 messages", "a note", "ham: 1,235 messages, 3 names, 2 organisations",
+		"none +1,233 +99\\.84 % +1 +1", "bare_ip +reject +5 +83\\.33 % +2 +2 +192\\.0\\.2\\.8 192\\.0\\.2\\.7", "192\\.0\\.2\\.8 +3 +bare_ip +192\\.0\\.2\\.8",
+		"not judged\nauth +5", "refused for the moment, as lookups failed: 1",
+		"Is one of these a message you want\\? 1 accepted", "example.net: 1 messages",
+		"  2026-03-01T09:00:00Z quarantine:no_ptr, HELO mx.example.net, client 192.0.2.7, PTR none",
+		"    from a@example.net to \\?script\\?, message 4XyZ", "    exempt: exempt_networks 192.0.2.7",
 	} {
 		if !regexp.MustCompile("(?m)^" + want).Match(out.Bytes()) {
 			t.Errorf("no %q in\n%s", want, out.String())
@@ -149,23 +176,26 @@ func TestText(t *testing.T) {
 
 func TestCompare(t *testing.T) {
 	tally := NewTally("rfc", testRules)
-	tally.Compare("lenient", testRules)
-	add := func(helo string, n int64, a, b Result) {
-		tally.Add(&Message{Helo: helo, Count: n, Result: a, Other: &b})
+	tally.Compare("lenient")
+	add := func(helo string, n int, a, b Result) {
+		m := message("", helo, "", n, time.Time{}, a)
+		m.Other = &b
+		tally.Add(m)
 	}
 	add("192.0.2.7", 4, result(checkhelo.Reject, bareIP, 0), result(checkhelo.Score, bareIP, 0))
 	add("same.example.org", 9, result(checkhelo.Reject, bareIP, 0), result(checkhelo.Reject, bareIP, 0))
 	add("other.example.org", 2, result(checkhelo.Reject, bareIP, 0), result(checkhelo.Reject, noPTR, 1))
 	add("good.example.org", 50, result(checkhelo.Off, 0, -1), result(checkhelo.Ignore, noPTR, 1))
-	want := []change{
-		{"192.0.2.7", 4, "reject:bare_ip", "score:bare_ip"},
-		{"other.example.org", 2, "reject:bare_ip", "reject:no_ptr"},
+	got := tally.Report().Against
+	want := []Change{
+		{"192.0.2.7", "reject:bare_ip", "score:bare_ip", 4},
+		{"other.example.org", "reject:bare_ip", "reject:no_ptr", 2},
 	}
-	if got := tally.against.list(10); !slices.Equal(got, want) {
-		t.Errorf("changes %+v, want %+v", got, want)
+	if !slices.Equal(got.Changes, want) {
+		t.Errorf("changes %+v, want %+v", got.Changes, want)
 	}
-	if n := tally.against.moves[rejected][scored]; n != 4 {
-		t.Errorf("%d messages from reject to score, want 4", n)
+	if want := []Change{{"", "reject", "score", 4}}; !slices.Equal(got.Moves, want) {
+		t.Errorf("moves %+v, want %+v", got.Moves, want)
 	}
 	var out bytes.Buffer
 	if err := tally.WriteText(&out); err != nil {
@@ -179,19 +209,20 @@ func TestCompare(t *testing.T) {
 // The page has to be complete in itself: no element may load anything.
 func TestHTML(t *testing.T) {
 	tally := sample()
-	tally.Compare("lenient", testRules)
-	tally.Add(&Message{
-		Class: `a"><img src=x>`, Helo: `"><img src=x onerror=alert(1)>`, Count: 1,
-		Result: result(checkhelo.Reject, bareIP, 0), Other: &Result{Decided: -1},
-	})
+	tally.Compare("lenient")
+	hostile := message(`a"><img src=x>`, `"><img src=x onerror=alert(1)>`, "192.0.2.1", 1, time.Time{},
+		result(checkhelo.Reject, bareIP, 0))
+	hostile.Other, hostile.Outcome, hostile.From = &Result{}, replay.Accepted, `"><img src=x onerror=alert(1)>`
+	tally.Add(hostile)
 	var out bytes.Buffer
 	if err := tally.WriteHTML(&out); err != nil {
 		t.Fatal(err)
 	}
 	text := out.String()
 	for _, want := range []string{
-		"1,248 messages", "<strong>1,234</strong>", `class="reject"`, "With lenient instead",
+		"1,248 messages", "<strong>1,233</strong>", `class="reject"`, "With lenient instead",
 		"prefers-color-scheme: dark", "<code>192.0.2.8</code>", "?script?",
+		"Is one of these a message you want?", "a note",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in the page", want)
@@ -214,7 +245,7 @@ func TestHTML(t *testing.T) {
 }
 
 func TestBar(t *testing.T) {
-	parts := bar([numActions]int64{none: 10, scored: 0, quarantined: 30, rejected: 60}, 200)
+	parts := bar(map[string]int64{"none": 10, "score": 0, "quarantine": 30, "reject": 60}, 200)
 	var words []string
 	x := 0.0
 	for _, p := range parts {
@@ -227,75 +258,136 @@ func TestBar(t *testing.T) {
 	if !slices.Equal(words, []string{"reject", "quarantine", "none"}) || math.Abs(x-50) > 1e-9 {
 		t.Errorf("%v, %v %% wide", words, x)
 	}
-	if tiny := bar([numActions]int64{rejected: 1}, 1e9); tiny[0].W < 0.1 {
+	if tiny := bar(map[string]int64{"reject": 1}, 1e9); tiny[0].W < 0.1 {
 		t.Errorf("one message in 1e9 is %v %% wide: nobody sees that", tiny[0].W)
 	}
 }
 
-func TestDistinct(t *testing.T) {
-	for _, n := range []int{0, 1, 1000, 1001, 60_000} {
-		d, back := distinct{limit: 1000}, distinct{limit: 1000}
-		for i := range n {
-			d.add(hash(fmt.Sprintf("mail%d.example.org", i)))
-			d.add(hash(fmt.Sprintf("MAIL%d.example.org", i/2)))
-			back.add(hash(fmt.Sprintf("mail%d.example.org", n-1-i)))
-		}
-		got, exact := d.count()
-		if exact != (n <= 1000) || exact && got != n {
-			t.Errorf("%d names: %d, exact %v", n, got, exact)
-		}
-		if off := math.Abs(float64(got-n)) / float64(max(n, 1)); off > 0.15 {
-			t.Errorf("%d names: estimate %d", n, got)
-		}
-		if again, _ := back.count(); again != got {
-			t.Errorf("%d names: %d in order, %d backwards", n, got, again)
-		}
-		if len(d.hashes) > 1000 {
-			t.Errorf("%d hashes kept", len(d.hashes))
+// Of more kinds than are kept messages are counted all the same, and the report says so.
+func TestKindsAreBounded(t *testing.T) {
+	tally := NewTally("rfc", testRules)
+	for i := range maxKinds + 10 {
+		tally.Add(message("", fmt.Sprintf("mail%d.example.org", i), "", 2, time.Time{}, result(checkhelo.Score, noPTR, 1)))
+	}
+	r := tally.Report()
+	all := r.Classes[DefaultClass]
+	if r.Exact || all.Count != (Count{2 * (maxKinds + 10), maxKinds, 1}) || all.Rules["no_ptr"].Count != all.Count {
+		t.Errorf("exact %v, %+v, %+v", r.Exact, all.Count, all.Rules["no_ptr"].Count)
+	}
+	if got := r.AtLeast(7); got != "at least 7" {
+		t.Error(got)
+	}
+}
+
+func TestLostIsBounded(t *testing.T) {
+	tally := NewTally("rfc", testRules)
+	add := func(helo string) {
+		m := message("", helo, "192.0.2.1", 1, morning, result(checkhelo.Reject, noPTR, 1))
+		m.Outcome, m.From = replay.Accepted, strings.Repeat("long", 1000)
+		tally.Add(m)
+	}
+	for range 2 * groupLost {
+		add("mail.example.org")
+	}
+	for i := range maxLost {
+		add(fmt.Sprintf("mail.example%d.org", i))
+	}
+	r := tally.Report().Lost
+	listed := 0
+	for _, g := range r.Senders {
+		listed += len(g.Greetings)
+	}
+	if listed != maxLost || r.Messages != int64(maxLost+2*groupLost) || r.More != r.Messages-maxLost {
+		t.Errorf("%d listed, %d more of %d", listed, r.More, r.Messages)
+	}
+	if first := r.Senders[0]; first.Sender != "example.org" || len(first.Greetings) != groupLost ||
+		len(first.Greetings[0].From) > maxWord {
+		t.Errorf("first %s, %d", first.Sender, len(first.Greetings))
+	}
+}
+
+// Lost is what was accepted and would not reach the inbox at once.
+func TestLost(t *testing.T) {
+	for _, tt := range []struct {
+		class, outcome, reason string
+		action                 checkhelo.Action
+		want                   bool
+	}{
+		{"", replay.Accepted, "", checkhelo.Reject, true},
+		{"", replay.Accepted, "", checkhelo.Greylist, true},
+		{"", replay.Accepted, "", checkhelo.Score, false},
+		{"", replay.Accepted, "dmarc", checkhelo.Quarantine, false},
+		{"", replay.Accepted, "dmarc", checkhelo.Reject, true},
+		{"", replay.Rejected, "", checkhelo.Reject, false},
+		{"", replay.Deferred, "", checkhelo.Reject, false},
+		{"", "", "", checkhelo.Reject, false},
+		{"ham", "", "", checkhelo.Reject, true},
+		{"spam", replay.Accepted, "", checkhelo.Reject, false},
+	} {
+		m := message(tt.class, "a", "", 1, morning, result(tt.action, noPTR, 1))
+		m.Outcome, m.Reason = tt.outcome, tt.reason
+		if m.isLost() != tt.want {
+			t.Errorf("%+v", tt)
 		}
 	}
 }
 
-func TestTop(t *testing.T) {
-	common := top[string]{keep: 100}
-	rnd := rand.New(rand.NewPCG(1, 2))
-	for i := range 200_000 {
-		common.add(fmt.Sprintf("rare%d", rnd.IntN(1_000_000)), 1, nil)
-		if i%20 == 0 {
-			common.add("first", 2, func() string { return "note" })
+// The line has the proof that exempt_names and exempt_clients ask for, or an address.
+func TestAllow(t *testing.T) {
+	for _, tt := range []struct {
+		helo, ptr string
+		state     replay.PTRState
+		want      string
+	}{
+		{"mail.example.org", "mail.example.org", replay.Confirmed, `exempt_names static { entry mail.example.org "" }`},
+		{"example.org", "Mail.Example.org", replay.Confirmed, `exempt_names static { entry example.org "" }`},
+		{"localhost", "mail.example.org", replay.Confirmed, `exempt_clients static { entry mail.example.org "" }`},
+		{"mail.example.org", "mail.example.org", replay.Unconfirmed, "exempt_networks 192.0.2.1"},
+		{"mail.example.org", "", replay.None, "exempt_networks 192.0.2.1"},
+	} {
+		m := message("", tt.helo, "192.0.2.1", 1, morning, result(checkhelo.Reject, noPTR, 1))
+		m.PTR, m.PTRState = tt.ptr, tt.state
+		if got := m.allow(); got != tt.want {
+			t.Errorf("%s, %s: %s, want %s", tt.helo, tt.ptr, got, tt.want)
 		}
-		if i%40 == 0 {
-			common.add("second", 1, nil)
+	}
+}
+
+func TestNDJSON(t *testing.T) {
+	m := message("", "mail.example.org", "2001:db8::25", 1, morning, result(checkhelo.Quarantine, noPTR, 1))
+	m.Server, m.PTR, m.PTRState, m.Rcpts, m.Outcome = "mx", "mail.example.org", replay.Unconfirmed, []string{"b@c"}, replay.Accepted
+	m.Other, m.Score = &Result{Action: checkhelo.Reject}, 3
+	var out bytes.Buffer
+	for _, m := range []*Message{m, message("", "a", "", 7, time.Time{}, Result{TryLater: true})} {
+		w := bufio.NewWriter(&out)
+		NewWriter(w).Write(m)
+		if err := w.Flush(); err != nil {
+			t.Fatal(err)
 		}
 	}
-	got := common.first(2)
-	if got[0].Key != "first" || got[0].Note != "note" || got[1].Key != "second" || !common.inexact {
-		t.Errorf("first %+v, inexact %v", got, common.inexact)
-	}
-	if off := 20_000 - got[0].Messages; off < 0 || off > 4000 {
-		t.Errorf("first has %d of 20000", got[0].Messages)
-	}
-	if len(common.entries) > 200 {
-		t.Errorf("%d kept", len(common.entries))
-	}
-	exact := top[string]{keep: 2}
-	for _, key := range []string{"c", "b", "a", "b"} {
-		exact.add(key, 1, nil)
-	}
-	if got := exact.first(9); exact.inexact || len(got) != 3 || got[0].Key != "b" || got[1].Key != "a" {
-		t.Errorf("%+v", got)
+	const want = `{"time":"2026-03-01T09:00:00Z","server":"mx","helo":"mail.example.org","ip":"2001:db8::25",` +
+		`"rdns":"mail.example.org","ptr":"unconfirmed","from":"","rcpt":["b@c"],"msg_id":"","auth":false,"class":"",` +
+		`"outcome":"accepted","action":"quarantine","would":"quarantine","rule":"no_ptr",` +
+		`"hits":[{"rule":"no_ptr","action":"quarantine","score":3}],"score":3,"exempt":"","known":"unknown",` +
+		`"against":"reject","allow":"exempt_networks 2001:db8::25"}
+{"time":null,"server":"","helo":"a","ip":"","rdns":"","ptr":"unknown","from":"","rcpt":[],"msg_id":"",` +
+		`"auth":false,"class":"","outcome":"","action":"tempfail","would":"tempfail","rule":"dns_error","hits":[],` +
+		`"score":0,"exempt":"","known":"unknown","count":7}
+`
+	if out.String() != want {
+		t.Errorf("wrote\n%swant\n%s", &out, want)
 	}
 }
 
 func TestTimeline(t *testing.T) {
 	var line timeline
 	line.add(time.Time{}, rejected, 1)
-	if line.html() != nil {
+	if line.report() != nil {
 		t.Error("messages without a time make a chart")
 	}
 	at := time.Date(1969, 12, 30, 0, 30, 0, 0, time.UTC)
 	for i := range 20_000 {
-		line.add(at.Add(time.Duration(i)*17*time.Hour), i%numActions, 2)
+		line.add(at.Add(time.Duration(i)*17*time.Hour), uint8(i%numActions), 2)
 		if line.hi-line.lo >= maxSpans {
 			t.Fatalf("%d points after %d messages", line.hi-line.lo+1, i+1)
 		}
@@ -309,24 +401,33 @@ func TestTimeline(t *testing.T) {
 	if sum != [numActions]int64{8000, 8000, 8000, 8000, 8000} {
 		t.Errorf("widening lost messages: %v", sum)
 	}
-	h := line.html()
-	if h.From > h.Mid || h.Mid > h.Till || len(h.Rows) > maxSpans {
-		t.Errorf("from %s over %s to %s, %d rows", h.From, h.Mid, h.Till, len(h.Rows))
+	l := line.report()
+	if labels := l.Labels(); !slices.IsSorted(labels) || len(labels) != 3 || len(l.Points) > maxSpans {
+		t.Errorf("labels %q, %d points", labels, len(l.Points))
 	}
-	for _, p := range h.Parts {
+	for _, p := range l.Columns() {
 		if p.X < 0 || p.X+p.W > 100.001 || p.Y < -0.001 || p.Y+p.H > 100.001 || p.Action == "none" {
 			t.Errorf("a part lies outside: %+v", p)
 		}
 	}
 }
 
+// A chart of one hour has one label.
+func TestLabels(t *testing.T) {
+	var line timeline
+	line.add(morning, rejected, 1)
+	if got := line.report().Labels(); !slices.Equal(got, []string{"2026-03-01 09:00"}) {
+		t.Errorf("labels %q", got)
+	}
+}
+
 func TestClassesAreBounded(t *testing.T) {
 	tally := NewTally("rfc", testRules)
 	for i := range 100 {
-		tally.Add(&Message{Class: fmt.Sprint("class", i), Helo: "a", Count: 1, Result: Result{Decided: -1}})
+		tally.Add(message(fmt.Sprint("class", i), "a", "", 1, morning, Result{}))
 	}
-	if len(tally.classes) > maxClasses+1 || tally.Messages() != 100 {
-		t.Errorf("%d classes, %d messages", len(tally.classes), tally.Messages())
+	if r := tally.Report(); len(r.Classes) > maxClasses+1 || r.Messages != 100 {
+		t.Errorf("%d classes, %d messages", len(r.Classes), r.Messages)
 	}
 }
 
@@ -339,12 +440,13 @@ func TestMemory(t *testing.T) {
 	rules := checkhelo.Rules()
 	tally := NewTally("rfc", rules)
 	before := heap()
-	for i := range 60_000 {
-		tally.Add(&Message{
-			Helo: fmt.Sprintf("host-%d.%s.example.org", i, strings.Repeat("long", 8)), Client: strconv.Itoa(i),
-			Time: morning.Add(time.Duration(i) * time.Minute), Count: 1,
-			Result: result(checkhelo.Action(i%5), 1<<len(rules)-1, 0),
-		})
+	client := netip.MustParseAddr("192.0.2.1")
+	for i := range 200_000 {
+		m := message("", fmt.Sprintf("host-%d.%s.example.org", i, strings.Repeat("long", 8)), "", 1,
+			morning.Add(time.Duration(i)*time.Minute), result(checkhelo.Action(i%6), 1<<len(rules)-1, 0))
+		m.Outcome, m.Client = replay.Accepted, client
+		client = client.Next()
+		tally.Add(m)
 	}
 	if grown := heap() - before; grown > 40<<20 {
 		t.Errorf("%d MiB kept", grown>>20)
@@ -361,21 +463,18 @@ func heap() int64 {
 
 func BenchmarkAdd(b *testing.B) {
 	tally := NewTally("rfc", testRules)
-	m := Message{Helo: "mail.example.org", Count: 1, Time: morning, Result: result(checkhelo.Off, 0, -1)}
+	m := message("", "mail.example.org", "", 1, morning, result(checkhelo.Off, 0, -1))
 	b.ReportAllocs()
 	for b.Loop() {
-		tally.Add(&m)
+		tally.Add(m)
 	}
 }
 
 func TestAddDoesNotAllocate(t *testing.T) {
 	tally := NewTally("rfc", testRules)
-	m := Message{
-		Helo: "mail.example.org", Count: 1, Time: morning, Client: "192.0.2.7",
-		Result: result(checkhelo.Reject, bareIP|noPTR, 0),
-	}
-	tally.Add(&m)
-	if n := testing.AllocsPerRun(100, func() { tally.Add(&m) }); n > 0 {
+	m := message("", "mail.example.org", "192.0.2.7", 1, morning, result(checkhelo.Reject, bareIP|noPTR, 0))
+	tally.Add(m)
+	if n := testing.AllocsPerRun(100, func() { tally.Add(m) }); n > 0 {
 		t.Errorf("%v allocations for a message like the last", n)
 	}
 }

@@ -192,13 +192,14 @@ func (f *fitting) run(ctx context.Context) (*Result, error) {
 	for i, path := range f.paths {
 		err := f.judge.Read(ctx, path, func(rec *replay.Record, m *report.Message) {
 			class := strings.ToLower(rec.Class)
-			f.counts[class] += m.Count
+			f.counts[class] += int64(m.Count)
 			if class != ham && class != spam {
-				f.other += m.Count
+				f.other += int64(m.Count)
 				return
 			}
 			data.Add(Sample{
-				Set: f.sets[i], Org: orgOf(rec.Helo), Spam: class == spam, Rules: m.Rules, Count: m.Count,
+				Set: f.sets[i], Org: orgOf(rec.Helo), Spam: class == spam, Rules: m.Rules,
+				Count: int64(m.Count),
 			})
 		})
 		if err != nil {

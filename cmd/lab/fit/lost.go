@@ -30,7 +30,7 @@ func (f *fitting) writeLost(ctx context.Context, w io.Writer) error {
 		err := f.judge.Read(ctx, path, func(rec *replay.Record, m *report.Message) {
 			if strings.EqualFold(rec.Class, ham) && m.Action >= checkhelo.Quarantine {
 				messages[lost{f.sets[i], code(rec.Helo), heardPTR(rec),
-					m.Action.String(), effects(rules, m.Rules)}] += m.Count
+					m.Action.String(), effects(rules, m.Rules)}] += int64(m.Count)
 			}
 		})
 		if err != nil {

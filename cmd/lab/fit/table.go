@@ -1,9 +1,8 @@
 package fit
 
 import (
-	"bytes"
+	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -16,19 +15,6 @@ import (
 	"maddy.example/checkhelo/module/replay"
 )
 
-// counted is what replay --format json says of one class.
-type counted struct {
-	Messages int64                  `json:"messages"`
-	Names    int64                  `json:"names"`
-	Actions  map[string]countedPart `json:"actions"`
-	Rules    map[string]countedPart `json:"rules"`
-}
-
-type countedPart struct {
-	Messages int64 `json:"messages"`
-	Names    int64 `json:"names"`
-}
-
 // set is one class of one file.
 type set struct {
 	file  int
@@ -38,16 +24,16 @@ type set struct {
 // tables are the counts of each policy by set.
 type tables struct {
 	sets     []set
-	byPolicy map[string]map[set]counted
+	byPolicy map[string]map[set]*report.Class
 }
 
 var policies = []string{"lenient", "rfc", "strict"}
 
 // writeTables writes what each policy does to each file, and what each rule hits.
 func (f *fitting) writeTables(ctx context.Context, w io.Writer) error {
-	t := tables{byPolicy: make(map[string]map[set]counted)}
+	t := tables{byPolicy: make(map[string]map[set]*report.Class)}
 	for _, policy := range policies {
-		t.byPolicy[policy] = make(map[set]counted)
+		t.byPolicy[policy] = make(map[set]*report.Class)
 		for i := range f.paths {
 			classes, err := f.count(ctx, policy, i)
 			if err != nil {
@@ -84,11 +70,8 @@ func (f *fitting) writeRules(w io.Writer, t *tables) {
 		for _, s := range t.sets {
 			// A policy does not count a rule that it has switched off.
 			all := t.byPolicy["strict"][s]
-			hit, counted := all.Rules[r.Name]
-			if !counted {
-				hit = t.byPolicy["rfc"][s].Rules[r.Name]
-			}
-			fmt.Fprintf(w, " %s |", cellOf(hit, all))
+			hit := cmp.Or(all.Rules[r.Name], t.byPolicy["rfc"][s].Rules[r.Name], &report.Rule{})
+			fmt.Fprintf(w, " %s |", cellOf(&hit.Count, all))
 		}
 		fmt.Fprintln(w)
 	}
@@ -96,7 +79,7 @@ func (f *fitting) writeRules(w io.Writer, t *tables) {
 
 func (f *fitting) title(s set) string { return f.sets[s.file] + " " + s.class }
 
-func (f *fitting) writeCost(w io.Writer, policy string, s set, all counted) {
+func (f *fitting) writeCost(w io.Writer, policy string, s set, all *report.Class) {
 	rejected, quarantined := all.Actions["reject"], all.Actions["quarantine"]
 	both := rejected.Messages + quarantined.Messages
 	fmt.Fprintf(w, "| %s | %s | %d / %d | %s | %s | %d, %s |\n", policy, f.title(s),
@@ -105,7 +88,7 @@ func (f *fitting) writeCost(w io.Writer, policy string, s set, all counted) {
 }
 
 // cellOf is messages, their share, and names.
-func cellOf(part countedPart, all counted) string {
+func cellOf(part *report.Count, all *report.Class) string {
 	if part.Messages == 0 {
 		return "0"
 	}
@@ -117,22 +100,14 @@ func percent(n, of int64) string {
 }
 
 // count sums up file i under a policy without settings.
-func (f *fitting) count(ctx context.Context, policy string, i int) (map[string]counted, error) {
+func (f *fitting) count(
+	ctx context.Context, policy string, i int,
+) (map[string]*report.Class, error) {
 	judge, err := app.NewRecorded(policy)
 	if err != nil {
 		return nil, err
 	}
 	tally := report.NewTally(policy, judge.Policy().Rules())
 	err = judge.Read(ctx, f.paths[i], func(_ *replay.Record, m *report.Message) { tally.Add(m) })
-	if err != nil {
-		return nil, err
-	}
-	var text bytes.Buffer
-	if err := tally.WriteJSON(&text); err != nil {
-		return nil, err
-	}
-	var all struct {
-		Classes map[string]counted `json:"classes"`
-	}
-	return all.Classes, json.Unmarshal(text.Bytes(), &all)
+	return tally.Report().Classes, err
 }

@@ -60,7 +60,6 @@ type tally struct {
 // table is what one policy does, by class.
 type table struct {
 	preset  checkhelo.Preset
-	rules   []checkhelo.Rule
 	classes map[string]*tally
 }
 
@@ -71,7 +70,7 @@ func count(ctx context.Context, files []string) (tables []*table, err error) {
 		if err != nil {
 			return nil, err
 		}
-		t := &table{p, by.Policy().Rules(), make(map[string]*tally)}
+		t := &table{p, make(map[string]*tally)}
 		for _, file := range files {
 			if err := by.Read(ctx, file, t.add); err != nil {
 				return nil, err
@@ -104,7 +103,7 @@ func (t *table) add(rec *replay.Record, m *report.Message) {
 		return
 	}
 	c.lost[org] = true
-	c.names[fmt.Sprintf("%s %s %s", rec.Helo, t.rules[m.Decided].Name, m.Action)] += rec.Count
+	c.names[fmt.Sprintf("%s %s %s", rec.Helo, m.Hits[0].Rule, m.Action)] += rec.Count
 }
 
 func write(w io.Writer, tables []*table) {

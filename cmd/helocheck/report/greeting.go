@@ -1,0 +1,191 @@
+package report
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"maddy.example/checkhelo/module/heloname"
+	"maddy.example/checkhelo/module/replay"
+)
+
+// Bounds of the list of lost messages.
+const (
+	maxLost   = 2000 // messages
+	groupLost = 50   // of one sender
+	maxWord   = 320  // octets of an address or a message ID
+	maxRcpts  = 20
+)
+
+// Greeting is one line of ndjson, and one lost message.
+type Greeting struct {
+	Time    *time.Time `json:"time"` // null: the input has none
+	Server  string     `json:"server"`
+	Helo    string     `json:"helo"`
+	IP      string     `json:"ip"`
+	RDNS    string     `json:"rdns"`
+	PTR     string     `json:"ptr"` // confirmed, unconfirmed, none or unknown
+	From    string     `json:"from"`
+	Rcpt    []string   `json:"rcpt"`
+	MsgID   string     `json:"msg_id"`
+	Auth    bool       `json:"auth"`
+	Class   string     `json:"class"`
+	Outcome string     `json:"outcome"` // by the log: accepted, rejected, deferred, or "" for unknown
+	Action  string     `json:"action"`
+	Would   string     `json:"would"` // without max_action
+	Rule    string     `json:"rule"`
+	Hits    []Hit      `json:"hits"`
+	Score   int        `json:"score"`
+	Exempt  string     `json:"exempt"`
+	Known   string     `json:"known"`
+	Against string     `json:"against,omitempty"` // action of a second policy
+	Count   int        `json:"count,omitempty"`   // of a row that stands for more than one message
+	Allow   string     `json:"allow,omitempty"`   // of a lost message: the line that exempts its sender
+}
+
+// greeting writes a message down.
+func (m *Message) greeting() Greeting {
+	g := Greeting{
+		Server: m.Server, Helo: m.Helo, RDNS: m.PTR, PTR: m.PTRState.String(), From: m.From,
+		Rcpt: m.Rcpts, MsgID: m.MsgID, Auth: m.Auth, Class: m.Class, Outcome: m.Record.Outcome,
+		Action: word(m.Action), Would: word(m.Would), Rule: m.rule(), Hits: m.Hits, Score: m.Score,
+		Exempt: m.Exempt, Known: m.Known.String(),
+	}
+	if !m.Time.IsZero() {
+		g.Time = &m.Time
+	}
+	if m.Client.IsValid() {
+		g.IP = m.Client.String()
+	}
+	if m.TryLater {
+		g.Action, g.Would, g.Rule = "tempfail", "tempfail", "dns_error"
+	}
+	if g.Rcpt == nil {
+		g.Rcpt = []string{}
+	}
+	if g.Hits == nil {
+		g.Hits = []Hit{}
+	}
+	if m.Other != nil {
+		g.Against = word(m.Other.Action)
+	}
+	if m.Count > 1 {
+		g.Count = m.Count
+	}
+	if m.isLost() {
+		g.Allow = m.allow()
+	}
+	return g
+}
+
+// Writer writes greetings as they are judged, one JSON object a line.
+type Writer struct{ enc *json.Encoder }
+
+// NewWriter returns a Writer to w.
+func NewWriter(w *bufio.Writer) *Writer {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	return &Writer{enc}
+}
+
+// Write writes one greeting. The buffer below keeps the first error until it is flushed.
+func (w *Writer) Write(m *Message) { _ = w.enc.Encode(m.greeting()) }
+
+// isLost tells whether a message was accepted, and would be refused, quarantined or told to wait.
+// Without an outcome, class ham stands for it; known spam is no loss.
+func (m *Message) isLost() bool {
+	switch action := actionIndex(m.Action); {
+	case action < greylisted || m.Class == "spam":
+		return false
+	case action == quarantined && m.Reason != "": // it was quarantined then
+		return false
+	}
+	return m.Record.Outcome == replay.Accepted || m.Record.Outcome == "" && m.Class == "ham"
+}
+
+// allow returns the line that exempts the sender, with the proof that the check asks for: a name
+// counts only for the client whose confirmed PTR record it is.
+func (m *Message) allow() string {
+	helo, ptr := heloname.Parse(m.Plain()), heloname.Parse(m.PTR).ASCII
+	switch proven := m.PTRState == replay.Confirmed && ptr != ""; {
+	case proven && helo.Kind == heloname.FQDN && heloname.Below(ptr, helo.ASCII):
+		return fmt.Sprintf("exempt_names static { entry %s %q }", helo.ASCII, "")
+	case proven:
+		return fmt.Sprintf("exempt_clients static { entry %s %q }", ptr, "")
+	case m.Client.IsValid():
+		return "exempt_networks " + m.Client.String()
+	}
+	return ""
+}
+
+// Lost lists accepted messages that would not reach the inbox at once.
+type Lost struct {
+	Messages int64    `json:"messages"`
+	Senders  []*Group `json:"senders"`
+	More     int64    `json:"more"` // messages that are not listed
+}
+
+// Group is the lost messages of one organisation.
+type Group struct {
+	Sender    string     `json:"sender"`
+	Messages  int64      `json:"messages"`
+	Greetings []Greeting `json:"greetings"`
+}
+
+// lost collects them.
+type lost struct {
+	groups   map[string]*Group
+	messages int64
+	listed   int
+	more     int64
+}
+
+func (l *lost) add(m *Message) {
+	l.messages += int64(m.Count)
+	if l.listed >= maxLost {
+		l.more += int64(m.Count)
+		return
+	}
+	org := orgOf(shown(m.Helo))
+	g := l.groups[org]
+	if g == nil {
+		g = &Group{Sender: org}
+		l.groups[org] = g
+	}
+	g.Messages += int64(m.Count)
+	if len(g.Greetings) >= groupLost {
+		l.more += int64(m.Count)
+		return
+	}
+	l.listed++
+	g.Greetings = append(g.Greetings, m.greeting().kept())
+}
+
+// kept returns a copy that holds nothing of the input but short, printable texts.
+func (g Greeting) kept() Greeting {
+	if g.Time != nil {
+		at := *g.Time
+		g.Time = &at
+	}
+	for _, s := range []*string{&g.Server, &g.From, &g.MsgID, &g.RDNS, &g.Class} {
+		*s = strings.Clone(heloname.Clean(*s, maxWord))
+	}
+	g.Helo = strings.Clone(heloname.Clean(g.Helo, maxName))
+	g.Rcpt = slices.Clone(g.Rcpt[:min(maxRcpts, len(g.Rcpt))])
+	for i := range g.Rcpt {
+		g.Rcpt[i] = strings.Clone(heloname.Clean(g.Rcpt[i], maxWord))
+	}
+	return g
+}
+
+func (l *lost) report() Lost {
+	r := Lost{Messages: l.messages, More: l.more, Senders: []*Group{}}
+	for _, org := range sortedBy(l.groups, func(_ string, g *Group) int64 { return g.Messages },
+		func(org string, _ *Group) string { return org }) {
+		r.Senders = append(r.Senders, l.groups[org])
+	}
+	return r
+}
