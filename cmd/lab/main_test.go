@@ -10,7 +10,7 @@ func TestUsage(t *testing.T) {
 	for _, args := range [][]string{nil, {"nothing"}, {"-h"}} {
 		var said strings.Builder
 		if status := run(t.Context(), args, io.Discard, &said); status != 2 ||
-			!strings.Contains(said.String(), "bench, corpus, fit, manual, picture, record") {
+			!strings.Contains(said.String(), "bench, corpus, fit, mailog, manual, picture, record") {
 			t.Errorf("%q: status %d, %q", args, status, said.String())
 		}
 	}

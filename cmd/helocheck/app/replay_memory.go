@@ -13,7 +13,7 @@ import (
 
 const (
 	simulatedRows    = 60_000 // of all servers
-	simulatedServers = 1000    // further ones are judged without memory
+	simulatedServers = 1000   // further ones are judged without memory
 )
 
 // simulation is the memory that each server of the input would have had, at the time of the record
