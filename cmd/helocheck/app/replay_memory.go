@@ -95,7 +95,8 @@ func (s *simulation) notes() (notes []string) {
 			s.untimed))
 	}
 	if n := s.dropped(); n > 0 {
-		notes = append(notes, fmt.Sprintf("memory was full %d times: known senders may count as strangers", n))
+		notes = append(notes, fmt.Sprintf("memory was full %d times: known senders may count as"+
+			" strangers", n))
 	}
 	return notes
 }

@@ -268,7 +268,7 @@ func TestTimeOf(t *testing.T) {
 
 // Every rule fits into the bits of a result.
 func TestRulesFit(t *testing.T) {
-	if n, bits := len(checkhelo.Rules()), reflect.TypeFor[uint64]().Bits(); n > bits {
+	if n, bits := len(checkhelo.Rules()), reflect.TypeFor[uint64]().Bits()-8; n > bits { // report has bits of its own
 		t.Errorf("%d rules, %d bits", n, bits)
 	}
 }

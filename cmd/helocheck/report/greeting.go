@@ -43,14 +43,14 @@ type Greeting struct {
 	Known   string     `json:"known"`
 	Against string     `json:"against,omitempty"` // action of a second policy
 	Count   int        `json:"count,omitempty"`   // of a row that stands for more than one message
-	Allow   string     `json:"allow,omitempty"`   // of a lost message: the line that exempts its sender
+	Allow   string     `json:"allow,omitempty"`   // the line that exempts a lost sender
 }
 
 // greeting writes a message down.
 func (m *Message) greeting() Greeting {
 	g := Greeting{
 		Server: m.Server, Helo: m.Helo, RDNS: m.PTR, PTR: m.PTRState.String(), From: m.From,
-		Rcpt: m.Rcpts, MsgID: m.MsgID, Auth: m.Auth, Class: m.Class, Outcome: m.Record.Outcome,
+		Rcpt: m.Rcpts, MsgID: m.MsgID, Auth: m.Auth, Class: m.Class, Outcome: m.Outcome,
 		Action: word(m.Action), Would: word(m.Would), Rule: m.rule(), Hits: m.Hits, Score: m.Score,
 		Exempt: m.Exempt, Known: m.Known.String(),
 	}
@@ -103,7 +103,7 @@ func (m *Message) isLost() bool {
 	case action == quarantined && m.Reason != "": // it was quarantined then
 		return false
 	}
-	return m.Record.Outcome == replay.Accepted || m.Record.Outcome == "" && m.Class == "ham"
+	return m.Outcome == replay.Accepted || m.Outcome == "" && m.Class == "ham"
 }
 
 // allow returns the line that exempts the sender, with the proof that the check asks for: a name

@@ -24,8 +24,8 @@ var strongest = []string{"reject", "quarantine", "greylist", "score", "none"}
 // WriteHTML writes one page that needs nothing but itself.
 func (t *Tally) WriteHTML(w io.Writer) error { return page.Execute(w, t.Report()) }
 
-// part is a piece of a bar, in percent of its width or height.
-type part struct {
+// Part is a piece of a bar, in percent of its width or height.
+type Part struct {
 	Action     string
 	X, Y, W, H float64
 	Messages   int64
@@ -33,7 +33,7 @@ type part struct {
 }
 
 // bar divides a row by action, strongest first; whole fills its width.
-func bar(counts map[string]int64, whole int64) (parts []part) {
+func bar(counts map[string]int64, whole int64) (parts []Part) {
 	x := 0.0
 	for _, action := range strongest {
 		n := counts[action]
@@ -42,14 +42,14 @@ func bar(counts map[string]int64, whole int64) (parts []part) {
 		}
 		const visible = 0.4 // percent
 		w := max(100*float64(n)/float64(whole), visible)
-		parts = append(parts, part{Action: action, X: x, W: w, H: 100, Messages: n})
+		parts = append(parts, Part{Action: action, X: x, W: w, H: 100, Messages: n})
 		x += w
 	}
 	return parts
 }
 
 // Bar returns the shares of a class's actions.
-func (c *Class) Bar() []part {
+func (c *Class) Bar() []Part {
 	counts := make(map[string]int64)
 	for action, n := range c.Actions {
 		counts[action] = n.Messages

@@ -116,24 +116,31 @@ func (t *Tally) Report() *Report {
 	return r
 }
 
-// sum counts one class. Its kinds are walked by organisation and name, so that each of these counts
-// once for an action and for a rule.
-func (t *Tally) sum(kinds map[kind]int64) *Class {
+// newClass returns a class with its actions and the rules that are not off.
+func (t *Tally) newClass() *Class {
 	c := &Class{Actions: make(map[string]*Count), Rules: make(map[string]*Rule)}
 	for _, action := range actionWords {
 		c.Actions[action] = &Count{}
 	}
 	for i, r := range t.rules {
-		if r.Action != checkhelo.Off {
-			c.Rules[r.Name] = &Rule{
-				Action: r.Action.String(), Verdicts: make(map[string]int64), index: i,
-				common: make(map[string]int64),
-			}
-			if r.Action == checkhelo.Score {
-				c.Rules[r.Name].Score = r.Score
-			}
+		if r.Action == checkhelo.Off {
+			continue
+		}
+		c.Rules[r.Name] = &Rule{
+			Action: r.Action.String(), Verdicts: make(map[string]int64), index: i,
+			common: make(map[string]int64),
+		}
+		if r.Action == checkhelo.Score {
+			c.Rules[r.Name].Score = r.Score
 		}
 	}
+	return c
+}
+
+// sum counts one class. Its kinds are walked by organisation and name, so that each of these counts
+// once for the class, for an action and for a rule.
+func (t *Tally) sum(kinds map[kind]int64) *Class {
+	c := t.newClass()
 	orgs := make(map[string]string, len(kinds))
 	list := make([]kind, 0, len(kinds))
 	for k := range kinds {
@@ -148,68 +155,65 @@ func (t *Tally) sum(kinds map[kind]int64) *Class {
 	var name, org seen
 	for _, k := range list {
 		n := kinds[k]
-		// The kinds that are not kept have no name.
-		newName, newOrg := name.is(k.name), org.is(orgs[k.name])
-		c.add(n, newName && k.name != "", newOrg && k.name != "")
-		action := uint64(1) << (63 - k.action) // above the bits of all rules
-		c.Actions[actionWords[k.action]].add(n, name.first(action) && k.name != "",
-			org.first(action) && k.name != "")
-		for _, r := range c.Rules {
-			bit := uint64(1) << r.index
-			if k.rules&bit == 0 {
-				continue
+		name.turn(k.name)
+		org.turn(orgs[k.name])
+		add := func(c *Count, bit int) {
+			c.Messages += n
+			if k.name == "" { // the kinds that are not kept
+				return
 			}
-			r.add(n, name.first(bit) && k.name != "", org.first(bit) && k.name != "")
-			r.Verdicts[actionWords[k.action]] += n
-			if k.name != "" {
+			c.Names += name.first(bit)
+			c.Orgs += org.first(bit)
+		}
+		add(&c.Count, bits-1)
+		add(c.Actions[actionWords[k.action]], bits-2-int(k.action)) // above the bits of all rules
+		for _, r := range c.Rules {
+			if k.rules>>r.index&1 != 0 {
+				add(&r.Count, r.index)
+				r.Verdicts[actionWords[k.action]] += n
 				r.common[k.name] += n
 			}
 		}
 	}
 	for _, r := range c.Rules {
-		names := sortedBy(r.common, func(_ string, n int64) int64 { return n },
-			func(name string, _ int64) string { return name })
-		r.Examples = slices.Clone(names[:min(examples, len(names))])
-		maps.DeleteFunc(r.common, func(name string, _ int64) bool {
-			return !slices.Contains(r.Examples, name)
-		})
+		r.mostCommon()
 	}
 	return c
 }
 
-func (c *Count) add(messages int64, name, org bool) {
-	c.Messages += messages
-	if name {
-		c.Names++
-	}
-	if org {
-		c.Orgs++
-	}
+// mostCommon keeps the most common names.
+func (r *Rule) mostCommon() {
+	delete(r.common, "")
+	names := sortedBy(r.common, func(_ string, n int64) int64 { return n },
+		func(name string, _ int64) string { return name })
+	r.Examples = slices.Clone(names[:min(examples, len(names))])
+	maps.DeleteFunc(r.common, func(name string, _ int64) bool {
+		return !slices.Contains(r.Examples, name)
+	})
 }
+
+const bits = 64 // of a set of rules and actions
 
 // seen tells what came first of one name, or of one organisation.
 type seen struct {
 	text string
-	any  bool
 	bits uint64
 }
 
-// is tells whether text is another one than before.
-func (s *seen) is(text string) bool {
-	if s.any && s.text == text {
-		return false
+// turn turns to another text.
+func (s *seen) turn(text string) {
+	if s.text != text {
+		*s = seen{text: text}
 	}
-	*s = seen{text: text, any: true}
-	return true
 }
 
-// first tells whether the bit was not set for this text.
-func (s *seen) first(bit uint64) bool {
-	if s.bits&bit != 0 {
-		return false
+// first returns 1 when the bit was not set for this text.
+func (s *seen) first(bit int) int {
+	if s.bits>>bit&1 != 0 {
+		return 0
 	}
-	s.bits |= bit
-	return true
+	s.bits |= 1 << bit
+	return 1
 }
 
 // orgOf is the organisational domain of a HELO name, the name itself where there is none.

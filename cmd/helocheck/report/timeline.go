@@ -132,7 +132,7 @@ func (l *Timeline) Most() (most int64) {
 }
 
 // Columns draws what was not let through untouched.
-func (l *Timeline) Columns() (parts []part) {
+func (l *Timeline) Columns() (parts []Part) {
 	const widest = 12 // percent
 	most, step := l.Most(), 100/float64(l.hi-l.lo+1)
 	column := min(step*0.86, widest)
@@ -142,7 +142,7 @@ func (l *Timeline) Columns() (parts []part) {
 			if n := p.Actions[action]; n > 0 {
 				height := 100 * float64(n) / float64(most)
 				y -= height
-				parts = append(parts, part{
+				parts = append(parts, Part{
 					Action: action, X: float64(p.at-l.lo)*step + (step-column)/2, Y: y, W: column, H: height,
 					Messages: n, Text: p.From,
 				})

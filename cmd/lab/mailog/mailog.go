@@ -29,12 +29,12 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) (status 
 		flags.PrintDefaults()
 	}
 	lines := flags.Int("lines", 1_000_000, "write about `N` lines")
-	hosts := flags.Int("hosts", 5000, "let `N` hosts send nine of ten messages")
+	hosts := flags.Uint64("hosts", 5000, "let `N` hosts send nine of ten messages")
 	seed := flags.Uint64("seed", 1, "write a different log for each `N`")
 	switch err := flags.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		return 0
-	case err != nil || flags.NArg() > 0 || *hosts < 1:
+	case err != nil || flags.NArg() > 0 || *hosts == 0:
 		return 2
 	}
 	if err := write(ctx, stdout, *lines, *hosts, *seed); err != nil {
@@ -47,15 +47,15 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) (status 
 // start is the time of the first message.
 var start = time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
 
-func write(ctx context.Context, w io.Writer, lines, hosts int, seed uint64) error {
+func write(ctx context.Context, w io.Writer, lines int, hosts, seed uint64) error {
 	rnd := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // the same log each time
-	zipf := rand.NewZipf(rnd, 1.2, 8, uint64(hosts-1))
+	zipf := rand.NewZipf(rnd, 1.2, 8, hosts-1)
 	out := bufio.NewWriterSize(w, 1<<16)
 	at := start
 	for n := 0; n < lines && ctx.Err() == nil; {
 		at = at.Add(time.Duration(rnd.IntN(200)) * time.Millisecond)
 		if rnd.IntN(10) > 0 {
-			n += good(out, at, int(zipf.Uint64()), n)
+			n += good(out, at, zipf.Uint64(), n)
 		} else {
 			n += bad(out, at, rnd, n)
 		}
@@ -64,16 +64,17 @@ func write(ctx context.Context, w io.Writer, lines, hosts int, seed uint64) erro
 }
 
 // good writes the lines of a message of one of the hosts.
-func good(w io.Writer, at time.Time, host, n int) int {
+func good(w io.Writer, at time.Time, host uint64, n int) int {
 	org := host / 3
 	helo := fmt.Sprintf("mail%d.example%d.org", host%3, org)
 	client := fmt.Sprintf("%s[192.%d.%d.%d]", helo, 20+org>>8, org&0xff, 10+host%3)
 	line := lineOf(w, at)
-	line("smtpd[%d]: NOQUEUE: info: RCPT from %s: <%s>: Helo command greeting; from=<a%d@example%d.org>"+
-		" to=<bob@example.com> proto=ESMTP helo=<%s>", 1000+n%50, client, helo, n%1000, org, helo)
+	from := fmt.Sprintf("a%d@example%d.org", n%1000, org)
+	line("smtpd[%d]: NOQUEUE: info: RCPT from %s: <%s>: Helo command greeting; from=<%s>"+
+		" to=<bob@example.com> proto=ESMTP helo=<%s>", 1000+n%50, client, helo, from, helo)
 	line("smtpd[%d]: %010X: client=%s", 1000+n%50, n, client)
 	line("cleanup[99]: %010X: message-id=<%d@example%d.org>", n, n, org)
-	line("qmgr[98]: %010X: from=<a%d@example%d.org>, size=31000, nrcpt=1 (queue active)", n, n%1000, org)
+	line("qmgr[98]: %010X: from=<%s>, size=31000, nrcpt=1 (queue active)", n, from)
 	line("lmtp[97]: %010X: to=<bob@example.com>, relay=mx[private/lmtp], delay=0.02,"+
 		" delays=0.01/0.01/0/0, dsn=2.0.0, status=sent (250 2.0.0 <bob@example.com> Saved)", n)
 	line("qmgr[98]: %010X: removed", n)
@@ -83,12 +84,16 @@ func good(w io.Writer, at time.Time, host, n int) int {
 // bad writes the lines of a host that comes once.
 func bad(w io.Writer, at time.Time, rnd *rand.Rand, n int) int {
 	address := fmt.Sprintf("198.%d.%d.%d", 51+rnd.IntN(50), rnd.IntN(256), 1+rnd.IntN(254))
-	helo := []string{"ylmf-pc", address, "localhost", fmt.Sprintf("host%d.example.net", rnd.IntN(1_000_000))}[rnd.IntN(4)]
+	helo := []string{
+		"ylmf-pc", "localhost", address, fmt.Sprintf("host%d.example.net", rnd.IntN(1_000_000)),
+	}[rnd.IntN(4)]
 	line := lineOf(w, at)
 	line("smtpd[%d]: connect from unknown[%s]", 1000+n%50, address)
 	line("smtpd[%d]: NOQUEUE: reject: RCPT from unknown[%s]: 554 5.7.1 <b@example.com>: Relay access"+
-		" denied; from=<x%d@example.net> to=<b@example.com> proto=ESMTP helo=<%s>", 1000+n%50, address, n%7, helo)
-	line("smtpd[%d]: disconnect from unknown[%s] ehlo=1 mail=1 rcpt=0/1 commands=2/3", 1000+n%50, address)
+		" denied; from=<x%d@example.net> to=<b@example.com> proto=ESMTP helo=<%s>",
+		1000+n%50, address, n%7, helo)
+	line("smtpd[%d]: disconnect from unknown[%s] ehlo=1 mail=1 rcpt=0/1 commands=2/3",
+		1000+n%50, address)
 	return 3
 }
 
