@@ -340,20 +340,24 @@ func (r *run) postfixNote(e *entry) {
 func (r *run) postfixRefused(e *entry, l *postfixLine) {
 	rec := &r.rec
 	stage := string(l.stage)
-	if l.content || stage == "END-OF-MESSAGE" || stage == "DATA" {
-		if h := r.pending.get(keyOf(e.host, l.id)); h != nil {
-			rec.Auth = rec.Auth || h.rec.Auth
-			rec.Rcpts = merged(h.rec.Rcpts, rec.Rcpts)
-			r.pending.drop(h)
-		}
+	h := r.pending.get(keyOf(e.host, l.id))
+	switch {
+	case h == nil:
+	case l.content || stage == "END-OF-MESSAGE" || stage == "DATA":
+		rec.Auth = rec.Auth || h.rec.Auth
+		rec.Rcpts = merged(h.rec.Rcpts, rec.Rcpts)
+		r.pending.drop(h)
+	default: // the message goes on without this recipient, which may have been warned of
+		h.rec.Rcpts = slices.DeleteFunc(h.rec.Rcpts, func(rcpt string) bool {
+			return strings.EqualFold(rcpt, rec.FirstRcpt())
+		})
+		r.pending.resize(h)
 	}
 	r.pending.drop(r.pending.get(policyKey(e.host, rec.Client)))
-	if h := r.pending.get(keyOf(e.who, nil)); h != nil {
-		if sameGreeting(&h.rec, rec) {
-			r.pending.drop(h)
-		} else {
-			r.done(h)
-		}
+	if h = r.pending.get(keyOf(e.who, nil)); h != nil && sameGreeting(&h.rec, rec) {
+		r.pending.drop(h)
+	} else if h != nil {
+		r.done(h)
 	}
 	r.emit(rec)
 }

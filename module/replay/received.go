@@ -57,22 +57,30 @@ func parseReceived(s string) (h hop, ok bool) {
 	}
 	h.Auth = h.Auth || isAuthProtocol(h.with)
 	f.exim = f.isExim(h.with)
-	first := ""
-	if len(f.comments) > 0 {
-		first = f.comments[0]
-	}
-	if at := markGreeting.FindStringSubmatchIndex(first); at != nil {
-		h.Helo, h.Masked = first[at[2]:at[3]], true
-		h.unclear = h.Helo == ""
-		h.readMarked(&f, strings.TrimSpace(first[:at[0]]))
-	} else {
-		h.readUnmarked(&f, first)
-	}
+	h.readFrom(&f)
 	if h.unclear {
 		return h, true
 	}
 	h.unmask()
 	return h, h.Client.IsValid() && h.Helo != ""
+}
+
+// readFrom tells what stands behind "from".
+func (h *hop) readFrom(f *field) {
+	first := ""
+	if len(f.comments) > 0 {
+		first = f.comments[0]
+	}
+	if addr, ok := parseAddr([]byte(f.name)); ok && f.says(markChasquid) {
+		h.Client, h.Helo = addr, first // from [ip] (helo)
+		h.unclear = len(f.comments) != 1 || len(f.words) > 0
+	} else if at := markGreeting.FindStringSubmatchIndex(first); at != nil {
+		h.Helo, h.Masked = first[at[2]:at[3]], true
+		h.unclear = h.Helo == ""
+		h.readMarked(f, strings.TrimSpace(first[:at[0]]))
+	} else {
+		h.readUnmarked(f, first)
+	}
 }
 
 // unmask restores a literal: "?192.0.2.7?" was "[192.0.2.7]".
@@ -209,6 +217,7 @@ var (
 	markEnvelope = regexp.MustCompile(`^envelope-(?:from|sender) (<.*>)`)
 	markExim     = regexp.MustCompile(`^Exim `)
 	markHidden   = regexp.MustCompile(`^envelope-from <`) // Exim without its name
+	markChasquid = regexp.MustCompile(`^chasquid$`)
 	markGoogle   = regexp.MustCompile(`^version=.* bits=`)
 	markMox      = regexp.MustCompile(`^\[`)
 	// Sendmail and Maddy look for a PTR record, and leave the name out without.

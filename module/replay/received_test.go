@@ -50,6 +50,7 @@ var greetingForms = []string{
 	"from @ (192.0.2.8) by mx.example.org (192.0.2.1) with Microsoft SMTP Server id 1",
 	"from @ ([192.0.2.8] verified) by mx.example.org (CommuniGate Pro SMTP 6) with ESMTP id 1",
 	"from @ ([192.0.2.8]) by mx.example.org ([192.0.2.1]) via tcp with ESMTP id 1",
+	"from [192.0.2.8] (@) by mx.example.org (chasquid) with ESMTP (over SMTP, plain text!, envelope from \"a\")",
 }
 
 // checkGreeting looks whether any server's words give another client.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -73,12 +74,16 @@ var samples = []struct {
 	by      string
 }{
 	{"postfix.log", "map[postfix:1]", 0, ""},
+	{"postfix-info.log", "map[postfix:1]", 0, ""},
 	{"exim.log", "map[exim:1]", 0, ""},
 	{"exim-all.log", "map[exim:1]", 0, ""},
 	{"maddy.log", "map[maddy:1]", 0, ""},
 	{"maddy-file.log", "map[maddy:1]", 0, ""},
 	{"exim.mbox", "map[mbox:1]", 0, "mx.example.org"},
 	{"maildir", "map[mail:16]", 1, "mx.example.org"},
+	{"opensmtpd.mbox", "map[mbox:1]", 0, "mx.example.org"}, // OpenSMTPD 6.8.0p2
+	{"haraka.mbox", "map[mbox:1]", 1, "mx.example.org"},    // Haraka 3.3.4
+	{"chasquid.mbox", "map[mbox:1]", 0, "mx.example.org"},  // chasquid 1.11
 }
 
 func TestSamples(t *testing.T) {
@@ -114,6 +119,7 @@ func TestSamples(t *testing.T) {
 func TestReplies(t *testing.T) {
 	for _, tt := range []struct{ log, replies string }{
 		{"postfix.log", "postfix.replies"},
+		{"postfix-info.log", "postfix-info.replies"}, // Postfix 3.7.11
 		{"exim-all.log", "exim.replies"},
 	} {
 		text, err := os.ReadFile(filepath.Join("testdata", tt.replies))
@@ -144,6 +150,48 @@ func TestReplies(t *testing.T) {
 		}
 		if fmt.Sprint(got) != fmt.Sprint(want) || got[Rejected] == 0 {
 			t.Errorf("%s: got %v, the clients were told %v", tt.log, got, want)
+		}
+	}
+}
+
+// TestMailsOfServers compares mails with what the clients said and were told while
+// their server wrote them: each message taken has its client and its greeting.
+func TestMailsOfServers(t *testing.T) {
+	for _, tt := range []struct{ server, other string }{
+		{"opensmtpd", ""},
+		// Haraka ends a greeting at the first blank, and writes one that hides the client.
+		{"haraka", "13 a 192.0.2.9"},
+		{"chasquid", "13 a 192.0.2.9"},
+	} {
+		replies, err := os.ReadFile(filepath.Join("testdata", tt.server+".replies"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var want []string
+		said, n := "", 0
+		for line := range strings.Lines(string(replies)) {
+			client, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
+			command, reply, _ := strings.Cut(rest, " -> ")
+			verb, text, _ := strings.Cut(command, " ")
+			switch {
+			case verb == "EHLO" || verb == "HELO":
+				n++
+				said = fmt.Sprint(n, " ", text, " ", client)
+			case verb == "None" && reply[0] == '2':
+				want = append(want, said)
+			}
+		}
+		recs, st := collect(t, testOptions(), filepath.Join("testdata", tt.server+".mbox"))
+		missing := int(st.Skipped[SkippedBorder])
+		for _, r := range recs {
+			number, _, _ := strings.Cut(r.MsgID, "@")
+			got := fmt.Sprint(number, " ", r.Helo, " ", r.Client)
+			if !slices.Contains(want, got) && got != tt.other {
+				t.Errorf("%s: got %s, want one of %q", tt.server, got, want)
+			}
+		}
+		if len(recs)+missing != len(want) || missing > 1 {
+			t.Errorf("%s: %d records, %d unclear, %d messages taken", tt.server, len(recs), missing, len(want))
 		}
 	}
 }
