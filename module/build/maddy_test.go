@@ -1,10 +1,16 @@
 package build
 
 import (
+	"debug/buildinfo"
 	"os"
 	"path/filepath"
+	"runtime/debug"
+	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/mod/modfile"
+	"golang.org/x/mod/semver"
 )
 
 // TestRealMaddy builds this checkout into the real Maddy, and once more with
@@ -34,6 +40,20 @@ func TestRealMaddy(t *testing.T) {
 		}
 		binaries[i] = string(data)
 	}
+	info, err := buildinfo.ReadFile(online.Output)
+	if err != nil {
+		t.Fatal(err)
+	}
+	newer, err := modfile.Parse("newer.mod", newerMod, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range newer.Require {
+		i := slices.IndexFunc(info.Deps, func(m *debug.Module) bool { return m.Path == want.Mod.Path })
+		if i < 0 || semver.Compare(info.Deps[i].Version, want.Mod.Version) < 0 {
+			t.Errorf("%s is not linked, or older", want.Mod)
+		}
+	}
 	if binaries[0] != binaries[1] {
 		t.Error("two builds of the same sources differ")
 	}
@@ -51,6 +71,39 @@ func TestRealMaddy(t *testing.T) {
 	for _, test := range tests {
 		if got := runFile(t, offline.Output, test.args...); !strings.Contains(got, test.want) {
 			t.Errorf("maddy %v lacks %q:\n%s", test.args, test.want, got)
+		}
+	}
+}
+
+// TestNewerSums: newer.sum has what neither Maddy's go.sum nor ours has, so that a
+// build verifies each module without asking a checksum database.
+func TestNewerSums(t *testing.T) {
+	if testing.Short() {
+		t.Skip("reads the packages of Maddy")
+	}
+	work := t.TempDir()
+	g, err := newGoCommand(t.Context(), work, logTo(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := Builder{Checkhelo: checkout(t)}
+	if _, _, err := b.writeModule(t.Context(), g); err != nil {
+		t.Fatal(err)
+	}
+	sums := func() []string {
+		text, err := os.ReadFile(filepath.Join(work, "go.sum"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Split(string(text), "\n")
+	}
+	had := sums()
+	if _, err := g.run(t.Context(), "list", "-deps", "."); err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range sums() {
+		if !slices.Contains(had, line) {
+			t.Error("newer.sum lacks ", line)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package build
 import (
 	"bytes"
 	"context"
+	_ "embed"
 	"errors"
 	"fmt"
 	"go/version"
@@ -15,6 +16,15 @@ import (
 	"text/template"
 
 	"golang.org/x/mod/modfile"
+	"golang.org/x/mod/semver"
+)
+
+// Newer versions than Maddy's, and their lines of go.sum.
+var (
+	//go:embed newer.mod
+	newerMod []byte
+	//go:embed newer.sum
+	newerSum []byte
 )
 
 // noVersion stands for the version of a module that is replaced by a directory.
@@ -97,12 +107,32 @@ func newTempModule(dir string, maddy, check source) (*tempModule, error) {
 	}
 	m := &tempModule{dir: dir, file: file}
 	file.DropToolchainStmt()
-	goVersion := goLine(file)
-	if version.Compare("go"+goLine(own), "go"+goVersion) > 0 {
-		goVersion = goLine(own)
+	return m, errors.Join(file.AddModuleStmt(customPath), file.AddGoStmt(laterGo(file, own)),
+		m.relativeReplaces(maddy.dir), m.raise(),
+		m.use(maddyPath, maddy), m.use(checkPath, check))
+}
+
+// raise takes the versions of newer.mod where Maddy asks for older ones.
+func (m *tempModule) raise() error {
+	newer, err := modfile.Parse("newer.mod", newerMod, nil)
+	if err != nil {
+		return err
 	}
-	return m, errors.Join(file.AddModuleStmt(customPath), file.AddGoStmt(goVersion),
-		m.relativeReplaces(maddy.dir), m.use(maddyPath, maddy), m.use(checkPath, check))
+	for _, want := range newer.Require {
+		for _, r := range m.file.Require {
+			if r.Mod.Path != want.Mod.Path ||
+				semver.Compare(r.Mod.Version, want.Mod.Version) >= 0 {
+				continue
+			}
+			err := errors.Join(m.file.AddRequire(want.Mod.Path, want.Mod.Version),
+				m.file.AddGoStmt(laterGo(m.file, newer)))
+			if err != nil {
+				return err
+			}
+			break
+		}
+	}
+	return nil
 }
 
 func readModFile(dir string) (*modfile.File, error) {
@@ -120,6 +150,14 @@ func goLine(file *modfile.File) string {
 		return "1.16"
 	}
 	return file.Go.Version
+}
+
+// laterGo is the later of two go directives.
+func laterGo(a, b *modfile.File) string {
+	if version.Compare("go"+goLine(a), "go"+goLine(b)) > 0 {
+		return goLine(a)
+	}
+	return goLine(b)
 }
 
 // relativeReplaces keeps replace lines with a directory valid.
@@ -186,6 +224,7 @@ func (m *tempModule) write(with []Module, maddyDir, checkDir string) error {
 		return err
 	}
 	var sums, program bytes.Buffer
+	sums.Write(newerSum)
 	for _, dir := range []string{maddyDir, checkDir} {
 		data, err := os.ReadFile(filepath.Join(dir, "go.sum"))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {

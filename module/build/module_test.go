@@ -46,6 +46,14 @@ func TestNewTempModule(t *testing.T) {
 			[]string{"a.example/b v1.0.0", "a.example/b => c.example/d v1.1.0"}, nil,
 		},
 		{
+			"a library with a known weakness", maddy + "go 1.23.1\n\nrequire golang.org/x/net v0.34.0\n",
+			check, "v0.9.5", []string{"go 1.25.0", "golang.org/x/net v0.55.0"}, []string{"v0.34.0"},
+		},
+		{
+			"a newer library than that", maddy + "go 1.24.0\n\nrequire golang.org/x/net v0.99.0\n",
+			check, "v0.9.5", []string{"go 1.24.0", "golang.org/x/net v0.99.0"}, nil,
+		},
+		{
 			"chosen version is pinned", maddy, check, "v0.9.4",
 			[]string{maddyPath + " v0.9.4", maddyPath + " => " + maddyPath + " v0.9.4"}, nil,
 		},
@@ -103,7 +111,7 @@ func TestTempModuleErrors(t *testing.T) {
 	}
 }
 
-// TestGoSums proves that the sums of both modules reach the build.
+// TestGoSums proves that the sums of both modules and of what is newer reach the build.
 func TestGoSums(t *testing.T) {
 	maddyDir := writeMod(t, "module "+maddyPath+"\n")
 	checkDir := writeMod(t, "module "+checkPath+"\n")
@@ -121,7 +129,7 @@ func TestGoSums(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := os.ReadFile(filepath.Join(work, "go.sum"))
-	if err != nil || string(got) != "maddy sum\ncheck sum\n" {
+	if err != nil || string(got) != string(newerSum)+"maddy sum\ncheck sum\n" {
 		t.Errorf("go.sum is %q, %v", got, err)
 	}
 }
