@@ -605,15 +605,14 @@ const (
 	Strict  Preset = "strict"
 )
 
+// Presets are the columns of the table.
+var Presets = []Preset{Lenient, RFC, Strict}
+
 func (p Preset) column() int {
-	switch p {
-	case Lenient:
-		return 0
-	case Strict:
-		return 2
-	default:
-		return 1
+	if at := slices.Index(Presets, p); at >= 0 {
+		return at
 	}
+	return slices.Index(Presets, RFC)
 }
 
 // Policy is the table with an operator's settings. It must not change after its first Evaluate.

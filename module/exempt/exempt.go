@@ -55,11 +55,11 @@ const (
 //
 // A value may begin with until=YYYY-MM-DD; see InForce.
 type List struct {
-	Authenticated bool        // exempt logged-in users
-	Networks      *Networks   // nil: none
-	Clients       Table       // nil: none; keys are addresses, names, ".parent"; any value
-	Names         Table       // nil: none; keys are names, ".parent"; values: addresses or empty
-	Recipients    *Recipients // nil: none
+	Authenticated bool       // exempt logged-in users
+	Networks      *Networks  // nil: none
+	Clients       Table      // nil: none; keys are addresses, names, ".parent"; any value
+	Names         Table      // nil: none; keys are names, ".parent"; values: addresses or empty
+	Recipients    Recipients // nil: none
 
 	// NetworkTable and RecipientTable are the same as tables; nil: none. Keys are
 	// addresses, and the three forms of ParseRecipients in lower case.
@@ -98,7 +98,7 @@ func (l *List) Conn(ctx context.Context, ip netip.Addr, helo, user string) (why 
 		}
 	}
 	proves := func(value string) bool { return l.valueHolds(value, ip) }
-	found, err := l.search(ctx, l.Names, helo, proves)
+	found, err := l.search(ctx, l.Names, helo, false, proves)
 	if err != nil {
 		return l.failed(namesTable, err)
 	}
@@ -108,29 +108,18 @@ func (l *List) Conn(ctx context.Context, ip netip.Addr, helo, user string) (why 
 	return "", false
 }
 
-// ClientName reports whether Clients holds one of the client's names, or a
-// parent of one. The caller must have confirmed each name: a PTR name that
-// resolves back to the client.
-func (l *List) ClientName(ctx context.Context, confirmed []string) (why string, ok bool) {
-	for _, name := range confirmed {
-		found, err := l.search(ctx, l.Clients, name, anyValue)
-		if err != nil {
-			return l.failed(clientsTable, err)
-		}
-		if found {
-			return WhyClientName, true
-		}
+// ClientName reports whether Clients holds a name of the client, or a parent of
+// it unless alone is true. The caller must have confirmed the name: a PTR name
+// that resolves back to the client.
+func (l *List) ClientName(ctx context.Context, name string, alone bool) (why string, ok bool) {
+	found, err := l.search(ctx, l.Clients, name, alone, anyValue)
+	if err != nil {
+		return l.failed(clientsTable, err)
+	}
+	if found {
+		return WhyClientName, true
 	}
 	return "", false
-}
-
-// HasClient reports whether Clients holds key itself, without its parents.
-func (l *List) HasClient(ctx context.Context, key string) (bool, error) {
-	if l.Clients == nil {
-		return false, nil
-	}
-	_, found, err := l.lookup(ctx, l.Clients, key)
-	return found, err
 }
 
 // Name reports whether Names holds the HELO name or a parent of it. A listed
@@ -140,7 +129,7 @@ func (l *List) HasClient(ctx context.Context, key string) (bool, error) {
 func (l *List) Name(ctx context.Context, helo string, proved bool) (
 	listed bool, why string, ok bool,
 ) {
-	found, err := l.search(ctx, l.Names, helo, anyValue)
+	found, err := l.search(ctx, l.Names, helo, false, anyValue)
 	switch {
 	case err != nil:
 		why, _ = l.failed(namesTable, err)
@@ -164,7 +153,12 @@ func (l *List) Recipient(ctx context.Context, rcpt string) (why string, ok bool)
 	if l.RecipientTable == nil {
 		return "", false
 	}
-	for _, key := range recipientKeys(rcpt) {
+	local, domain := splitAddress(rcpt)
+	keys := []string{local + "@" + domain, "@" + domain, local}
+	if domain == "" {
+		keys = keys[2:]
+	}
+	for _, key := range keys {
 		_, found, err := l.lookup(ctx, l.RecipientTable, key)
 		if err != nil {
 			return l.failed(recipientsTable, err)

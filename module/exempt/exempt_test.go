@@ -150,20 +150,24 @@ func TestClientName(t *testing.T) {
 	tests := []struct {
 		name      string
 		clients   Table
-		confirmed []string
+		confirmed string
+		alone     bool
 		why       string
 	}{
-		{"no table", nil, []string{"mx.example.org"}, ""},
-		{"no name", table("mx.example.org", ""), nil, ""},
-		{"name", table("mx.example.org", ""), []string{"a.example.net", "mx.example.org"}, WhyClientName},
-		{"parent", table(".example.org", ""), []string{"mx.example.org"}, WhyClientName},
-		{"child", table("mx.example.org", ""), []string{"example.org"}, ""},
-		{"failure", &fakeTable{fails: "mx.example.org"}, []string{"mx.example.org"}, WhyTableFailed},
+		{"no table", nil, "mx.example.org", false, ""},
+		{"no name", table("mx.example.org", ""), "", false, ""},
+		{"name", table("mx.example.org", ""), "mx.example.org", false, WhyClientName},
+		{"name alone", table("mx.example.org", ""), "mx.example.org", true, WhyClientName},
+		{"parent", table(".example.org", ""), "mx.example.org", false, WhyClientName},
+		{"parent of a name alone", table(".example.org", ""), "mx.example.org", true, ""},
+		{"child", table("mx.example.org", ""), "example.org", false, ""},
+		{"failure", &fakeTable{fails: "mx.example.org"}, "mx.example.org", false, WhyTableFailed},
+		{"failure of a name alone", &fakeTable{fails: "mx.example.org"}, "mx.example.org", true, WhyTableFailed},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			l := List{Clients: test.clients}
-			why, ok := l.ClientName(t.Context(), test.confirmed)
+			why, ok := l.ClientName(t.Context(), test.confirmed, test.alone)
 			if why != test.why || ok != (test.why != "") {
 				t.Errorf("got %q, %v, want %q", why, ok, test.why)
 			}
@@ -243,10 +247,10 @@ func TestMissAllocates(t *testing.T) {
 		Authenticated: true, Recipients: recipients,
 		Networks: networks(t, "127.0.0.0/8", "::1", "192.0.2.0/24"),
 	}
-	ctx, ip, names := t.Context(), netip.MustParseAddr("198.51.100.1"), []string{"mx.example.com"}
+	ctx, ip := t.Context(), netip.MustParseAddr("198.51.100.1")
 	got := testing.AllocsPerRun(100, func() {
 		_, conn := l.Conn(ctx, ip, "mx.example.com", "")
-		_, client := l.ClientName(ctx, names)
+		_, client := l.ClientName(ctx, "mx.example.com", false)
 		listed, _, _ := l.Name(ctx, "mx.example.com", false)
 		_, rcpt := l.Recipient(ctx, "bob@example.com")
 		if conn || client || listed || rcpt {

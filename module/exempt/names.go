@@ -14,13 +14,13 @@ const maxParents = 8
 
 func anyValue(string) bool { return true }
 
-// search looks up name and then its parents in t and reports whether one of the
-// found values satisfies want.
+// search looks up name and then, unless alone is true, its parents in t and
+// reports whether one of the found values satisfies want.
 //
 // Only host names are looked up: other octets could make a table fail
 // (PostgreSQL rejects NUL and broken UTF-8), and a failed table exempts.
 func (l *List) search(
-	ctx context.Context, t Table, name string, want func(value string) bool,
+	ctx context.Context, t Table, name string, alone bool, want func(value string) bool,
 ) (bool, error) {
 	if t == nil {
 		return false, nil
@@ -32,6 +32,9 @@ func (l *List) search(
 		}
 		if found && want(value) {
 			return true, nil
+		}
+		if alone {
+			break
 		}
 	}
 	return false, nil

@@ -72,14 +72,6 @@ func (n *Networks) Contains(ip netip.Addr) bool {
 // All yields every network.
 func (n *Networks) All() iter.Seq[netip.Prefix] { return n.table.All() }
 
-// Len returns the number of different networks, single addresses included.
-func (n *Networks) Len() int {
-	if n == nil {
-		return 0
-	}
-	return n.table.Size()
-}
-
 func (n *Networks) add(entry string) error {
 	prefix, err := parseNetwork(entry)
 	if err != nil {

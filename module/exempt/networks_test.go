@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -28,8 +29,8 @@ func TestNetworks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := set.Len(), 7; got != want {
-		t.Errorf("Len is %d, want %d", got, want)
+	if all := slices.Collect(set.All()); len(all) != 7 {
+		t.Errorf("the set has %d networks, want 7: %v", len(all), all)
 	}
 	tests := []struct {
 		ip   string
@@ -62,11 +63,11 @@ func TestNetworks(t *testing.T) {
 func TestNetworksEmpty(t *testing.T) {
 	ip := netip.MustParseAddr("192.0.2.1")
 	var none *Networks
-	if none.Contains(ip) || none.Len() != 0 {
+	if none.Contains(ip) {
 		t.Error("a nil set holds something")
 	}
 	set := networks(t)
-	if set.Contains(ip) || set.Contains(netip.Addr{}) || set.Len() != 0 {
+	if set.Contains(ip) || set.Contains(netip.Addr{}) {
 		t.Error("an empty set holds something")
 	}
 	if networks(t, "0.0.0.0/1", "::/1").Contains(netip.Addr{}) {

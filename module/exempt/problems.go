@@ -65,7 +65,7 @@ func KeyProblem(key string) string {
 	}
 	var asked string
 	if addr, err := netip.ParseAddr(key); err == nil {
-		asked = addr.Unmap().WithZone("").String()
+		asked = heloname.Unmap(addr).String()
 	} else {
 		name, below := strings.CutPrefix(key, ".")
 		ascii, err := heloname.Domain(name)
@@ -80,23 +80,4 @@ func KeyProblem(key string) string {
 		return "never matches; accepted: " + asked
 	}
 	return ""
-}
-
-// LineProblem returns why a line of a table file never matches, "" when it may
-// or holds no entry. Maddy ends the key at the first colon, so that a key
-// cannot be an IPv6 address.
-func LineProblem(line string) string {
-	text := strings.TrimSpace(line)
-	if text == "" || strings.HasPrefix(line, "#") {
-		return ""
-	}
-	first := strings.Fields(text)[0]
-	for _, word := range []string{first, strings.TrimSuffix(first, ":")} {
-		if addr, err := netip.ParseAddr(word); err == nil && addr.Is6() {
-			return "never matches: the key ends at the first colon; accepted: IPv6 addresses in a" +
-				" static table or exempt_networks"
-		}
-	}
-	key, _, _ := strings.Cut(text, ":")
-	return KeyProblem(strings.TrimSpace(key))
 }

@@ -12,13 +12,9 @@ import (
 const acceptedRcpt = `accepted: a local part for any domain (postmaster), ` +
 	`an address (help@example.org), or a domain (@example.org)`
 
-// Recipients is a set of recipients that accept mail from every client. A nil
-// set is empty. It is safe for concurrent use once made.
-type Recipients struct {
-	locals    map[string]struct{} // postmaster
-	addresses map[string]struct{} // help@example.org
-	domains   map[string]struct{} // example.org
-}
+// Recipients is a set of recipients that accept mail from every client, in the three forms of
+// ParseRecipients. A nil set is empty. It is safe for concurrent use once made.
+type Recipients map[string]struct{}
 
 // ParseRecipients makes a set from local parts that match in any domain and
 // without one (RFC 5321, section 4.5.1, has a bare postmaster), full
@@ -27,12 +23,8 @@ type Recipients struct {
 // of a file, which is read as ParseNetworks reads it.
 func ParseRecipients(
 	args []string, readFile func(path string) ([]byte, error),
-) (*Recipients, error) {
-	r := &Recipients{
-		locals:    make(map[string]struct{}),
-		addresses: make(map[string]struct{}),
-		domains:   make(map[string]struct{}),
-	}
+) (Recipients, error) {
+	r := make(Recipients)
 	err := parseList(args, readFile, func(arg string) error {
 		if problem := r.add(arg); problem != "" {
 			return fmt.Errorf("recipient %q %s; %s", arg, problem, acceptedRcpt)
@@ -45,12 +37,10 @@ func ParseRecipients(
 	return r, nil
 }
 
-// Len returns the number of entries.
-func (r *Recipients) Len() int { return len(r.locals) + len(r.addresses) + len(r.domains) }
-
 // add takes one entry and returns what is wrong with it, "" when nothing is.
-func (r *Recipients) add(arg string) (problem string) {
-	local, domain, hasDomain := splitAddress(arg)
+func (r Recipients) add(arg string) (problem string) {
+	local, domain := splitAddress(arg)
+	hasDomain := strings.Contains(arg, "@")
 	switch {
 	case arg == "":
 		return "is empty"
@@ -58,64 +48,50 @@ func (r *Recipients) add(arg string) (problem string) {
 		return "has a character that no entry may have"
 	case hasDomain && domain == "":
 		return "has no valid domain"
-	case strings.Contains(local, "@"), local == "" && arg[0] != '@':
+	case strings.Count(arg, "@") > 1, local == "" && arg[0] != '@':
 		return "has no valid local part"
 	case strings.Contains(local, "*"):
 		return "never matches: a star stands for nothing here"
 	case !hasDomain && strings.Contains(local, "."):
 		return "could be a local part or a domain"
-	case !hasDomain:
-		r.locals[local] = struct{}{}
-	case local == "":
-		r.domains[domain] = struct{}{}
-	default:
-		r.addresses[local+"@"+domain] = struct{}{}
+	case hasDomain:
+		local += "@" + domain
 	}
+	r[local] = struct{}{}
 	return ""
 }
 
 // Contains reports whether rcpt, an address without angle brackets, is in the
 // set by its local part, as a whole, or by its domain.
-func (r *Recipients) Contains(rcpt string) bool {
-	if r == nil || rcpt == "" {
+func (r Recipients) Contains(rcpt string) bool {
+	if len(r) == 0 {
 		return false
 	}
-	local, domain, hasDomain := splitAddress(rcpt)
-	if _, ok := r.locals[local]; ok {
-		return true
+	local, domain := splitAddress(rcpt)
+	_, ok := r[local]
+	if !ok && domain != "" {
+		_, ok = r["@"+domain]
 	}
-	if !hasDomain {
-		return false
+	if !ok && domain != "" {
+		_, ok = r[local+"@"+domain]
 	}
-	if _, ok := r.domains[domain]; ok {
-		return true
-	}
-	if len(r.addresses) == 0 {
-		return false
-	}
-	_, ok := r.addresses[local+"@"+domain]
 	return ok
-}
-
-// recipientKeys returns the keys of a table that mean rcpt.
-func recipientKeys(rcpt string) []string {
-	local, domain, hasDomain := splitAddress(rcpt)
-	if domain == "" || !hasDomain {
-		return []string{local}
-	}
-	return []string{local + "@" + domain, "@" + domain, local}
 }
 
 // splitAddress cuts an address at its last "@" and normalises both parts: the
 // local part in lower case without quotes, the domain as heloname.Domain
-// returns it, "" if it is no domain name.
-func splitAddress(s string) (local, domain string, hasDomain bool) {
-	local, domain = s, ""
+// returns it. A part that no entry can mean is "": no domain name, or a local
+// part with an "@".
+func splitAddress(s string) (local, domain string) {
+	local = s
 	if at := strings.LastIndexByte(s, '@'); at >= 0 {
-		local, domain, hasDomain = s[:at], s[at+1:], true
+		local = s[:at]
+		domain, _ = heloname.Domain(s[at+1:])
 	}
-	domain, _ = heloname.Domain(domain)
-	return strings.ToLower(unquote(local)), domain, hasDomain
+	if local = strings.ToLower(unquote(local)); strings.Contains(local, "@") {
+		local = ""
+	}
+	return local, domain
 }
 
 // unquote takes the quotes and backslashes off a Quoted-string, which means

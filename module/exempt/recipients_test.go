@@ -30,6 +30,8 @@ func TestRecipients(t *testing.T) {
 		{"postmaster+x@example.org", false},
 		{"xpostmaster@example.org", false},
 		{`"postmaster@x"@example.org`, false},
+		{`"help.desk@example.org"@example.com`, false},
+		{`"@example.net"@example.com`, false},
 		{"help.desk@example.org", true},
 		{"help.desk@EXAMPLE.ORG.", true},
 		{"help.desk@example.com", false},

@@ -47,11 +47,8 @@ func (j *Judge) exemptByProof(ctx context.Context, f *checkhelo.Facts) (p proof)
 	}
 	// A generic PTR name proves nothing about its parents.
 	for _, name := range f.Confirmed.Value {
-		if j.Tables.Clients != nil && f.Lists.LineName(name, f.Client) {
-			if ok, _ = j.Tables.HasClient(ctx, name); ok {
-				return proof{why: exempt.WhyClientName}
-			}
-		} else if p.why, ok = j.Tables.ClientName(ctx, []string{name}); ok {
+		alone := j.Tables.Clients != nil && f.Lists.LineName(name, f.Client)
+		if p.why, ok = j.Tables.ClientName(ctx, name, alone); ok {
 			return p
 		}
 	}
@@ -112,16 +109,14 @@ func (j *Judge) policyNamed(value string) (*checkhelo.Policy, error) {
 	if kept, ok := j.policies.Load(value); ok {
 		return kept.(*checkhelo.Policy), nil
 	}
-	var p *checkhelo.Policy
-	switch value {
-	case "off":
+	p := j.Policy.With(checkhelo.Preset(value), j.Policy.Ceiling)
+	switch err := CheckPolicy(value); {
+	case err != nil:
+		return j.Policy, err
+	case value == "off":
 		return nil, nil
-	case "ignore":
+	case value == "ignore":
 		p = j.Policy.With(j.Policy.Preset, checkhelo.Ignore)
-	case "lenient", "rfc", "strict":
-		p = j.Policy.With(checkhelo.Preset(value), j.Policy.Ceiling)
-	default:
-		return j.Policy, CheckPolicy(value)
 	}
 	kept, _ := j.policies.LoadOrStore(value, p)
 	return kept.(*checkhelo.Policy), nil
@@ -129,10 +124,11 @@ func (j *Judge) policyNamed(value string) (*checkhelo.Policy, error) {
 
 // CheckPolicy returns an error for a value that recipient_policy does not take.
 func CheckPolicy(value string) error {
-	if slices.Contains([]string{"off", "ignore", "lenient", "rfc", "strict"}, value) {
+	if value == "off" || value == "ignore" || slices.Contains(checkhelo.Presets, checkhelo.Preset(value)) {
 		return nil
 	}
-	return fmt.Errorf("value %q; accepted: off, ignore, lenient, rfc, strict", value)
+	return fmt.Errorf("value %q; accepted: one of %v", value, append([]checkhelo.Preset{"off", "ignore"},
+		checkhelo.Presets...))
 }
 
 // askDenyNames looks the HELO name, or the address said instead, up in deny_names once a session.

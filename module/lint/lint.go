@@ -11,6 +11,7 @@ package lint
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -74,7 +75,7 @@ func (s settings) lintNetworks(name string, warn warning) {
 func (s settings) lintRecipients(warn warning) {
 	switch list := s.Plain.Recipients; {
 	case s.Plain.RecipientTable != nil: // its entries cannot be seen
-	case list.Len() == 0:
+	case len(list) == 0:
 		warn("the list holds no entry, so that nobody can reach postmaster (RFC 5321, section 4.5.1)")
 	case !list.Contains("postmaster"):
 		warn("postmaster is not in the list; RFC 5321, section 4.5.1 wants it to take all mail")
@@ -109,8 +110,7 @@ func (s settings) lintThreshold(name string, warn warning) {
 	threshold := map[string]int{"quarantine_threshold": s.Policy.QuarantineScore,
 		"reject_threshold": s.Policy.RejectScore, "greylist_threshold": s.Policy.GreylistScore}[name]
 	most := 0
-	presets := []checkhelo.Preset{checkhelo.Lenient, checkhelo.RFC, checkhelo.Strict}
-	for _, preset := range presets {
+	for _, preset := range checkhelo.Presets {
 		if preset != s.Policy.Preset && s.Recipients == nil {
 			continue // nobody is judged by it
 		}
@@ -188,7 +188,7 @@ func policyProblem(key, value string) string {
 func recipientProblem(key, _ string) string {
 	list, err := exempt.ParseRecipients([]string{key}, nil)
 	switch {
-	case err != nil || list.Len() == 0:
+	case err != nil || len(list) == 0:
 		return "never matches; accepted: local@domain or @domain"
 	case strings.ToLower(key) != key:
 		return "never matches; accepted: " + strings.ToLower(key)
@@ -254,8 +254,10 @@ func lintFile(
 			continue
 		}
 		key, value, _ := strings.Cut(text, ":")
-		if trouble := exempt.LineProblem(text); trouble != "" && strings.Contains(trouble, "colon") {
-			warn(path, seen, "%s", trouble)
+		first := strings.TrimSuffix(strings.Fields(text)[0], ":")
+		if addr, err := netip.ParseAddr(first); err == nil && addr.Is6() {
+			warn(path, seen, "never matches: the key ends at the first colon; accepted: IPv6 addresses in a"+
+				" static table or exempt_networks")
 			continue
 		}
 		entry(path, seen, strings.TrimSpace(key), strings.TrimSpace(value))

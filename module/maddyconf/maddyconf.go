@@ -31,6 +31,7 @@ import (
 	"github.com/foxcpp/maddy/framework/module/modules"
 
 	"maddy.example/checkhelo/module"
+	"maddy.example/checkhelo/module/heloname"
 )
 
 const (
@@ -364,7 +365,7 @@ func (r *reader) listeners(b *block) (addrs []string) {
 			}
 			addr, err := netip.ParseAddr(at.Host)
 			if err == nil && !addr.IsUnspecified() {
-				addrs = append(addrs, addr.Unmap().WithZone("").String())
+				addrs = append(addrs, heloname.Unmap(addr).String())
 			}
 		}
 	}
