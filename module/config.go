@@ -45,7 +45,8 @@ func (c *Check) Configure(inlineArgs []string, cfg *config.Map) error {
 	j := c.judge
 	j.Policy = checkhelo.NewPolicy(checkhelo.RFC)
 	j.Policy.Override = make(map[string]checkhelo.Rule)
-	s := settings{check: c, judge: j, policy: j.Policy, Map: cfg}
+	s := settings{check: c, judge: j, policy: j.Policy, Map: cfg,
+		first: make(map[checkhelo.Action]config.Node)}
 	if len(inlineArgs) > 0 {
 		if err := s.preset(inlineArgs); err != nil {
 			return config.NodeErr(cfg.Block, "policy: %v", err)
@@ -78,8 +79,7 @@ type settings struct {
 
 	extension heloname.Extension
 	cacheSize int
-	scored    *config.Node // the first directive that gives a score
-	waits     *config.Node // the first directive that greylists
+	first     map[checkhelo.Action]config.Node // the first directive that has the action
 }
 
 // declare names every directive, in the order of docs/check.helo_fqdn.md, after its default.
@@ -159,16 +159,18 @@ func (s *settings) declare() {
 // finish checks the settings against each other and puts them in force.
 func (s *settings) finish() error {
 	p, j, g := s.policy, s.judge, s.judge.Gatherer
-	if s.scored != nil && p.QuarantineScore == 0 && p.RejectScore == 0 {
-		return config.NodeErr(*s.scored, "%s: a score has no effect, since quarantine_threshold and"+
-			" reject_threshold are both 0; accepted: a threshold above 0, or another action", s.scored.Name)
+	scored, scores := s.first[checkhelo.Score]
+	if scores && p.QuarantineScore == 0 && p.RejectScore == 0 {
+		return config.NodeErr(scored, "%s: a score has no effect, since quarantine_threshold and"+
+			" reject_threshold are both 0; accepted: a threshold above 0, or another action", scored.Name)
 	}
 	if s.check.memoryKind == "" {
 		set, given := p.Override["neighbours"]
+		waiting, waits := s.first[checkhelo.Greylist]
 		switch {
-		case s.waits != nil:
-			return config.NodeErr(*s.waits, "%s: greylist needs a memory; accepted: another action, or"+
-				" memory other than off", s.waits.Name)
+		case waits:
+			return config.NodeErr(waiting, "%s: greylist needs a memory; accepted: another action, or"+
+				" memory other than off", waiting.Name)
 		case p.GreylistScore > 0:
 			return s.fault("greylist_threshold", "points cannot greylist with memory off")
 		case given && set.Action != checkhelo.Off:
@@ -277,8 +279,8 @@ func (s *settings) ceiling(args []string) error {
 	ceiling, ok := ceilings[args[0]]
 	switch {
 	case !ok || args[0] != "reject" && len(args) > 1:
-		return fmt.Errorf("found %q; accepted: one of reject [CODE [ENHANCED [TEXT]]], quarantine, ignore",
-			strings.Join(args, " "))
+		return fmt.Errorf("found %q; accepted: one of reject [CODE [ENHANCED [TEXT]]], quarantine,"+
+			" ignore", strings.Join(args, " "))
 	case s.ceilingGiven:
 		return errors.New("max_action and fail_action are one setting; accepted: one of the two")
 	}
@@ -310,7 +312,8 @@ func (s *settings) selfDomain(entry string) error {
 		return fmt.Errorf("found %q: %w; accepted: a name (example.org) or, for everything below it,"+
 			" the name with a leading dot (.example.org)", entry, err)
 	case below && heloname.PublicSuffix(ascii):
-		return fmt.Errorf("found %q: everybody's names are below it; accepted: a domain of your own", entry)
+		return fmt.Errorf("found %q: everybody's names are below it; accepted: a domain of your own",
+			entry)
 	case below:
 		self.Domains = append(self.Domains, ascii)
 	default:
@@ -427,36 +430,28 @@ func (s *settings) parseAction(node config.Node) (set checkhelo.Rule, err error)
 		return bad("found no action")
 	}
 	word, args := node.Args[0], node.Args[1:]
-	switch word {
-	case "off", "ignore", "greylist", "quarantine":
-		if len(args) != 0 {
-			return bad(fmt.Sprintf("found %q after %s", args[0], word))
-		}
-		set.Action = map[string]checkhelo.Action{
-			"off": checkhelo.Off, "ignore": checkhelo.Ignore, "greylist": checkhelo.Greylist,
-			"quarantine": checkhelo.Quarantine,
-		}[word]
-	case "score":
-		set.Action = checkhelo.Score
-		if len(args) != 1 {
-			return bad("score takes one number")
-		}
-		if set.Score, err = strconv.Atoi(args[0]); err != nil || set.Score < 1 || set.Score > maxPoints {
-			return bad(fmt.Sprintf("found score %q, not a number from 1 to %d", args[0], maxPoints))
-		}
-	case "reject":
-		set.Action = checkhelo.Reject
+	set.Action = map[string]checkhelo.Action{
+		"ignore": checkhelo.Ignore, "score": checkhelo.Score, "greylist": checkhelo.Greylist,
+		"quarantine": checkhelo.Quarantine, "reject": checkhelo.Reject,
+	}[word]
+	switch {
+	case set.Action == checkhelo.Off && word != "off":
+		return bad(fmt.Sprintf("found %q", word))
+	case set.Action == checkhelo.Reject:
 		if err := setReply(&set, args); err != nil {
 			return bad(err.Error())
 		}
-	default:
-		return bad(fmt.Sprintf("found %q", word))
+	case set.Action != checkhelo.Score && len(args) != 0:
+		return bad(fmt.Sprintf("found %q after %s", args[0], word))
+	case set.Action == checkhelo.Score:
+		set.Score, err = strconv.Atoi(strings.Join(args, " "))
+		if err != nil || set.Score < 1 || set.Score > maxPoints {
+			return bad(fmt.Sprintf("found score %q, not a number from 1 to %d",
+				strings.Join(args, " "), maxPoints))
+		}
 	}
-	if set.Action == checkhelo.Score && s.scored == nil {
-		s.scored = &node
-	}
-	if set.Action == checkhelo.Greylist && s.waits == nil {
-		s.waits = &node
+	if _, later := s.first[set.Action]; !later {
+		s.first[set.Action] = node
 	}
 	return set, nil
 }

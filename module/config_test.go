@@ -115,7 +115,7 @@ func TestConfigErrors(t *testing.T) {
 		"action twice":        {"helo_fqdn {\nnot_fqdn_action off\nnot_fqdn_action off\n}", "maddy.conf:3: duplicate directive"},
 		"score word":          {"helo_fqdn {\nnot_fqdn_action score many\n}", `found score "many", not a number from 1 to 1000`},
 		"score zero":          {"helo_fqdn {\nnot_fqdn_action score 0\n}", `found score "0"`},
-		"score alone":         {"helo_fqdn {\nnot_fqdn_action score\n}", "score takes one number"},
+		"score alone":         {"helo_fqdn {\nnot_fqdn_action score\n}", `found score "", not a number`},
 		"more after off":      {"helo_fqdn {\nnot_fqdn_action off now\n}", `found "now" after off`},
 		"reject code":         {"helo_fqdn {\nnot_fqdn_action reject 250\n}", "error code should start with either 4 or 5"},
 		"reject classes":      {"helo_fqdn {\nnot_fqdn_action reject 550 4.7.1\n}", "both must start with 5"},

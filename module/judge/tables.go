@@ -124,11 +124,11 @@ func (j *Judge) policyNamed(value string) (*checkhelo.Policy, error) {
 
 // CheckPolicy returns an error for a value that recipient_policy does not take.
 func CheckPolicy(value string) error {
-	if value == "off" || value == "ignore" || slices.Contains(checkhelo.Presets, checkhelo.Preset(value)) {
+	accepted := append([]checkhelo.Preset{"off", "ignore"}, checkhelo.Presets...)
+	if slices.Contains(accepted, checkhelo.Preset(value)) {
 		return nil
 	}
-	return fmt.Errorf("value %q; accepted: one of %v", value, append([]checkhelo.Preset{"off", "ignore"},
-		checkhelo.Presets...))
+	return fmt.Errorf("value %q; accepted: one of %v", value, accepted)
 }
 
 // askDenyNames looks the HELO name, or the address said instead, up in deny_names once a session.
