@@ -27,6 +27,7 @@ import (
 	"maddy.example/checkhelo/module/judge"
 	"maddy.example/checkhelo/module/lint"
 	"maddy.example/checkhelo/module/memory"
+	"maddy.example/checkhelo/module/metrics"
 )
 
 const (
@@ -186,7 +187,7 @@ func (s *settings) finish() error {
 		j.OwnPTR = true
 		s.systemDNS()
 	}
-	g.Cache, g.Observe = dnsfacts.NewCache(s.cacheSize), observe
+	g.Cache, g.Observe = dnsfacts.NewCache(s.cacheSize), metrics.Question
 	if len(g.Blocklists) == 0 {
 		p.Override["listed"] = checkhelo.Rule{Action: checkhelo.Off}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/emersion/go-message/textproto"
 	"github.com/foxcpp/maddy/framework/buffer"
+	"github.com/foxcpp/maddy/framework/exterrors"
 	"github.com/foxcpp/maddy/framework/module"
 
 	"maddy.example/checkhelo"
@@ -34,25 +35,70 @@ func (c *Check) CheckConnection(_ context.Context, conn *module.ConnState) (refu
 			c.report("at EHLO, client passes", broken)
 		}
 	}()
+	if err := c.tooMany(conn); err != nil {
+		return err
+	}
 	s := c.greet(conn, false)
 	if s == nil || s.Early() == nil {
 		return nil
 	}
-	c.count(s.Early())
-	network, _ := s.Facts().Client.Prefix(min(64, s.Facts().Client.BitLen())) // /32 or /64
-	if ok, more := c.quiet.allows(network.String()+s.Early().Rule(), time.Now()); ok {
+	c.metrics.Verdict(s.Early())
+	if ok, more := c.quiet.allows(shareOf(s.Facts().Client)+s.Early().Rule(), time.Now()); ok {
 		c.logVerdict(s.Early(), s.Facts(), "", more)
 	}
 	return c.refusal(s.Early(), s.Facts())
 }
 
-// greet judges the greeting of a connection and keeps the session in it. It returns nil for local
-// messages, LMTP, and connections that are not TCP.
-func (c *Check) greet(conn *module.ConnState, atRcpt bool) *judge.Session {
-	if conn == nil || conn.Proto == "" || conn.Proto == "LMTP" {
+// shareOf names the network that shares log lines: an IPv4 address or an IPv6 /64.
+func shareOf(client netip.Addr) string {
+	network, _ := client.Prefix(min(64, client.BitLen()))
+	return network.String()
+}
+
+// tooMany counts a greeting. Past a bound a connection gets one reply, whatever it says. Maddy takes
+// no mail from it then: its last greeting was refused. A check cannot close a connection of Maddy
+// 0.9.5; RFC 5321, 3.8 lets the client do it after a 421.
+func (c *Check) tooMany(conn *module.ConnState) error {
+	remote := remoteOf(conn)
+	if !remote.IsValid() {
 		return nil
 	}
-	remote := addrOf(conn.RemoteAddr)
+	now, client := time.Now(), heloname.Unmap(remote.Addr())
+	if addr, n := c.front.saw(client, now); n > 0 {
+		c.log.Msg("all clients of an hour came from one private address: a proxy or container in"+
+			" front hides them, and the rules about addresses judge it instead", "greetings", n,
+			"src_ip", addr.String())
+	}
+	n := c.greetings.add(remote, now)
+	if n <= maxGreetings {
+		return nil
+	}
+	c.metrics.Exempt("greetings")
+	if n == maxGreetings+1 {
+		if ok, _ := c.quiet.allows(shareOf(client)+" greetings", now); ok {
+			c.log.Msg("too many greetings in one connection", "greetings", n, "src_ip", client.String())
+		}
+	}
+	return errTooMany
+}
+
+var errTooMany = &exterrors.SMTPError{Code: 421, EnhancedCode: exterrors.EnhancedCode{4, 7, 0},
+	Message: "Too many greetings in one connection, connect again", CheckName: checkName,
+	Reason: "greetings"}
+
+// remoteOf returns the client's end of a connection; not valid for local messages, LMTP, and
+// connections that are not TCP.
+func remoteOf(conn *module.ConnState) netip.AddrPort {
+	if conn == nil || conn.Proto == "" || conn.Proto == "LMTP" {
+		return netip.AddrPort{}
+	}
+	return addrOf(conn.RemoteAddr)
+}
+
+// greet judges the greeting of a connection and keeps the session in it. It returns nil where
+// remoteOf finds no client.
+func (c *Check) greet(conn *module.ConnState, atRcpt bool) *judge.Session {
+	remote := remoteOf(conn)
 	if !remote.IsValid() {
 		return nil
 	}
@@ -129,12 +175,12 @@ func (s *state) CheckRcpt(ctx context.Context, rcpt string) (res module.CheckRes
 	if o.Exempt != "" {
 		// An exemption of the client holds for all recipients and counts once.
 		if whole := o.Exempt == exempt.WhyAuth || o.Exempt == exempt.WhyNetwork; !whole || !s.counted {
-			s.c.countExempt(o.Exempt)
+			s.c.metrics.Exempt(o.Exempt)
 			s.counted = s.counted || whole
 		}
 		return res
 	}
-	s.c.count(&o)
+	s.c.metrics.Verdict(&o)
 	s.log(&o)
 	if o.Refused() {
 		return module.CheckResult{Reject: true, Reason: s.c.refusal(&o, s.sess.Facts())}

@@ -34,7 +34,7 @@ func TestCacheGauges(t *testing.T) {
 	const entries, size = "maddy_helo_fqdn_cache_entries ", "maddy_helo_fqdn_cache_size "
 	instance := func(name string, asks int) *Check {
 		c, _ := mustConfigure(t, "helo_fqdn {\ncache_size 100\n}")
-		c.label = name
+		c.metrics.Label = name
 		c.judge.Gatherer.Exchange = func(_ context.Context, q *dns.Msg) (*dns.Msg, error) {
 			return new(dns.Msg).SetRcode(q, dns.RcodeNameError), nil
 		}

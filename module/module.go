@@ -13,8 +13,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"maps"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -28,6 +26,7 @@ import (
 	"maddy.example/checkhelo/module/dnsfacts"
 	"maddy.example/checkhelo/module/judge"
 	"maddy.example/checkhelo/module/memory"
+	"maddy.example/checkhelo/module/metrics"
 )
 
 const modName = "check.helo_fqdn"
@@ -37,12 +36,15 @@ func init() { modules.Register(modName, New) }
 // Check is one configured instance of check.helo_fqdn.
 type Check struct {
 	instName string
-	label    string // metric label: the instance name, or the module's
 	key      *sessionKey
 	log      *log.Logger
 	judge    *judge.Judge
 	header   bool
-	quiet    quiet
+	metrics  metrics.Instance
+
+	quiet     quiet
+	greetings greetingCount
+	front     front
 
 	noResolver error // the system's DNS servers are unknown
 
@@ -64,13 +66,14 @@ func New(c *container.C, _, instName string) (module.Module, error) {
 	}
 	check := &Check{
 		instName: instName,
-		label:    cmp.Or(instName, modName),
+		metrics:  metrics.Instance{Label: cmp.Or(instName, modName), Version: Version()},
 		key:      &sessionKey{fmt.Sprintf("%s#%d", modName, instances.Add(1))},
 		log:      c.DefaultLogger.Sublogger(modName),
 		judge:    &judge.Judge{Gatherer: new(dnsfacts.Gatherer)},
 	}
 	check.judge.OnTable = check.tableFailed
 	check.judge.Gatherer.OnDead = func(failed int) {
+		check.metrics.Dead(failed)
 		check.log.Msg("no DNS server answers, nobody is refused for it", "questions", failed)
 	}
 	return check, nil
@@ -108,18 +111,26 @@ func (c *Check) Start() error {
 				c.report("in the test of the DNS lists", broken)
 			}
 		}()
-		c.judge.Gatherer.Run(ctx, func(zone, problem string) {
-			c.log.Msg("DNS list "+problem, "list", zone)
+		c.judge.Gatherer.Run(ctx, func(zone, news string, failed bool) {
+			c.metrics.Tested(zone, failed)
+			if news != "" {
+				c.log.Msg("DNS list "+news, "list", zone)
+			}
 		})
 	}()
-	caches.add(c)
-	c.log.Msg("started", "version", Version(), "policy", string(c.judge.Policy.Preset))
+	c.metrics.Policy, c.metrics.Ceiling = string(c.judge.Policy.Preset), "reject"
+	if ceiling := c.judge.Policy.Ceiling; ceiling != checkhelo.Off {
+		c.metrics.Ceiling = ceiling.String()
+	}
+	c.metrics.Cache, c.metrics.Memory = c.judge.Gatherer.Cache, c.db
+	c.metrics.Start()
+	c.log.Msg("started", "version", c.metrics.Version, "policy", c.metrics.Policy)
 	return nil
 }
 
 // Stop implements container.LifetimeModule. Sessions that are still open keep their policy.
 func (c *Check) Stop() error {
-	caches.remove(c)
+	c.metrics.Stop()
 	if c.endTests != nil {
 		c.endTests()
 		<-c.tested
@@ -175,45 +186,6 @@ func (c *Check) warnAboutMismatchRules() {
 				" refuse mail only because the HELO name does not match the client's address", r.Name)
 		}
 	}
-}
-
-// quiet lets one line a minute and source into the log, and counts those that it holds back.
-type quiet struct {
-	mu   sync.Mutex
-	last map[string]heldBack
-}
-
-type heldBack struct {
-	at    time.Time // of the last line
-	lines int       // held back since
-}
-
-const (
-	quietFor   = time.Minute
-	maxSources = 4096 // sources at a time; more share one
-)
-
-// allows reports whether a line may be written now, and how many were held back before it.
-func (q *quiet) allows(source string, now time.Time) (ok bool, lines int) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.last == nil {
-		q.last = make(map[string]heldBack)
-	}
-	held, known := q.last[source]
-	if known && now.Sub(held.at) < quietFor && !now.Before(held.at) {
-		held.lines++
-		q.last[source] = held
-		return false, 0
-	}
-	if !known && len(q.last) >= maxSources {
-		maps.DeleteFunc(q.last, func(_ string, h heldBack) bool { return now.Sub(h.at) >= quietFor })
-		if len(q.last) >= maxSources {
-			clear(q.last) // a flood of sources: the counts are lost, the lines are bounded
-		}
-	}
-	q.last[source] = heldBack{at: now}
-	return true, held.lines
 }
 
 // tableFailed logs the failure of an operator's table, at most once a minute.

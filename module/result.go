@@ -114,13 +114,6 @@ func hitList(hits []checkhelo.Hit) string {
 	return b.String()
 }
 
-// count adds one verdict to the metrics.
-func (c *Check) count(o *judge.Outcome) {
-	verdicts.WithLabelValues(c.label, o.Rule(), o.Word()).Inc()
-}
-
-func (c *Check) countExempt(why string) { exempted.WithLabelValues(c.label, why).Inc() }
-
 // trace adds the result to Authentication-Results and, with `header yes`, in a field of its own.
 func (s *state) trace(res *module.CheckResult, o *judge.Outcome) {
 	f := s.sess.Facts()

@@ -212,9 +212,9 @@ const (
 	testAgain = 10 * time.Minute
 )
 
-// Run tests the DNS lists at once and then daily, until ctx ends. report gets each zone
-// with a problem, and each that is asked again; the zone's key is hidden.
-func (g *Gatherer) Run(ctx context.Context, report func(zone, problem string)) {
+// Run tests the DNS lists at once and then daily, until ctx ends. report gets the result for
+// each zone, whose key is hidden: news for the log, "" for none, and whether the test failed.
+func (g *Gatherer) Run(ctx context.Context, report func(zone, news string, failed bool)) {
 	if len(g.Blocklists)+len(g.Allowlists) == 0 {
 		return
 	}
@@ -234,14 +234,14 @@ func (g *Gatherer) Run(ctx context.Context, report func(zone, problem string)) {
 // testLists tests every DNS list by its entries for tests, RFC 5782, section 5:
 // `invalid` and `test` of domain lists, 127.0.0.1 and 127.0.0.2 of Allowlists. It
 // returns false when a zone did not answer, which changes nothing.
-func (g *Gatherer) testLists(ctx context.Context, report func(zone, problem string)) bool {
+func (g *Gatherer) testLists(
+	ctx context.Context, report func(zone, news string, failed bool),
+) bool {
 	answered := true
 	test := func(zone, never, always string) {
-		problem, ok := g.testList(ctx, zone, never, always)
+		news, failed, ok := g.testList(ctx, zone, never, always)
 		answered = answered && ok
-		if problem != "" {
-			report(shownZone(zone), problem)
-		}
+		report(shownZone(zone), news, failed)
 	}
 	for i := range g.Blocklists {
 		test(g.Blocklists[i].Zone, "invalid", "test")
@@ -256,7 +256,7 @@ func (g *Gatherer) testLists(ctx context.Context, report func(zone, problem stri
 // have. A zone that lists the first is asked no more until a later test finds it well.
 func (g *Gatherer) testList(
 	ctx context.Context, zone, never, always string,
-) (problem string, answered bool) {
+) (news string, failed, answered bool) {
 	var bad, good *record
 	p := g.pending(new(checkhelo.Facts))
 	err := p.until(ctx, func() (enough bool) {
@@ -265,7 +265,7 @@ func (g *Gatherer) testList(
 		return false
 	})
 	if err != nil || bad.failed() || good.failed() {
-		return "its test got no answer", false
+		return "its test got no answer", true, false
 	}
 	listsAll := slices.ContainsFunc(bad.addrs, listAnswers.Contains)
 	g.mu.Lock()
@@ -276,13 +276,13 @@ func (g *Gatherer) testList(
 	was := g.out[zone]
 	switch g.out[zone] = listsAll; {
 	case listsAll:
-		problem = "lists " + never + " and is not asked"
+		return "lists " + never + " and is not asked", true, true
 	case was:
-		problem = "lists " + never + " no more and is asked again"
+		return "lists " + never + " no more and is asked again", false, true
 	case slices.ContainsFunc(good.addrs, refusal):
-		problem = "refuses to answer"
+		return "refuses to answer", true, true
 	case !slices.ContainsFunc(good.addrs, listAnswers.Contains):
-		problem = "does not list " + always
+		return "does not list " + always, true, true
 	}
-	return problem, true
+	return "", false, true
 }

@@ -220,7 +220,7 @@ func TestListKeyIsHidden(t *testing.T) {
 	if shown = append(shown, name); state != found {
 		t.Errorf("allow list: %v", state)
 	}
-	g.testLists(t.Context(), func(zone, problem string) { shown = append(shown, zone+" "+problem) })
+	g.testLists(t.Context(), func(zone, news string, _ bool) { shown = append(shown, zone+" "+news) })
 	for _, s := range shown {
 		if strings.Contains(s, listKey) || !strings.Contains(s, "***.dbl.example") {
 			t.Errorf("%q", s)
@@ -249,7 +249,14 @@ down.example SERVFAIL
 	var reports []string
 	test := func() bool {
 		reports = nil
-		return g.testLists(t.Context(), func(zone, problem string) { reports = append(reports, zone+" "+problem) })
+		return g.testLists(t.Context(), func(zone, news string, failed bool) {
+			if news != "" {
+				reports = append(reports, zone+" "+news)
+			}
+			if failed == (news == "" || strings.Contains(news, "again")) {
+				t.Errorf("%s %q: failed %v", zone, news, failed)
+			}
+		})
 	}
 	answered := test()
 	want := []string{

@@ -364,7 +364,7 @@ func TestRun(t *testing.T) {
 		s.silent = func(dns.Question) bool { return down.Load() }
 		begun := time.Now()
 		reports := make(chan time.Duration, 10)
-		go g.Run(ctx, func(_, _ string) { reports <- time.Since(begun).Truncate(time.Minute) })
+		go g.Run(ctx, func(_, _ string, _ bool) { reports <- time.Since(begun).Truncate(time.Minute) })
 		time.Sleep(time.Minute)
 		down.Store(false)
 		time.Sleep(2 * testEvery)
