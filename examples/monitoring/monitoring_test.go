@@ -17,10 +17,10 @@ import (
 
 const prefix = "maddy_helo_fqdn_"
 
-// declared are the metrics of module/metrics.go with their labels.
+// declared are the metrics of module/metrics with their labels.
 func declared(t *testing.T) map[string][]string {
 	t.Helper()
-	source, err := os.ReadFile("../../module/metrics.go")
+	source, err := os.ReadFile("../../module/metrics/metrics.go")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,11 +38,12 @@ func declared(t *testing.T) map[string][]string {
 		found[name+"_count"], found[name+"_sum"] = labels, labels
 		found[name+"_bucket"] = append(slices.Clone(labels), "le")
 	}
-	gauge := regexp.MustCompile(`(?s)NewDesc\("(\w+)",.*?\[\]string\{"(\w+)"\}`)
+	gauge := regexp.MustCompile(`(?s)NewDesc\("(\w+)",.*?\[\]string\{([^}]*)\}`)
 	for _, m := range gauge.FindAllStringSubmatch(string(source), -1) {
-		found[m[1]] = []string{m[2], "instance"}
+		labels := strings.Split(strings.NewReplacer(`"`, "", " ", "").Replace(m[2]), ",")
+		found[m[1]] = append(labels, "instance")
 	}
-	if len(found) < 8 {
+	if len(found) < 19 {
 		t.Fatalf("found only %v", found)
 	}
 	return found
@@ -288,7 +289,8 @@ func TestFail2ban(t *testing.T) {
 	peer := regexp.MustCompile(`"src_ip":"([0-9.]+)"\}$`)
 	for line := range strings.Lines(string(log)) {
 		line = strings.TrimSpace(line)
-		if strings.Contains(line, `helo verdict`) && strings.Contains(line, `"action":"reject"`) {
+		if strings.Contains(line, `helo verdict`) && strings.Contains(line, `"action":"reject"`) ||
+			strings.Contains(line, "too many greetings") {
 			want = append(want, peer.FindStringSubmatch(line)[1])
 		}
 		stamp, text, _ := strings.Cut(line, " ")
