@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -108,5 +109,25 @@ func TestInterruptCancels(t *testing.T) {
 	if !errors.As(err, &coded) || coded.ExitCode() != exitFailure ||
 		!strings.Contains(err.Error(), "context canceled") {
 		t.Errorf("got %v, want status %d because of the interrupt", err, exitFailure)
+	}
+}
+
+// A server's file that may not be read leaves the preset; one that the command names is an error.
+func TestUnreadableConfiguration(t *testing.T) {
+	if os.Getuid() == 0 {
+		t.Skip("root may read every file")
+	}
+	path := filepath.Join(t.TempDir(), "maddy.conf")
+	if err := os.WriteFile(path, nil, 0o200); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("MADDY_CONFIG", path)
+	var out, said bytes.Buffer
+	if status := Main([]string{"helocheck", "rules"}, &out, &said); status != 0 ||
+		!strings.HasPrefix(said.String(), "preset rfc is used: open ") {
+		t.Errorf("status %d, %s", status, &said)
+	}
+	if status := Main([]string{"helocheck", "rules", "-c", path}, &out, &said); status != exitFailure {
+		t.Errorf("status %d, %s", status, &said)
 	}
 }

@@ -174,37 +174,37 @@ func withoutMarkdown(text string) string {
 	return markdown.ReplaceAllString(flat, "$1$2$3")
 }
 
-// writePage writes Markdown as plain text: paragraphs fit the screen, and code keeps its lines.
-func writePage(s *screen, text string) {
-	for i, block := range strings.Split(text, "```") {
-		_, code, _ := strings.Cut(block, "\n")
-		for line := range strings.Lines(code) {
-			if i%2 == 1 {
-				for _, part := range foldCode(strings.TrimRight(line, "\n"), s.width-4) {
-					fmt.Fprintln(s, "    "+part)
-				}
-			}
-		}
-		if i%2 == 1 {
-			continue
-		}
-		for paragraph := range strings.SplitSeq(block, "\n\n") {
-			if paragraph = strings.TrimLeft(withoutMarkdown(paragraph), "# "); paragraph != "" {
-				fmt.Fprintln(s)
-				s.text(0, paragraph)
-			}
-		}
-		fmt.Fprintln(s)
-	}
-}
+var listItem = regexp.MustCompile(`^(-|\d+\.|#+) `)
 
-// foldCode breaks a line of code where it has to be.
-func foldCode(line string, width int) (parts []string) {
-	runes := []rune(line)
-	for ; len(runes) > width; runes = runes[width:] {
-		parts = append(parts, string(runes[:width]))
+// writePage writes Markdown as plain text: paragraphs and items of lists fit the screen, and code
+// keeps its lines.
+func writePage(s *screen, text string) {
+	code, paragraph := false, ""
+	flush := func() {
+		if paragraph != "" {
+			s.text(0, strings.TrimLeft(withoutMarkdown(paragraph), "# "))
+		}
+		paragraph = ""
 	}
-	return append(parts, string(runes))
+	for line := range strings.Lines(text) {
+		inner := strings.TrimSpace(line)
+		switch {
+		case strings.HasPrefix(inner, "```"):
+			flush()
+			code = !code
+		case code:
+			s.text(4+len(line)-len(strings.TrimLeft(line, " \t")), inner)
+		case inner == "":
+			flush()
+			fmt.Fprintln(s)
+		default:
+			if listItem.MatchString(inner) {
+				flush()
+			}
+			paragraph += " " + inner
+		}
+	}
+	flush()
 }
 
 func (e *explained) writeRules(s *screen) {

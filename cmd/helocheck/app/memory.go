@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 	"time"
 
@@ -105,7 +104,10 @@ func memoryFilter(task string, args []string, one, all bool) (f memory.Filter, e
 func memoryPlace(c *cli.Context) (kind, place string, err error) {
 	text := c.String("memory")
 	if text == "" {
-		path, _ := serverConfig(c)
+		path, how := serverConfig(c)
+		if how != "--config" {
+			fmt.Fprintf(c.App.ErrWriter, "%s is used\n", path)
+		}
 		conf, err := loadConfig(c, path, c.String("check"))
 		if err != nil {
 			return "", "", err
@@ -128,9 +130,6 @@ func memoryPlace(c *cli.Context) (kind, place string, err error) {
 	return kind, place, nil
 }
 
-// memoryLine is one entry. Columns have a fixed width, so that no list has to fit into memory.
-const memoryLine = "%-9s  %-20s  %-20s  %-10s  %4s  %-8s  %s\n"
-
 func listMemory(ctx context.Context, w io.Writer, db *memory.DB, f memory.Filter) error {
 	_, err := writeEntries(ctx, w, db, f)
 	return err
@@ -149,27 +148,24 @@ func showMemory(ctx context.Context, w io.Writer, db *memory.DB, f memory.Filter
 func writeEntries(
 	ctx context.Context, w io.Writer, db *memory.DB, f memory.Filter,
 ) (n int, err error) {
+	const column = 22 // behind a network
+	screen := newScreen(w)
 	for e, err := range db.List(ctx, f) {
 		if err != nil {
 			return n, err
 		}
-		if n++; n == 1 {
-			fmt.Fprintf(w, memoryLine, "kind", "network", "first", "last", "days", "grade", "name")
-		}
-		first, last, days, grade := e.First.Format(time.DateOnly), e.Last.Format(time.DateOnly), "", ""
+		n++
+		first, last := e.First.Format(time.DateOnly), e.Last.Format(time.DateOnly)
+		var text string
 		switch e.Kind {
 		case memory.KindKnown:
-			days, grade = strconv.Itoa(e.Days), e.Grade().String()
+			text = fmt.Sprintf("known %s, days %d, %s to %s", e.Grade(), e.Days, first, last)
 		case memory.KindNeighbour:
-			first = ""
+			text = "neighbour, " + last
 		case memory.KindWaiting:
-			first, last = e.First.Format(time.RFC3339), ""
+			text = "waiting since " + e.First.Format(time.RFC3339)
 		}
-		_, err := fmt.Fprintf(w, memoryLine, e.Kind, e.Network, first, last, days, grade,
-			heloname.Line(e.Name, maxEvidence))
-		if err != nil {
-			return n, err
-		}
+		screen.row(column, e.Network, "", text+": "+heloname.Line(e.Name, maxEvidence))
 	}
 	return n, nil
 }
@@ -185,8 +181,9 @@ func countMemory(ctx context.Context, w io.Writer, db *memory.DB, _ memory.Filte
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "place           %s\nknown senders   %d\n  accepted      %d\nneighbours      %d\n"+
-		"waiting         %d\n", s.Place, s.Known, s.Accepted, s.Neighbours, s.Waiting)
+	newScreen(w).row(len("known senders   "), "place", "", s.Place)
+	fmt.Fprintf(w, "known senders   %d\n  accepted      %d\nneighbours      %d\n"+
+		"waiting         %d\n", s.Known, s.Accepted, s.Neighbours, s.Waiting)
 	if !s.Newest.IsZero() {
 		fmt.Fprintf(w, "newest entry    %s\n", s.Newest.Format(time.RFC3339))
 	}

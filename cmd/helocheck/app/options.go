@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -50,26 +51,18 @@ func loadCheck(c *cli.Context) (conf *maddyconf.Config, source string, err error
 	}
 	path, how := serverConfig(c)
 	if preset == "" || how == "--config" {
-		named := how == "--config" || c.IsSet("check")
-		conf, err = loadConfig(c, path, c.String("check"))
-		switch {
-		case err == nil && !named:
-			fmt.Fprintf(c.App.ErrWriter, "%s is used\n", path)
-		case err != nil && (named || !isAbsent(err)):
-			return nil, "", err
-		case err != nil:
-			preset = usualPreset
-			fmt.Fprintf(c.App.ErrWriter, "preset %s is used: %s\n", preset,
-				strings.TrimPrefix(err.Error(), "maddyconf: "))
-		}
+		conf, err = loadServer(c, path, how)
 	} else if c.IsSet("check") {
-		return nil, "", usage("--check needs --config")
+		err = usage("--check needs --config")
 	}
-	if conf == nil {
+	switch {
+	case err != nil:
+		return nil, "", err
+	case conf == nil:
+		preset = cmp.Or(preset, usualPreset)
 		check, fault := maddyconf.FromPolicy(preset)
 		return &maddyconf.Config{Check: check}, preset, fault
-	}
-	if preset != "" {
+	case preset != "":
 		j := conf.Check.Judge()
 		j.Policy = j.Policy.With(checkhelo.Preset(preset), j.Policy.Ceiling)
 		path = preset + " with " + path
@@ -77,10 +70,24 @@ func loadCheck(c *cli.Context) (conf *maddyconf.Config, source string, err error
 	return conf, path, nil
 }
 
-// isAbsent reports whether a maddy.conf is missing, may not be read, or has no check.
-func isAbsent(err error) bool {
+// loadServer reads the maddy.conf that serverConfig found. It returns nil for one that is missing,
+// or has no check, and that nobody named, and for one that only the server may read.
+func loadServer(c *cli.Context, path, how string) (*maddyconf.Config, error) {
+	named := how == "--config" || c.IsSet("check")
+	conf, err := loadConfig(c, path, c.String("check"))
 	var absent usage
-	return errors.As(err, &absent) || errors.Is(err, fs.ErrPermission)
+	secret := errors.Is(err, fs.ErrPermission) && !c.IsSet("config")
+	switch {
+	case err == nil && !c.IsSet("config"):
+		fmt.Fprintf(c.App.ErrWriter, "%s is used\n", path)
+	case err == nil:
+	case !secret && (named || !errors.As(err, &absent)):
+		return nil, err
+	default:
+		fmt.Fprintf(c.App.ErrWriter, "preset %s is used: %s\n",
+			cmp.Or(c.String("policy"), usualPreset), strings.TrimPrefix(err.Error(), "maddyconf: "))
+	}
+	return conf, nil
 }
 
 // loadConfig reads a maddy.conf. A missing one, or one without the check, is an error of usage.

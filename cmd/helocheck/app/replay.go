@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -267,7 +268,10 @@ func (r *replaying) writeTo(w io.Writer) error {
 	case "html":
 		return r.tally.WriteHTML(w)
 	default:
-		return r.tally.WriteText(w)
+		var text strings.Builder
+		err := r.tally.WriteText(&text)
+		newScreen(w).table(text.String())
+		return err
 	}
 }
 

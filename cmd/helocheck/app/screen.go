@@ -85,6 +85,25 @@ func (s *screen) row(column int, label, colour, text string) {
 	}
 }
 
+// table writes lines that are columns with two blanks or more between. The last column of a line
+// that is too wide continues below itself, or where there is no room, on lines of its own.
+func (s *screen) table(text string) {
+	const leastColumn, indent = 24, 4
+	for line := range strings.Lines(text) {
+		line = strings.TrimRight(line, "\n")
+		at := strings.LastIndex(line, "  ") + len("  ")
+		switch {
+		case utf8.RuneCountInString(line) <= s.width:
+			fmt.Fprintln(s, line)
+		case s.width-at >= leastColumn:
+			s.row(at, strings.TrimRight(line[:at], " "), "", line[at:])
+		default:
+			s.text(0, line[:at])
+			s.text(indent, line[at:])
+		}
+	}
+}
+
 // fold breaks text between words, or within a word that is wider than a line. It returns at least
 // one line.
 func fold(text string, width int) (lines []string) {

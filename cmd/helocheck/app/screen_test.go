@@ -2,6 +2,8 @@ package app
 
 import (
 	"bytes"
+	"errors"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -9,6 +11,11 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	_ "modernc.org/sqlite"
+
+	"maddy.example/checkhelo/module/heloname"
+	"maddy.example/checkhelo/module/memory"
 )
 
 const widthConf = `state_dir STATE
@@ -30,7 +37,7 @@ const widthLog = "Nov 20 10:00:00 mx postfix/smtpd[1]: 4Fz1Qy2abc: client=unknow
 
 // Every line of every command and of its help fits the width. An error is one line of any length.
 func TestLinesFit(t *testing.T) {
-	dir := t.TempDir()
+	dir, long := t.TempDir(), strings.Repeat("a-long-label-of-a-name.", 9)+"local"
 	conf, log := filepath.Join(dir, "m.conf"), filepath.Join(dir, "l.log")
 	for path, text := range map[string]string{
 		conf: strings.ReplaceAll(widthConf, "STATE", dir), log: widthLog,
@@ -39,15 +46,30 @@ func TestLinesFit(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	corpus, err := filepath.Abs("../testdata/corpus-2002.csv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, err := memory.OpenTool(t.Context(), "sqlite3", filepath.Join(dir, "helo_fqdn.db"), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	(&memory.Memory{Store: db}).Accept(memory.Sender{
+		Helo: heloname.Parse(long), Client: netip.MustParseAddr("2001:db8::25"),
+	})
+	if err := errors.Join(db.Flush(t.Context()), db.Close()); err != nil {
+		t.Fatal(err)
+	}
 	t.Chdir(dir) // so that the paths are short
 	t.Setenv("MADDY_CONFIG", "m.conf")
-	long := strings.Repeat("a-long-label-of-a-name.", 9) + "local"
 	lines := []string{
 		"", "--version", "version", "rules", "rules --changed", "rules --policy strict",
 		"explain --dns off friend", "explain --dns off --ip 192.0.2.9 --all friend",
 		"explain --dns off --ip 192.0.2.9 --fix friend", "explain --dns off --ip 2001:db8::9 " + long,
 		"explain --dns off --ip 192.0.2.9 --rcpt bob@example.org --rcpt postmaster@example.org " + long,
 		"explain --dns off --log l.log 7f03f80a",
+		"replay --config m.conf l.log", "replay --config m.conf --against strict " + corpus,
+		"memory list", "memory stats", "pages -o site --name x --contact postmaster@example.org",
 		"self --helo mail.example.org --ip 192.0.2.25 --dns 127.0.0.1:1", "self --helo x --ip 10.0.0.5",
 		"self --helo " + long + " --ip 192.0.2.25 --dns 127.0.0.1:1",
 	}
@@ -122,5 +144,15 @@ func TestWidth(t *testing.T) {
 		if got := newScreen(&bytes.Buffer{}).width; got != want {
 			t.Errorf("COLUMNS=%q: %d, want %d", columns, got, want)
 		}
+	}
+}
+
+func TestPageAsText(t *testing.T) {
+	t.Setenv("COLUMNS", "40")
+	var out bytes.Buffer
+	writePage(newScreen(&out), "First `one`\nof a [link](x.md).\n\n### Head\n\n```sh\na\n  b\n```\n1. x\n2. y\n")
+	const want = "First one of a link.\n\nHead\n\n    a\n      b\n1. x\n2. y\n"
+	if out.String() != want {
+		t.Errorf("got %q, want %q", out.String(), want)
 	}
 }
