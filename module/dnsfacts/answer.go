@@ -1,6 +1,7 @@
 package dnsfacts
 
 import (
+	"cmp"
 	"errors"
 	"net/netip"
 	"slices"
@@ -82,40 +83,35 @@ func (c *chain) read(m *dns.Msg, qtype uint16) (*record, time.Duration, error) {
 	if c.collect(rec, m.Answer, qtype) {
 		return rec, time.Duration(c.ttl) * time.Second, nil
 	}
-	if rec.denied = KindNXDomain; m.Rcode == dns.RcodeSuccess {
-		soa, referral := authority(m)
-		switch {
-		case len(m.Answer) > 0 && c.hops > 0 && !soa:
-			return nil, 0, nil
-		case referral && !soa: // RFC 2308, section 2.2
-			return bad(KindReferral, "the server does not recurse")
-		}
-		rec.denied = KindNoData
+	soa, referral := authority(m)
+	switch rec.denied = KindNoData; {
+	case m.Rcode == dns.RcodeNameError:
+		rec.denied = KindNXDomain
+	case len(m.Answer) > 0 && c.hops > 0 && soa == nil:
+		return nil, 0, nil
+	case referral && soa == nil: // RFC 2308, section 2.2
+		return bad(KindReferral, "the server does not recurse")
 	}
-	return rec, c.deniedFor(m), nil
+	if soa == nil {
+		return rec, failTTL, nil
+	}
+	// RFC 2308, section 5.
+	ttl := min(c.ttl, seconds(soa.Hdr.Ttl), seconds(soa.Minttl))
+	return rec, time.Duration(ttl) * time.Second, nil
 }
 
-func authority(m *dns.Msg) (soa, ns bool) {
+// authority returns the SOA record of the authority section, and whether NS records
+// are there.
+func authority(m *dns.Msg) (soa *dns.SOA, ns bool) {
 	for _, rr := range m.Ns {
-		switch rr.Header().Rrtype {
-		case dns.TypeSOA:
-			soa = true
-		case dns.TypeNS:
+		switch rr := rr.(type) {
+		case *dns.SOA:
+			soa = cmp.Or(soa, rr)
+		case *dns.NS:
 			ns = true
 		}
 	}
 	return soa, ns
-}
-
-// deniedFor returns how long a denial holds, RFC 2308, section 5.
-func (c *chain) deniedFor(m *dns.Msg) time.Duration {
-	for _, rr := range m.Ns {
-		if soa, ok := rr.(*dns.SOA); ok {
-			ttl := min(c.ttl, seconds(soa.Hdr.Ttl), seconds(soa.Minttl))
-			return time.Duration(ttl) * time.Second
-		}
-	}
-	return failTTL
 }
 
 // collect takes the records of the wanted type at the end of the chain and

@@ -49,9 +49,7 @@ type server struct {
 	addr  string
 	local bool         // on this host, so that nobody can have set the AD flag on the way
 	plain atomic.Int64 // asked without EDNS until then; nanoseconds since 1970
-
-	mu   sync.Mutex
-	idle []*socket
+	idle  chan *socket
 }
 
 // socket is a connection to a server, with a random port where it is over UDP. It
@@ -66,7 +64,8 @@ type socket struct {
 func NewClient(servers []string) *Client {
 	c := &Client{}
 	for _, s := range servers {
-		c.servers = append(c.servers, &server{addr: s, local: loopback(s)})
+		idle := make(chan *socket, socketIdle)
+		c.servers = append(c.servers, &server{addr: s, local: loopback(s), idle: idle})
 	}
 	return c
 }
@@ -153,11 +152,7 @@ func (s *server) exchange(ctx context.Context, q *dns.Msg, deadline time.Time) (
 		return nil, err
 	}
 	resp, again, err := sock.once(ctx, q, deadline)
-	if again && s.local {
-		s.keep(sock)
-	} else {
-		_ = sock.Close()
-	}
+	s.keep(sock, again && s.local)
 	if err != nil || !resp.Truncated {
 		return resp, err
 	}
@@ -183,28 +178,29 @@ func (s *server) dial(ctx context.Context, network string, deadline time.Time) (
 
 // socket returns a UDP socket that was kept, or a new one.
 func (s *server) socket(ctx context.Context, deadline time.Time) (*socket, error) {
-	s.mu.Lock()
-	for len(s.idle) > 0 {
-		kept := s.idle[len(s.idle)-1]
-		s.idle = s.idle[:len(s.idle)-1]
-		if time.Since(kept.born) < socketLife {
-			s.mu.Unlock()
-			return kept, nil
+	for {
+		select {
+		case kept := <-s.idle:
+			if time.Since(kept.born) < socketLife {
+				return kept, nil
+			}
+			_ = kept.Close()
+		default:
+			return s.dial(ctx, "udp", deadline)
 		}
-		_ = kept.Close()
 	}
-	s.mu.Unlock()
-	return s.dial(ctx, "udp", deadline)
 }
 
-func (s *server) keep(sock *socket) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if sock.uses++; sock.uses >= socketUses || len(s.idle) >= socketIdle {
-		_ = sock.Close()
-		return
+// keep keeps a socket for the next question, or closes it.
+func (s *server) keep(sock *socket, again bool) {
+	if sock.uses++; again && sock.uses < socketUses {
+		select {
+		case s.idle <- sock:
+			return
+		default:
+		}
 	}
-	s.idle = append(s.idle, sock)
+	_ = sock.Close()
 }
 
 var buffers = sync.Pool{New: func() any { return new([readSize]byte) }}

@@ -152,12 +152,13 @@ func TestClientQuery(t *testing.T) {
 	if ids, ports := ask(n); ids < n*9/10 || ports != 3 {
 		t.Errorf("here: %d IDs and %d ports in %d queries", ids, ports, n)
 	}
-	c.servers[0].idle[0].born = time.Now().Add(-socketLife)
-	if _, ports := ask(2); ports != 1 || time.Since(c.servers[0].idle[0].born) > socketLife/2 {
+	old := <-c.servers[0].idle
+	old.born = time.Now().Add(-socketLife)
+	c.servers[0].idle <- old
+	if _, ports := ask(2); ports != 1 || len(c.servers[0].idle) != 1 || <-c.servers[0].idle == old {
 		t.Error("an old socket is used")
 	}
 	c.servers[0].local = false
-	c.servers[0].idle = nil
 	const few = 40
 	if ids, ports := ask(few); ids < few-2 || ports < few/2 {
 		t.Errorf("elsewhere: %d IDs and %d ports in %d queries", ids, ports, few)
