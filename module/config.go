@@ -120,6 +120,15 @@ func (s *settings) declare() {
 		j.Plain.Recipients, err = exempt.ParseRecipients(entries, exempt.ReadList)
 		return err
 	}, "postmaster", "abuse")
+	s.args("echo_recipients", func(entries []string) (err error) {
+		for _, entry := range entries {
+			if strings.IndexByte(entry, '@') < 1 {
+				return fmt.Errorf("found %q; accepted: addresses such as helo-test@example.org", entry)
+			}
+		}
+		j.Echo, err = exempt.ParseRecipients(entries, nil)
+		return err
+	})
 	for i, store := range []*exempt.Table{
 		&j.Tables.Clients, &j.Tables.Names, &j.DenyNames, &j.DenyHosts, &j.Recipients,
 	} {
@@ -178,6 +187,12 @@ func (s *settings) finish() error {
 			return s.fault("neighbours_action", "the rule can never hit with memory off")
 		}
 		p.Override["neighbours"] = checkhelo.Rule{Action: checkhelo.Off}
+	}
+	for address := range j.Echo {
+		if j.Plain.Recipients.Contains(address) {
+			return s.fault("echo_recipients", address+" could never be written to: it is in"+
+				" exempt_recipients, too")
+		}
 	}
 	heloname.DefaultLists() // parsed here, not at the first mail
 	if s.extended {

@@ -114,7 +114,7 @@ func (o *Outcome) Weight() int {
 	switch {
 	case o.Exempt != "":
 		return -1
-	case o.TryLater:
+	case o.TryLater, o.echo.Code != 0:
 		return int(checkhelo.Reject)
 	default:
 		return int(o.Action)

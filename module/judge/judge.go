@@ -40,6 +40,9 @@ type Judge struct {
 	DenyHosts  exempt.Table // nil: none
 	Recipients exempt.Table // recipient_policy; nil: none
 
+	Echo   exempt.Recipients // addresses whose mail is answered with what hits
+	echoes echoes
+
 	AtEHLO   bool // refuse the greeting itself
 	TempFail bool // answer 451 where a failed lookup leaves the verdict open
 
@@ -102,6 +105,7 @@ type Session struct {
 	refused Outcome // the first refusal; no policy: none
 	later   Outcome // the first one whose lookup failed
 	waits   Outcome // the first one that has to wait
+	echoed  Outcome // the first answer of an address in Echo
 	clean   bool    // a verdict that makes the sender known
 	unclean bool    // a verdict that does not
 }
@@ -135,11 +139,12 @@ type Outcome struct {
 
 	policy *checkhelo.Policy
 	said   heloname.Name
+	echo   checkhelo.Reply // of an address in Judge.Echo; zero: another recipient
 }
 
 // Refused reports whether the client gets a 4xx or 5xx reply.
 func (o *Outcome) Refused() bool {
-	return o.Exempt == "" && (o.TryLater || o.Waits() || o.Action == checkhelo.Reject)
+	return o.Exempt == "" && (o.TryLater || o.Waits() || o.Action == checkhelo.Reject || o.echo.Code != 0)
 }
 
 // Waits reports whether the client is told to try again after a greylist delay.
@@ -150,6 +155,8 @@ func (o *Outcome) Word() string {
 	switch {
 	case o.Exempt != "":
 		return "exempt"
+	case o.echo.Code != 0:
+		return "echo"
 	case o.TryLater:
 		return "tempfail"
 	case len(o.Hits) == 0:
@@ -162,6 +169,8 @@ func (o *Outcome) Word() string {
 // Rule returns the rule that decided, "none" where no rule hit and "dns_error" for TryLater.
 func (o *Outcome) Rule() string {
 	switch {
+	case o.echo.Code != 0:
+		return "echo"
 	case o.TryLater:
 		return "dns_error"
 	case len(o.Hits) == 0:
@@ -227,6 +236,11 @@ func (s *Session) Next() Session { return Session{greeting: s.greeting} }
 // Rcpt judges one recipient (RFC 5321, 4.1.1.3), an address or a domain; user is the login, from
 // the address of MAIL FROM.
 func (s *Session) Rcpt(ctx context.Context, user, from, rcpt string) Outcome {
+	if s.j.Echo.Contains(rcpt) {
+		o := s.echo(ctx, rcpt)
+		s.echoed = o
+		return o
+	}
 	o := s.rcpt(ctx, user, rcpt)
 	s.hold(ctx, from, rcpt, &o)
 	s.remember(&o)
@@ -315,6 +329,8 @@ func (s *Session) Message(context.Context) Outcome {
 		return s.mildest
 	case s.exempt != "":
 		return s.pass(s.exempt)
+	case s.echoed.Refused():
+		return s.echoed
 	default:
 		return Outcome{said: s.facts.Helo}
 	}
@@ -328,6 +344,8 @@ func (j *Judge) Reply(o *Outcome) checkhelo.Reply {
 	switch {
 	case !o.Refused():
 		return checkhelo.Reply{}
+	case o.echo.Code != 0:
+		return o.echo
 	case o.Waits():
 		// RFC 3463, 3.8: x.7.1 is a refusal by policy, here of this attempt.
 		return checkhelo.Reply{Code: 451, Enhanced: [3]int{4, 7, 1},
