@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"maddy.example/checkhelo"
+	"maddy.example/checkhelo/cmd/helocheck/report"
 	"maddy.example/checkhelo/module/heloname"
 	"maddy.example/checkhelo/module/judge"
 	"maddy.example/checkhelo/module/maddyconf"
@@ -140,11 +142,17 @@ func newExplained(c *cli.Context, query judge.Query) (*explained, error) {
 		}
 	}
 	e.Explanation = j.Explain(c.Context, query)
-	known := e.Facts
+	known, ptr := e.Facts, ""
 	if j.Gatherer != nil && j.Gatherer.Exchange != nil { // the verdict may not have asked
 		j.Gatherer.Fill(c.Context, &known, checkhelo.NeedForward)
 	}
-	e.exemption, e.proof = exemption(&known)
+	if len(known.Confirmed.Value) > 0 {
+		ptr = known.Confirmed.Value[0]
+	}
+	if query.Client.IsValid() {
+		e.exemption, e.proof = report.Exempting(known.Helo, query.Client, ptr,
+			slices.Contains(known.Forward.Value, query.Client))
+	}
 	return e, nil
 }
 
@@ -212,31 +220,4 @@ func actionWord(o *judge.Outcome) string {
 	default:
 		return o.Action.String()
 	}
-}
-
-// exemption returns the line for the block of helo_fqdn that lets a client pass, and the proof that
-// it is the client's; "" without the client's address.
-func exemption(f *checkhelo.Facts) (line, proof string) {
-	name, client := f.Helo.ASCII, f.Client.String()
-	switch {
-	case !f.Client.IsValid():
-		return "", ""
-	case name == "" || f.Helo.Addr.IsValid():
-		return fmt.Sprintf(`exempt_clients static { entry %s "" }`, client), "proof: its address"
-	case proves(f):
-		return fmt.Sprintf(`exempt_names static { entry %s "" }`, name),
-			"proof: the name leads to " + client
-	default:
-		return fmt.Sprintf(`exempt_names static { entry %s %s }`, name, client), "proof: its address"
-	}
-}
-
-// proves reports whether the DNS shows that the name is the client's.
-func proves(f *checkhelo.Facts) bool {
-	for _, addr := range f.Forward.Value {
-		if heloname.Unmap(addr) == f.Client {
-			return true
-		}
-	}
-	return false
 }

@@ -146,7 +146,7 @@ func (e *explained) writeWays(s *screen, servers bool) {
 		s.row(labelColumn, "operator", "", "--ip shows the line that lets the client pass")
 	} else {
 		s.row(labelColumn, "operator", "", e.exemption)
-		s.row(labelColumn, "", "", "in the helo_fqdn block; "+e.proof)
+		s.row(labelColumn, "", "", "in the helo_fqdn block; proof: "+e.proof)
 	}
 	rule := top.Hits[0].Rule.Name
 	page, err := docs.Rule(rule)

@@ -85,21 +85,24 @@ func (s *screen) row(column int, label, colour, text string) {
 	}
 }
 
-// table writes lines that are columns with two blanks or more between. The last column of a line
+// table writes lines, some with columns that two blanks or more divide. The last column of a line
 // that is too wide continues below itself, or where there is no room, on lines of its own.
 func (s *screen) table(text string) {
-	const leastColumn, indent = 24, 4
+	const leastColumn = 24
 	for line := range strings.Lines(text) {
 		line = strings.TrimRight(line, "\n")
+		indent := len(line) - len(strings.TrimLeft(line, " "))
 		at := strings.LastIndex(line, "  ") + len("  ")
 		switch {
 		case utf8.RuneCountInString(line) <= s.width:
 			fmt.Fprintln(s, line)
+		case at <= indent || at == 1:
+			s.text(indent, line)
 		case s.width-at >= leastColumn:
 			s.row(at, strings.TrimRight(line[:at], " "), "", line[at:])
 		default:
-			s.text(0, line[:at])
-			s.text(indent, line[at:])
+			s.text(indent, line[:at])
+			s.text(indent+4, line[at:])
 		}
 	}
 }

@@ -156,3 +156,19 @@ func TestPageAsText(t *testing.T) {
 		t.Errorf("got %q, want %q", out.String(), want)
 	}
 }
+
+func TestTable(t *testing.T) {
+	t.Setenv("COLUMNS", "40")
+	var out bytes.Buffer
+	newScreen(&out).table("Is one of these a message that you do want?\n" +
+		"  indented, and wider than the forty columns\n" +
+		"rule  12  one two three four five six seven eight nine\n" +
+		"a-very-long-name-of-a-rule  12  one two three four\n")
+	const want = "Is one of these a message that you do\nwant?\n" +
+		"  indented, and wider than the forty\n  columns\n" +
+		"rule  12  one two three four five six\n          seven eight nine\n" +
+		"a-very-long-name-of-a-rule 12\n    one two three four\n"
+	if out.String() != want {
+		t.Errorf("got\n%swant\n%s", out.String(), want)
+	}
+}

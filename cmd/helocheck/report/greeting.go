@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -106,19 +107,40 @@ func (m *Message) isLost() bool {
 	return m.Outcome == replay.Accepted || m.Outcome == "" && m.Class == "ham"
 }
 
-// allow returns the line that exempts the sender, with the proof that the check asks for: a name
-// counts only for the client whose confirmed PTR record it is.
+// allow returns the line that exempts the sender. A name counts only for the client whose confirmed
+// PTR record it is.
 func (m *Message) allow() string {
-	helo, ptr := heloname.Parse(m.Plain()), heloname.Parse(m.PTR).ASCII
-	switch proven := m.PTRState == replay.Confirmed && ptr != ""; {
-	case proven && helo.Kind == heloname.FQDN && heloname.Below(ptr, helo.ASCII):
-		return fmt.Sprintf("exempt_names static { entry %s %q }", helo.ASCII, "")
-	case proven:
-		return fmt.Sprintf("exempt_clients static { entry %s %q }", ptr, "")
-	case m.Client.IsValid():
-		return "exempt_networks " + m.Client.String()
+	helo, ptr := heloname.Parse(m.Plain()), ""
+	if m.PTRState == replay.Confirmed {
+		ptr = heloname.Parse(m.PTR).ASCII
 	}
-	return ""
+	line, _ := Exempting(helo, m.Client, ptr, ptr != "" && heloname.Below(ptr, helo.ASCII))
+	return line
+}
+
+// Exempting returns the line for the block of helo_fqdn that exempts a client, and its proof; ""
+// where nothing is known of it. Ptr is a confirmed PTR name, proven tells that the HELO name is the
+// client's.
+func Exempting(
+	helo heloname.Name, client netip.Addr, ptr string, proven bool,
+) (line, proof string) {
+	name := helo.ASCII
+	if helo.Addr.IsValid() {
+		name = ""
+	}
+	switch {
+	case proven && name != "":
+		return fmt.Sprintf(`exempt_names static { entry %s "" }`, name),
+			"in the DNS the name is the client's"
+	case ptr != "":
+		return fmt.Sprintf(`exempt_clients static { entry %s "" }`, ptr),
+			"the client's PTR name resolves back"
+	case name != "" && client.IsValid():
+		return fmt.Sprintf("exempt_names static { entry %s %s }", name, client), "the client's address"
+	case client.IsValid():
+		return fmt.Sprintf(`exempt_clients static { entry %s "" }`, client), "the client's address"
+	}
+	return "", ""
 }
 
 // Lost lists accepted messages that would not reach the inbox at once.

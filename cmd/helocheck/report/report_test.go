@@ -124,7 +124,7 @@ func TestJSON(t *testing.T) {
 		t.Errorf("refused %+v", got.Refused)
 	}
 	if got.Lost.Messages != 1 || got.Lost.Senders[0].Sender != "example.net" ||
-		got.Lost.Senders[0].Greetings[0].Allow != "exempt_networks 192.0.2.7" {
+		got.Lost.Senders[0].Greetings[0].Allow != "exempt_names static { entry mx.example.net 192.0.2.7 }" {
 		t.Errorf("lost %+v", got.Lost)
 	}
 }
@@ -146,7 +146,7 @@ func TestCSV(t *testing.T) {
 	for _, want := range [][]string{
 		append([]string{"spam", "rule", "no_ptr", "score", "3", "2", "192.0.2.7 ?script?", "2"}, rest...),
 		{"ham", "lost", "no_ptr", "quarantine", "1", "", "", "", "2026-03-01T09:00:00Z", "a@example.net",
-			"?script?", "mx.example.net", "192.0.2.7", "", "none", "4XyZ", "exempt_networks 192.0.2.7"},
+			"?script?", "mx.example.net", "192.0.2.7", "", "none", "4XyZ", "exempt_names static { entry mx.example.net 192.0.2.7 }"},
 	} {
 		if !slices.ContainsFunc(rows, func(row []string) bool { return slices.Equal(row, want) }) {
 			t.Errorf("no row %q in %q", want, rows)
@@ -166,7 +166,7 @@ func TestText(t *testing.T) {
 		"not judged\nauth +5", "refused for the moment, as lookups failed: 1",
 		"Is one of these a message you want\\? 1 accepted", "example.net: 1 messages",
 		"  2026-03-01T09:00:00Z quarantine:no_ptr, HELO mx.example.net, client 192.0.2.7, PTR none",
-		"    from a@example.net to \\?script\\?, message 4XyZ", "    exempt: exempt_networks 192.0.2.7",
+		"    from a@example.net to \\?script\\?, message 4XyZ", "    exempt: exempt_names static \\{ entry mx.example.net 192.0.2.7 }",
 	} {
 		if !regexp.MustCompile("(?m)^" + want).Match(out.Bytes()) {
 			t.Errorf("no %q in\n%s", want, out.String())
@@ -342,8 +342,9 @@ func TestAllow(t *testing.T) {
 		{"mail.example.org", "mail.example.org", replay.Confirmed, `exempt_names static { entry mail.example.org "" }`},
 		{"example.org", "Mail.Example.org", replay.Confirmed, `exempt_names static { entry example.org "" }`},
 		{"localhost", "mail.example.org", replay.Confirmed, `exempt_clients static { entry mail.example.org "" }`},
-		{"mail.example.org", "mail.example.org", replay.Unconfirmed, "exempt_networks 192.0.2.1"},
-		{"mail.example.org", "", replay.None, "exempt_networks 192.0.2.1"},
+		{"mail.example.org", "mail.example.org", replay.Unconfirmed, "exempt_names static { entry mail.example.org 192.0.2.1 }"},
+		{"mail.example.org", "", replay.None, "exempt_names static { entry mail.example.org 192.0.2.1 }"},
+		{"[192.0.2.1]", "", replay.None, `exempt_clients static { entry 192.0.2.1 "" }`},
 	} {
 		m := message("", tt.helo, "192.0.2.1", 1, morning, result(checkhelo.Reject, noPTR, 1))
 		m.PTR, m.PTRState = tt.ptr, tt.state
@@ -369,7 +370,7 @@ func TestNDJSON(t *testing.T) {
 		`"rdns":"mail.example.org","ptr":"unconfirmed","from":"","rcpt":["b@c"],"msg_id":"","auth":false,"class":"",` +
 		`"outcome":"accepted","action":"quarantine","would":"quarantine","rule":"no_ptr",` +
 		`"hits":[{"rule":"no_ptr","action":"quarantine","score":3}],"score":3,"exempt":"","known":"unknown",` +
-		`"against":"reject","allow":"exempt_networks 2001:db8::25"}
+		`"against":"reject","allow":"exempt_names static { entry mail.example.org 2001:db8::25 }"}
 {"time":null,"server":"","helo":"a","ip":"","rdns":"","ptr":"unknown","from":"","rcpt":[],"msg_id":"",` +
 		`"auth":false,"class":"","outcome":"","action":"tempfail","would":"tempfail","rule":"dns_error","hits":[],` +
 		`"score":0,"exempt":"","known":"unknown","count":7}
