@@ -39,6 +39,7 @@ func Commands() []*cli.Command {
 		selfCommand(),
 		memoryCommand(),
 		pagesCommand(),
+		convertCommand(),
 		completionCommand(),
 	}
 	for _, command := range commands {

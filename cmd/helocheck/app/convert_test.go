@@ -1,0 +1,116 @@
+package app
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"maddy.example/checkhelo/module/dnsfacts/dnstest"
+)
+
+// convertZone is the DNS that Postfix 3.7.11 asked when it gave the replies of testdata/convert.
+const convertZone = `mail.example.net A 192.0.2.7
+out.example.com A 192.0.2.8
+good.example.net A 192.0.2.44
+bulk.example.com A 192.0.2.45
+slow.example.net A 192.0.2.46
+later.example.net A 192.0.2.47
+example.org MX 10 mx.example.org
+mx.example.org A 127.0.0.1
+`
+
+// converted runs convert and returns the path of a maddy.conf with its block.
+func converted(t *testing.T, args ...string) (path, block string) {
+	t.Helper()
+	block, _ = runMain(t, 0, append([]string{"convert", "postfix"}, args...)...)
+	path = filepath.Join(t.TempDir(), "maddy.conf")
+	conf := "smtp tcp://0.0.0.0:25 {\nhostname mx.example.org\ncheck {\n" + block + "}\n}\n"
+	if err := os.WriteFile(path, []byte(conf), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path, block
+}
+
+// TestConvertPostfix compares the converted block with Postfix itself: each greeting gets the
+// same reply code.
+func TestConvertPostfix(t *testing.T) {
+	conf, block := converted(t, "testdata/convert/postconf", "testdata/convert/helo_access")
+	server := dnstest.Serve(t, convertZone)
+	replies, err := os.ReadFile("testdata/convert/replies")
+	if err != nil {
+		t.Fatal(err)
+	}
+	differ := map[string]string{
+		"x.good.example.net":    "550", // OK needs proof, and is for the name itself
+		"dead.example.net":      "550", // mail is never dropped in silence
+		"localhost.localdomain": "504", // one rule with localhost
+		"1234":                  "504", // numbers alone are a bare address
+		"1.2.3.4.5":             "504",
+		"[2001:db8::7]":         "250", // the literal is read without its tag IPv6:
+	}
+	n := 0
+	for line := range strings.Lines(string(replies)) {
+		said, reply, _ := strings.Cut(strings.TrimSpace(line), " -> ")
+		want := reply[:3]
+		if other := differ[said]; other != "" {
+			want = other
+		}
+		status := 0
+		if want != "250" {
+			status = 1
+		}
+		out, _ := runMain(t, status, "explain", "--config", conf, "--dns", server.Addr, "--ip", "192.0.2.9",
+			"--format", "json", "--", said)
+		var got struct{ Reply *struct{ Code int } }
+		if err := json.Unmarshal([]byte(out), &got); err != nil {
+			t.Fatal(err)
+		}
+		code := "250"
+		if got.Reply != nil {
+			code = strconv.Itoa(got.Reply.Code)
+		}
+		if code != want {
+			t.Errorf("%s: %s, Postfix says %s", said, code, reply)
+		}
+		n++
+	}
+	if n < 25 || !strings.Contains(block, "# dead.example.net DISCARD") {
+		t.Errorf("%d greetings, block\n%s", n, block)
+	}
+}
+
+// TestConvertPostfixSettings looks for lines of the block, and for those that must not be there.
+func TestConvertPostfixSettings(t *testing.T) {
+	for name, tt := range map[string]struct{ in, want, not string }{
+		"old names, own codes": {"smtpd_helo_restrictions = reject_invalid_hostname,\n  reject_non_fqdn_hostname\n" +
+			"invalid_hostname_reject_code = 450\n", "malformed_action reject 450 4.5.2\n", "no_address_action reject"},
+		"warn_if_reject": {"smtpd_helo_restrictions = warn_if_reject reject_unknown_helo_hostname\n",
+			"no_address_action ignore\n", "mx_only"},
+		"another list": {"smtpd_recipient_restrictions = reject_unauth_destination, reject_invalid_helo_hostname\n",
+			"malformed_action reject 501 5.5.2\n", "reject_unauth_destination"},
+		"networks": {"smtpd_helo_restrictions=permit_mynetworks\nmynetworks = $a, [2001:db8::]/32\na = 192.0.2.0/24\n",
+			"exempt_networks 192.0.2.0/24  2001:db8::/32\n", "$a"},
+		"lists": {"smtpd_helo_restrictions = reject_rhsbl_helo dbl.example.org\n",
+			"blocklists dbl.example.org\n    listed_action reject 554 5.7.1", "nothing here"},
+		"early": {"smtpd_delay_reject = no\n", "enforce_at ehlo\n", "exempt_networks"},
+		"none":  {"smtpd_helo_restrictions = sleep, check_helo_ns_access hash:/x\n", "# check_helo_ns_access hash:/x: nothing", "deny"},
+		"loop":          {"a = $a x\nsmtpd_helo_restrictions = $a\n", "# x: nothing here", "$a"},
+		"pattern table": {"smtpd_helo_restrictions = check_helo_access pcre:/x\n", "# pcre:/x: nothing", "deny_names"},
+		"missing table": {"smtpd_helo_restrictions = check_helo_access hash:/nowhere/x\n",
+			"# hash:/nowhere/x: open", "deny_names"},
+	} {
+		file := filepath.Join(t.TempDir(), "postconf")
+		if err := os.WriteFile(file, []byte(tt.in), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		conf, block := converted(t, file)
+		if !strings.Contains(block, tt.want) || strings.Contains(block, tt.not) {
+			t.Errorf("%s: want %q and not %q in\n%s", name, tt.want, tt.not, block)
+		}
+		runMain(t, 0, "rules", "--config", conf)
+	}
+	runMain(t, 2, "convert", "postfix")
+}
