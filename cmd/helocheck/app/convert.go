@@ -120,8 +120,9 @@ var (
 // restrictions reads one list. Of lists that are not about HELO only what this check does counts.
 func (v *conversion) restrictions(setting string, own bool) {
 	words := postfixSeparators.Split(v.get(setting), -1)
-	for i, word := range words {
-		word, argument := postfixOldName.ReplaceAllString(word, "reject_${1}_helo_hostname"), ""
+	for i := range words {
+		word := postfixOldName.ReplaceAllString(words[i], "reject_${1}_helo_hostname")
+		argument := ""
 		if postfixArgument.MatchString(word) && i+1 < len(words) {
 			argument, words[i+1] = words[i+1], ""
 		}
