@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bytes"
 	"os"
 	"os/exec"
 	"regexp"
@@ -71,6 +72,32 @@ func TestManual(t *testing.T) {
 	for check := range selfChecks {
 		if name := selfChecks[check].name; !strings.Contains(page, "\n|  "+name+"\n") {
 			t.Errorf("self: nothing about the check %s", name)
+		}
+	}
+}
+
+// Completion offers every command and every flag.
+func TestCompletionIsWhole(t *testing.T) {
+	before := os.Args
+	t.Cleanup(func() { os.Args = before })
+	offers := func(words ...string) []string {
+		os.Args = append(append([]string{"helocheck"}, words...), "--generate-bash-completion")
+		var out, problem bytes.Buffer
+		if status := Main(os.Args, &out, &problem); status != 0 {
+			t.Errorf("%v: status %d, %s", words, status, &problem)
+		}
+		return strings.Fields(out.String())
+	}
+	commands := offers()
+	for _, c := range Commands() {
+		if !slices.Contains(commands, c.Name) {
+			t.Errorf("no command %s", c.Name)
+		}
+		flags := offers(c.Name, "-")
+		for _, flag := range append(c.VisibleFlags(), cli.HelpFlag) {
+			if name := "--" + flag.Names()[0]; !slices.Contains(flags, name) {
+				t.Errorf("%s: no flag %s", c.Name, name)
+			}
 		}
 	}
 }

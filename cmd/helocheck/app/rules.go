@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -18,13 +17,13 @@ func rulesCommand() *cli.Command {
 		Usage: "show the rules in force",
 		Flags: append(policyFlags(),
 			&cli.BoolFlag{Name: "changed", Usage: "only the rules that differ from the preset"},
-			&cli.StringFlag{Name: "format", Value: "text", Usage: "write as `F`: text, json, md"}),
+			&cli.StringFlag{Name: "format", Value: "text", Usage: "write as `F`: text, json"}),
 		Action: runRules,
 	}
 }
 
 func runRules(c *cli.Context) error {
-	format, err := formatOf(c, "text", "json", "md")
+	format, err := formatOf(c, "text", "json")
 	if err != nil {
 		return err
 	}
@@ -46,20 +45,16 @@ func runRules(c *cli.Context) error {
 			table.Rules = append(table.Rules, r)
 		}
 	}
-	switch format {
-	case "json":
+	if format == "json" {
 		return printJSON(c.App.Writer, table)
-	case "md":
-		return table.writeMarkdown(c.App.Writer)
-	default:
-		s := newScreen(c.App.Writer)
-		for _, r := range table.Rules {
-			s.row(ruleColumn, r.Rule, "",
-				fmt.Sprintf("%s; %d %s; %s", r.effect(), r.Reply.Code, r.Reply.Enhanced, r.RFC))
-			s.row(ruleColumn, "", "", r.Reply.Text)
-		}
-		return nil
 	}
+	s := newScreen(c.App.Writer)
+	for _, r := range table.Rules {
+		s.row(ruleColumn, r.Rule, "",
+			fmt.Sprintf("%s; %d %s; %s", r.effect(), r.Reply.Code, r.Reply.Enhanced, r.RFC))
+		s.row(ruleColumn, "", "", r.Reply.Text)
+	}
+	return nil
 }
 
 // ruleColumn is where the text beside the name of a rule begins.
@@ -104,17 +99,6 @@ func (r *ruleJSON) effect() string {
 		text += fmt.Sprintf(", IPv6 score %d", r.IPv6)
 	}
 	return text
-}
-
-func (t *rulesJSON) writeMarkdown(w io.Writer) error {
-	var text strings.Builder
-	text.WriteString("| rule | action | reply | basis | text |\n| --- | --- | --- | --- | --- |\n")
-	for _, r := range t.Rules {
-		fmt.Fprintf(&text, "| %s | %s | %d %s | %s | %s |\n", r.Rule, r.effect(), r.Reply.Code,
-			r.Reply.Enhanced, r.RFC, strings.ReplaceAll(r.Reply.Text, "|", `\|`))
-	}
-	_, err := io.WriteString(w, text.String())
-	return err
 }
 
 func printJSON(w io.Writer, value any) error {
