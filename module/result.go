@@ -137,6 +137,9 @@ func (s *state) trace(res *module.CheckResult, o *judge.Outcome) {
 	if o.Wait.Waited > 0 {
 		said += fmt.Sprintf("; waited=%.0f", o.Wait.Waited.Seconds())
 	}
+	if o.Known != checkhelo.Stranger {
+		said += fmt.Sprintf("; known=%s; lifted=%s", o.Known, o.Lifted)
+	}
 	res.Header.Add(traceHeader,
 		fmt.Sprintf("%s; rule=%s; score=%d; %s", o.Word(), o.Rule(), o.Score, said))
 }

@@ -36,7 +36,7 @@ func TestEcho(t *testing.T) {
 	}{
 		"well kept": {"mail.example.net", asIs, "You are [192.0.2.9], said mail.example.net: no rule hits"},
 		"one label": {"friend", asIs, "You are [192.0.2.9], said friend: not_fqdn; fix: "},
-		"several": {"other.example.top", asIs, "said other.example.top: new_tld, private_address, address_mismatch; fix: "},
+		"several":   {"other.example.top", asIs, "said other.example.top: new_tld, private_address, address_mismatch; fix: "},
 		"dry run": {"friend", func(j *Judge) { j.Policy.Ceiling = checkhelo.Ignore },
 			"said friend: not_fqdn; fix: "},
 		"exempt network": {"friend", func(j *Judge) { j.Plain.Networks = networks },
