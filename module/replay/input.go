@@ -7,7 +7,7 @@ import (
 	"errors"
 	"io"
 	"net/netip"
-	"slices"
+	"regexp"
 	"strings"
 
 	"github.com/klauspost/compress/gzip"
@@ -116,22 +116,10 @@ func (r *run) readFormat() error {
 		return err
 	}
 	f := detect(head)
-	if f != formatLog {
-		r.st.Formats[f.String()]++
+	if f.name != "" {
+		r.st.Formats[f.name]++
 	}
-	switch f {
-	case formatLog:
-		err = r.readLog()
-	case formatMbox:
-		err = r.readMbox()
-	case formatMail:
-		err = r.readMail()
-	case formatCSV:
-		err = r.readCSV()
-	default:
-		return errUnknown
-	}
-	if errors.Is(err, io.EOF) {
+	if err = f.read(r); errors.Is(err, io.EOF) {
 		err = nil
 	}
 	return err
@@ -157,17 +145,13 @@ func (l *lineReader) next() (line []byte, cut bool, err error) {
 		return nil, false, r.ctx.Err()
 	}
 	line, err = l.br.ReadSlice('\n')
-	if err == nil {
+	switch {
+	case err == nil || errors.Is(err, io.EOF) && len(line) > 0:
 		r.st.Lines++
 		return chomp(line), false, nil
-	}
-	if errors.Is(err, bufio.ErrBufferFull) {
+	case errors.Is(err, bufio.ErrBufferFull):
 		r.st.Lines++
 		return nil, true, l.skip()
-	}
-	if errors.Is(err, io.EOF) && len(line) > 0 {
-		r.st.Lines++
-		return chomp(line), false, nil
 	}
 	return nil, false, err
 }
@@ -186,118 +170,45 @@ func (l *lineReader) skip() error {
 }
 
 func chomp(line []byte) []byte {
-	if n := len(line); n > 0 && line[n-1] == '\n' {
-		line = line[:n-1]
-	}
-	if n := len(line); n > 0 && line[n-1] == '\r' {
-		line = line[:n-1]
-	}
-	return line
+	return bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r"))
 }
 
 // headSize is how much of an input decides about its format, in bytes.
 const headSize = 4 << 10
 
-type format uint8
-
-const (
-	formatUnknown format = iota
-	formatLog
-	formatMbox
-	formatMail
-	formatCSV
-)
-
-// String returns the name that Stats.Formats uses. Logs are named by the
-// server that wrote them.
-func (f format) String() string {
-	switch f {
-	case formatMbox:
-		return "mbox"
-	case formatMail:
-		return "mail"
-	case formatCSV:
-		return "csv"
-	case formatLog:
-		return "log"
-	default:
-		return "unknown"
-	}
+// format is a kind of input that its first bytes tell.
+type format struct {
+	name  string // in Stats.Formats; logs are named by the server that wrote them
+	start *regexp.Regexp
+	read  func(*run) error
 }
 
-// detect tells the format by the first bytes of the text. What is neither mail
-// nor CSV is taken for a log, since nobody knows what else is in syslog.
-func detect(head []byte) format {
-	first, _, _ := bytes.Cut(head, []byte("\n"))
-	first = chomp(first)
-	switch {
-	case bytes.IndexByte(first, 0) >= 0:
-		return formatUnknown
-	case isFromLine(first):
-		return formatMbox
-	case isCSVHeader(first):
-		return formatCSV
-	case isHeader(head):
-		return formatMail
-	default:
-		return formatLog
-	}
+// formats are tried in turn. What is neither mail nor CSV is taken for a log, since
+// nobody knows what else is in syslog. A mail starts with fields and folded lines, of
+// which one is common (RFC 5322, 2.2).
+var formats = []format{
+	{"unknown", regexp.MustCompile(`^[^\n]*\x00`), func(*run) error { return errUnknown }},
+	{"mbox", fromLine, (*run).readMbox},
+	{"csv", nil, (*run).readCSV},
+	{"mail", regexp.MustCompile(`(?i)^(?:[!-9;-~]+:.*\n(?:[ \t].*\n)*)*(?:received|return-path|` +
+		`delivered-to|from|to|date|message-id|subject|mime-version|envelope-to|x-original-to):`),
+		(*run).readMail},
+	{"", regexp.MustCompile(``), (*run).readLog},
 }
 
-// commonFields are header fields of which every stored mail has one early on.
-var commonFields = []string{
-	"received", "return-path", "delivered-to", "from", "to", "date",
-	"message-id", "subject", "mime-version", "envelope-to", "x-original-to",
-}
+// fromLine separates two mails of an mbox (RFC 4155, appendix A): "From ", somebody, and
+// a date with a time of day.
+var fromLine = regexp.MustCompile(`^From .*\d\d:\d\d`)
 
-// isHeader reports whether head starts as a mail header does (RFC 5322, 2.2):
-// nothing but fields and folded lines, one of the common fields among them.
-func isHeader(head []byte) bool {
-	fields := 0
-	for line := range bytes.SplitSeq(head, []byte("\n")) {
-		line = chomp(line)
-		if fields > 0 && len(line) > 0 && (line[0] == ' ' || line[0] == '\t') {
-			continue
-		}
-		name := fieldName(line)
-		if name == nil {
-			return false
-		}
-		if slices.Contains(commonFields, string(bytes.ToLower(name))) {
-			return true
-		}
-		fields++
-	}
-	return false
-}
-
-// fieldName returns the name of a header field (RFC 5322, 2.2), nil when line
-// does not start one.
-func fieldName(line []byte) []byte {
-	i := bytes.IndexByte(line, ':')
-	if i <= 0 {
-		return nil
-	}
-	for _, c := range line[:i] {
-		if c <= ' ' || c >= 0x7f {
-			return nil
+func detect(head []byte) *format {
+	for i := range formats {
+		first, _, _ := bytes.Cut(head, []byte("\n"))
+		if f := &formats[i]; f.start != nil && f.start.Match(head) ||
+			f.start == nil && isCSVHeader(chomp(first)) {
+			return f
 		}
 	}
-	return line[:i]
-}
-
-// isFromLine reports whether line separates two mails of an mbox (RFC 4155,
-// appendix A): "From ", somebody, and a date with a time of day.
-func isFromLine(line []byte) bool {
-	if !bytes.HasPrefix(line, []byte("From ")) {
-		return false
-	}
-	for i := len("From "); i+4 < len(line); i++ {
-		if line[i+2] == ':' && digits(line[i:i+2]) && digits(line[i+3:i+5]) {
-			return true
-		}
-	}
-	return false
+	return nil
 }
 
 func digits(b []byte) bool {
@@ -311,10 +222,8 @@ func digits(b []byte) bool {
 
 // addrPort reads "192.0.2.7:2525", "[2001:db8::7]:2525" or an address alone.
 func addrPort(b []byte) (netip.Addr, bool) {
-	if i := bytes.LastIndexByte(b, ':'); i >= 0 && digits(b[i+1:]) {
-		if a, ok := parseAddr(b[:i]); ok && (a.Is4() || b[0] == '[') {
-			return a, true
-		}
+	if a, err := netip.ParseAddrPort(string(b)); err == nil {
+		return a.Addr().Unmap(), true
 	}
 	return parseAddr(b)
 }

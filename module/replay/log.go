@@ -67,7 +67,7 @@ func (r *run) readLog() error {
 		}
 	}
 	if !known && errors.Is(err, io.EOF) {
-		r.st.Formats[formatUnknown.String()]++
+		r.st.Formats["unknown"]++
 		err = errUnknown
 	}
 	return err

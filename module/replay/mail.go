@@ -50,7 +50,7 @@ func (r *run) skipBody() error {
 	blank := true
 	for {
 		line, _, err := r.in.next()
-		if err != nil || blank && len(line) > 0 && line[0] == 'F' && isFromLine(line) {
+		if err != nil || blank && len(line) > 0 && line[0] == 'F' && fromLine.Match(line) {
 			return err
 		}
 		blank = len(line) == 0 && line != nil
@@ -85,7 +85,8 @@ func (m *message) add(line []byte) {
 		return
 	}
 	m.end()
-	switch string(bytes.ToLower(fieldName(line[:min(len(line), 16)]))) {
+	name, _, _ := bytes.Cut(line[:min(len(line), 16)], []byte(":"))
+	switch string(bytes.ToLower(name)) {
 	case "received", "return-path", "message-id":
 		m.field = append(m.field, line[:min(len(line), maxReceived)]...)
 	}

@@ -329,21 +329,21 @@ func TestProgress(t *testing.T) {
 }
 
 func TestDetect(t *testing.T) {
-	for in, want := range map[string]format{
-		"Received: from a\n\tby b\nSubject: c\n\nbody":           formatMail,
-		"Return-Path: <a@example.net>\r\nX-A: b\r\n\r\n":         formatMail,
-		"X-First: 1\n folded\nDate: now\n":                       formatMail,
-		"From a@example.net Mon Nov 23 13:31:16 2026\nX: y\n":    formatMbox,
-		"From here on it is text\n":                              formatLog,
-		"HELO,IP\nx,192.0.2.7\n":                                 formatCSV,
-		"ip;class;helo\n":                                        formatCSV,
-		"class,helo\n":                                           formatLog,
-		"smtp: incoming message\t{}\n":                           formatLog,
-		"Nov 23 13:00:00 mx postfix/smtpd[1]: connect from x\n":  formatLog,
-		"2026-11-23 13:31:14 exim 4.96 daemon started: pid=11\n": formatLog,
-		"\x7fELF\x02\x01\x01\x00\x00":                            formatUnknown,
+	for in, want := range map[string]string{
+		"Received: from a\n\tby b\nSubject: c\n\nbody":           "mail",
+		"Return-Path: <a@example.net>\r\nX-A: b\r\n\r\n":         "mail",
+		"X-First: 1\n folded\nDate: now\n":                       "mail",
+		"From a@example.net Mon Nov 23 13:31:16 2026\nX: y\n":    "mbox",
+		"From here on it is text\n":                              "",
+		"HELO,IP\nx,192.0.2.7\n":                                 "csv",
+		"ip;class;helo\n":                                        "csv",
+		"class,helo\n":                                           "",
+		"smtp: incoming message\t{}\n":                           "",
+		"Nov 23 13:00:00 mx postfix/smtpd[1]: connect from x\n":  "",
+		"2026-11-23 13:31:14 exim 4.96 daemon started: pid=11\n": "",
+		"\x7fELF\x02\x01\x01\x00\x00":                            "unknown",
 	} {
-		if got := detect([]byte(in)); got != want {
+		if got := detect([]byte(in)).name; got != want {
 			t.Errorf("detect(%.30q) = %s, want %s", in, got, want)
 		}
 	}

@@ -113,19 +113,17 @@ func cutZone(b []byte) (east time.Duration, rest []byte, ok bool) {
 	if rest, ok = bytes.CutPrefix(b, []byte(" UTC ")); ok {
 		return 0, rest, true
 	}
-	b = skipSpace(b)
-	if len(b) < 5 || b[0] != '+' && b[0] != '-' || !digits(b[1:3]) {
+	if b = skipSpace(b); len(b) == 0 || b[0] != '+' && b[0] != '-' {
 		return 0, nil, false
 	}
-	minutes := bytes.TrimPrefix(b[3:], []byte(":"))
-	if len(minutes) < 2 || !digits(minutes[:2]) {
-		return 0, nil, false
+	for _, layout := range []string{"-07:00", "-0700"} {
+		n := min(len(layout), len(b))
+		if t, err := time.Parse(layout, string(b[:n])); err == nil {
+			_, seconds := t.Zone()
+			return time.Duration(seconds) * time.Second, b[n:], true
+		}
 	}
-	east = time.Duration(number(b[1:3])*60+number(minutes[:2])) * time.Minute
-	if b[0] == '-' {
-		east = -east
-	}
-	return east, minutes[2:], true
+	return 0, nil, false
 }
 
 // cutFraction reads ".123456", a comma in place of the point allowed.
@@ -153,12 +151,4 @@ func unixTime(b []byte) (time.Time, bool) {
 	}
 	sec, frac := math.Modf(n)
 	return time.Unix(int64(sec), int64(frac*1e9)).Round(time.Microsecond), true
-}
-
-// number reads digits that the caller has looked at.
-func number(b []byte) (n int) {
-	for _, c := range b {
-		n = n*10 + int(c-'0')
-	}
-	return n
 }
