@@ -454,7 +454,7 @@ func (s *settings) parseAction(node config.Node) (set checkhelo.Rule, err error)
 	case set.Action == checkhelo.Off && word != "off":
 		return bad(fmt.Sprintf("found %q", word))
 	case set.Action == checkhelo.Reject:
-		if err := setReply(&set, args); err != nil {
+		if err = setReply(&set, args); err != nil {
 			return bad(err.Error())
 		}
 	case set.Action != checkhelo.Score && len(args) != 0:

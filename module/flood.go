@@ -52,8 +52,8 @@ const (
 	countedFor   = 10 * time.Minute
 )
 
-// greetingCount counts the greetings of connections. Maddy does not tell when one ends: a map that is
-// full or old becomes the older one, and a connection that greets moves to the new one.
+// greetingCount counts the greetings of connections. Maddy does not tell when one ends: a map that
+// is full or old becomes the older one, and a connection that greets moves to the new one.
 type greetingCount struct {
 	mu           sync.Mutex
 	recent, past map[netip.AddrPort]int

@@ -55,9 +55,9 @@ func shareOf(client netip.Addr) string {
 	return network.String()
 }
 
-// tooMany counts a greeting. Past a bound a connection gets one reply, whatever it says. Maddy takes
-// no mail from it then: its last greeting was refused. A check cannot close a connection of Maddy
-// 0.9.5; RFC 5321, 3.8 lets the client do it after a 421.
+// tooMany counts a greeting. Past a bound a connection gets one reply, whatever it says. Maddy
+// takes no mail from it then: its last greeting was refused. A check cannot close a connection of
+// Maddy 0.9.5; RFC 5321, 3.8 lets the client do it after a 421.
 func (c *Check) tooMany(conn *module.ConnState) error {
 	remote := remoteOf(conn)
 	if !remote.IsValid() {

@@ -144,7 +144,8 @@ type Outcome struct {
 
 // Refused reports whether the client gets a 4xx or 5xx reply.
 func (o *Outcome) Refused() bool {
-	return o.Exempt == "" && (o.TryLater || o.Waits() || o.Action == checkhelo.Reject || o.echo.Code != 0)
+	refused := o.Action == checkhelo.Reject || o.echo.Code != 0
+	return o.Exempt == "" && (refused || o.TryLater || o.Waits())
 }
 
 // Waits reports whether the client is told to try again after a greylist delay.
@@ -329,10 +330,10 @@ func (s *Session) Message(context.Context) Outcome {
 		return s.mildest
 	case s.exempt != "":
 		return s.pass(s.exempt)
-	case s.echoed.Refused():
-		return s.echoed
 	default:
-		return Outcome{said: s.facts.Helo}
+		o := s.echoed // zero: there was no echo address
+		o.said = s.facts.Helo
+		return o
 	}
 }
 

@@ -79,7 +79,7 @@ func TestMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer db.Close()
+	defer func() { _ = db.Close() }()
 	m := &Instance{Label: "memory", Cache: dnsfacts.NewCache(10), Memory: db}
 	again := &Instance{Label: "memory", Cache: dnsfacts.NewCache(10), Memory: db} // one store
 	m.Start()
