@@ -2,13 +2,13 @@ package memory
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -48,21 +48,7 @@ func TestWarmSessionAllocatesNothing(t *testing.T) {
 func sizes(b *testing.B) []int {
 	b.Helper()
 	list := []int{10_000}
-	for n := range slices.Values(splitInts(b, os.Getenv("CHECKHELO_ROWS"))) {
-		list = append(list, n)
-	}
-	return list
-}
-
-func splitInts(b *testing.B, text string) (list []int) {
-	b.Helper()
-	for len(text) != 0 {
-		part := text
-		if i := slices.Index([]byte(text), ','); i >= 0 {
-			part, text = text[:i], text[i+1:]
-		} else {
-			text = ""
-		}
+	for part := range strings.FieldsFuncSeq(os.Getenv("CHECKHELO_ROWS"), func(r rune) bool { return r == ',' }) {
 		n, err := strconv.Atoi(part)
 		if err != nil {
 			b.Fatal(err)
@@ -72,90 +58,75 @@ func splitInts(b *testing.B, text string) (list []int) {
 	return list
 }
 
+// benchSender is what fillStore makes of a number.
 func benchSender(i int) Sender {
 	return Sender{
-		Helo: heloname.Name{Kind: heloname.FQDN, ASCII: fmt.Sprintf("mail%d.host%d.example", i%7, i)},
-		Client: netip.AddrFrom4([4]byte{byte(20 + i*2654435761>>24&127), byte(i >> 8), byte(i),
-			byte(i >> 16)}),
+		Helo:   heloname.Name{Kind: heloname.FQDN, ASCII: fmt.Sprintf("mail%d.host%d.example", i%7, i)},
+		Client: netip.AddrFrom4([4]byte{byte(20 + i%97), byte(i >> 8), byte(i), 1}),
 	}
 }
+
+// fillStore makes known senders, of whom every second one is accepted, and neighbours.
+var fillStore = strings.Split(`DROP INDEX helo_memory_last;
+	INSERT INTO helo_memory (kind, scope, name, first_seen, last_seen, days, accepted)
+	WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < ROWS - 1)
+	SELECT 1, (20 + i % 97) || '.' || ((i >> 8) & 255) || '.' || (i & 255) || '.0/24',
+		'mail' || (i % 7) || '.host' || i || '.example', TODAY - 86400 * (180 - 180 * i / ROWS),
+		TODAY - 86400 * (180 - 180 * i / ROWS), 1, i % 2 FROM n ORDER BY 2, 3;
+	INSERT INTO helo_memory (kind, scope, name, first_seen, last_seen, days, accepted)
+	WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 4 FROM n WHERE i < ROWS - 4)
+	SELECT 2, (20 + i % 97) || '.' || ((i >> 8) & 255) || '.' || (i & 255) || '.0/24',
+		'host' || i || '.example', 0, TODAY - 86400 * (30 - 30 * i / ROWS), 0, 0 FROM n ORDER BY 2, 3;
+	UPDATE helo_meta SET number = ROWS WHERE name = 'known';
+	UPDATE helo_meta SET number = (ROWS + 3) / 4 WHERE name = 'neighbour';
+	UPDATE helo_meta SET number = TODAY WHERE name = 'newest'`, ";")
+
+var stores = map[string]string{}
 
 // filled returns a store with a number of known senders that greeted over the last 180 days, one
 // for all benchmarks of a run.
 func filled(b *testing.B, driver string, rows int) (dsn string, c *fakeClock) {
 	b.Helper()
-	key := driver + strconv.Itoa(rows)
 	c = newClock()
+	key := strings.TrimSuffix(driver, "3") + strconv.Itoa(rows) // SQLite's drivers have one file
 	if stores[key] != "" {
 		return stores[key], c
 	}
-	dsn = filepath.Join(benchDir(b), key)
 	if driver == postgres {
 		dsn = postgresDSN(b)
-	}
-	stores[key] = dsn
-	fill(b, driver, dsn, rows, c)
-	return dsn, c
-}
-
-var stores = map[string]string{}
-
-func benchDir(b *testing.B) string {
-	b.Helper()
-	if dir, ok := stores[""]; ok {
-		return dir
-	}
-	dir, err := os.MkdirTemp("", "checkhelo-bench-") //nolint:usetesting // for all benchmarks of a run
-	if err != nil {
-		b.Fatal(err)
-	}
-	stores[""] = dir
-	return dir
-}
-
-// fill writes rows in batches, a day after the other.
-func fill(b *testing.B, driver, dsn string, rows int, c *fakeClock) {
-	b.Helper()
-	db := openDB(b, driver, dsn, c, func(o *Options) { o.MaxRows = 1 << 40 })
-	const batch = 40_000
-	m, err := readMeta(context.Background(), db.db.Load())
-	if err != nil {
-		b.Fatal(err)
-	}
-	for i := 0; i < rows; i += batch {
-		r := newRows(1 << 40)
-		for j := i; j < min(i+batch, rows); j++ {
-			s := benchSender(j)
-			d := dayOf(start.Unix()) - int64(180-180*j/rows)*daySeconds
-			_ = r.put(s.key(), row{d, d, 1, j%2 == 0})
-			if j%4 == 0 {
-				_ = r.put(key{scope{kind: neighbourRow, network: s.key().network}, s.org()}, row{last: d})
-			}
-		}
-		err := transact(context.Background(), db.db.Load(), func(tx *sql.Tx) error {
-			_, err := db.write(context.Background(), tx, r, &m.counts, era{sure: start.Unix()})
-			return err
-		})
+	} else {
+		//nolint:usetesting // for all benchmarks of a run
+		dir, err := os.MkdirTemp(os.Getenv("CHECKHELO_BENCH_DIR"), "checkhelo-bench-")
 		if err != nil {
 			b.Fatal(err)
 		}
+		dsn = filepath.Join(dir, "helo.db")
 	}
-	execute := "PRAGMA wal_checkpoint(TRUNCATE)"
+	stores[key] = dsn
+	db := openDB(b, driver, dsn, c)
+	end := []string{schema[0][3], "PRAGMA wal_checkpoint(TRUNCATE)"}
 	if driver == postgres {
-		execute = "VACUUM ANALYZE"
+		end[1] = "VACUUM ANALYZE"
 	}
-	if _, err := db.db.Load().Exec(execute); err != nil {
-		b.Fatal(err)
+	set := strings.NewReplacer("ROWS", strconv.Itoa(rows),
+		"TODAY", strconv.FormatInt(dayOf(start.Unix()), 10))
+	for _, statement := range append(slices.Clone(fillStore), end...) {
+		if _, err := db.db.Load().Exec(set.Replace(statement)); err != nil {
+			b.Fatal(err)
+		}
 	}
 	_ = db.Close()
+	return dsn, c
 }
 
 func benchStores(b *testing.B, f func(b *testing.B, driver, dsn string, rows int, c *fakeClock)) {
 	b.Helper()
 	for _, driver := range append(sqliteDrivers(), postgres) {
 		for _, rows := range sizes(b) {
-			dsn, c := filled(b, driver, rows)
-			b.Run(fmt.Sprintf("%s/%d", driver, rows), func(b *testing.B) { f(b, driver, dsn, rows, c) })
+			b.Run(fmt.Sprintf("%s/%d", driver, rows), func(b *testing.B) {
+				dsn, c := filled(b, driver, rows)
+				f(b, driver, dsn, rows, c)
+			})
 		}
 	}
 }
@@ -184,26 +155,23 @@ func BenchmarkWarmSession(b *testing.B) {
 }
 
 // A look-up in the database, of a sender who is there and of one who is not.
-func BenchmarkLookup(b *testing.B) {
-	for _, known := range []bool{true, false} {
-		b.Run(map[bool]string{true: "known", false: "stranger"}[known], func(b *testing.B) {
-			benchStores(b, func(b *testing.B, driver, dsn string, rows int, c *fakeClock) {
-				b.Helper()
-				m := &Memory{Store: benchOpen(b, driver, dsn, c), Clock: c.now}
-				i := 0
-				for b.Loop() {
-					i += 7919
-					s := benchSender(i % rows)
-					if !known {
-						s.Helo.ASCII = "x" + s.Helo.ASCII
-					}
-					if _, err := m.Store.known(context.Background(), s.key()); err != nil {
-						b.Fatal(err)
-					}
-				}
-			})
-		})
-	}
+func BenchmarkLookupKnown(b *testing.B)    { benchLookup(b, "") }
+func BenchmarkLookupStranger(b *testing.B) { benchLookup(b, "x") }
+
+func benchLookup(b *testing.B, prefix string) {
+	b.Helper()
+	benchStores(b, func(b *testing.B, driver, dsn string, rows int, c *fakeClock) {
+		b.Helper()
+		db, i := benchOpen(b, driver, dsn, c), 0
+		for b.Loop() {
+			i += 7919
+			s := benchSender(i % rows)
+			s.Helo.ASCII = prefix + s.Helo.ASCII
+			if r, err := db.known(context.Background(), s.key()); err != nil || (r.last == 0) == (prefix == "") {
+				b.Fatal(r, err)
+			}
+		}
+	})
 }
 
 // A greylisted stranger: three queries and a row in the queue.
@@ -276,22 +244,34 @@ func BenchmarkZExpire(b *testing.B) {
 	})
 }
 
-// The size of the file for 10^6 senders. It fills a store of its own.
+// The size of the database for 10^6 senders, and of each octet that is written through the queue.
 func BenchmarkFileSize(b *testing.B) {
-	rows := 100_000
+	const rows = 100_000
 	for _, driver := range append(sqliteDrivers(), postgres) {
 		b.Run(driver, func(b *testing.B) {
-			dsn, c := filled(b, driver, rows)
+			dsn, c := filepath.Join(b.TempDir(), "helo.db"), newClock()
+			if driver == postgres {
+				dsn = postgresDSN(b)
+			}
 			db := benchOpen(b, driver, dsn, c)
-			var size int64
-			for b.Loop() {
-				if driver == postgres {
-					err := db.db.Load().QueryRow("SELECT pg_database_size(current_database())").Scan(&size)
-					if err != nil {
-						b.Fatal(err)
-					}
-					continue
+			m := &Memory{Store: db, Clock: c.now}
+			for i := range rows {
+				if m.Greet(benchSender(i*7919%rows), true); i%10_000 == 0 {
+					flush(b, db)
 				}
+			}
+			flush(b, db)
+			for b.Loop() { // only the size is of interest
+				break
+			}
+			var size int64
+			if driver == postgres {
+				const total = "SELECT pg_total_relation_size('helo_memory')"
+				if err := db.db.Load().QueryRow(total).Scan(&size); err != nil {
+					b.Fatal(err)
+				}
+			} else {
+				_, _ = db.db.Load().Exec("PRAGMA wal_checkpoint(TRUNCATE)")
 				s, err := db.Stats(context.Background())
 				if err != nil {
 					b.Fatal(err)
