@@ -67,8 +67,7 @@ func benchSender(i int) Sender {
 }
 
 // fillStore makes known senders, of whom every second one is accepted, and neighbours.
-var fillStore = strings.Split(`DROP INDEX helo_memory_last;
-	INSERT INTO helo_memory (kind, scope, name, first_seen, last_seen, days, accepted)
+var fillStore = strings.Split(`INSERT INTO helo_memory (kind, scope, name, first_seen, last_seen, days, accepted)
 	WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < ROWS - 1)
 	SELECT 1, (20 + i % 97) || '.' || ((i >> 8) & 255) || '.' || (i & 255) || '.0/24',
 		'mail' || (i % 7) || '.host' || i || '.example', TODAY - 86400 * (180 - 180 * i / ROWS),
@@ -104,13 +103,13 @@ func filled(b *testing.B, driver string, rows int) (dsn string, c *fakeClock) {
 	}
 	stores[key] = dsn
 	db := openDB(b, driver, dsn, c)
-	end := []string{schema[0][3], "PRAGMA wal_checkpoint(TRUNCATE)"}
+	end := "PRAGMA wal_checkpoint(TRUNCATE)"
 	if driver == postgres {
-		end[1] = "VACUUM ANALYZE"
+		end = "VACUUM ANALYZE"
 	}
 	set := strings.NewReplacer("ROWS", strconv.Itoa(rows),
 		"TODAY", strconv.FormatInt(dayOf(start.Unix()), 10))
-	for _, statement := range append(slices.Clone(fillStore), end...) {
+	for _, statement := range append(slices.Clone(fillStore), end) {
 		if _, err := db.db.Load().Exec(set.Replace(statement)); err != nil {
 			b.Fatal(err)
 		}
@@ -227,15 +226,14 @@ func BenchmarkStart(b *testing.B) {
 	})
 }
 
-// One portion of the expiry: 500 rows of each kind. It runs last: the store gets smaller.
+// One look for old rows, which finds one in 180: each second's. It runs last: the store gets smaller.
 func BenchmarkZExpire(b *testing.B) {
 	benchStores(b, func(b *testing.B, driver, dsn string, _ int, c *fakeClock) {
 		b.Helper()
 		db := benchOpen(b, driver, dsn, c)
 		db.era = era{}
+		c.move(day)
 		for b.Loop() {
-			c.move(day)
-			db.expires = 0
 			if err := db.expire(context.Background()); err != nil {
 				b.Fatal(err)
 			}

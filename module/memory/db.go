@@ -5,7 +5,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"maps"
 	"os"
 	"slices"
@@ -22,7 +21,6 @@ const (
 	closeTime   = 3 * time.Second       // that the last Close waits for the last batch
 	lockTime    = 200 * time.Millisecond
 	reportEvery = 60 // seconds between two reports
-	expireEvery = 60 // seconds between two looks for old rows
 	maxReaders  = 8
 	maxFailures = 4 // reads in a row; then the store counts as away until a batch reaches it
 	knownTTL    = 60
@@ -84,7 +82,7 @@ type DB struct {
 
 	writing sync.Mutex  // one batch at a time; it guards what follows
 	file    os.FileInfo // what is open, for SQLite
-	expires int64       // Unix time of the next look for old rows
+	swept   [3]any      // scope, kind and name up to which old rows were looked for
 
 	users             int           // the registry's lock guards it
 	ready, stop, done chan struct{} // nil for a tool; ready is closed after the first attempt
@@ -141,6 +139,7 @@ func newDB(p place, opts Options) *DB {
 	return &DB{
 		place: p, opts: opts, readTime: readTime, lockTime: lockTime,
 		cache: newRecent[key, cached](cacheRows), queue: newRows(queueRows), flying: newRows(0),
+		swept: [3]any{"", 0, ""},
 	}
 }
 
@@ -290,9 +289,13 @@ func (d *DB) put(k key, n row, now int64) error {
 	case err != nil:
 		d.count.OverShare++
 	}
+	full := d.stop == nil && len(d.queue.all) > queueRows/2
 	d.mu.Unlock()
 	if jumped {
 		d.say(errJumped)
+	}
+	if full { // a tool that learns has nobody else to write it; its last Flush has the error
+		_ = d.Flush(context.Background())
 	}
 	return err
 }
@@ -511,7 +514,7 @@ func (d *DB) write(
 		return 0, err
 	}
 	keys := slices.SortedFunc(maps.Keys(batch.all), func(a, b key) int {
-		return cmp.Or(cmp.Compare(a.kind, b.kind), strings.Compare(a.String(), b.String()),
+		return cmp.Or(strings.Compare(a.String(), b.String()), cmp.Compare(a.kind, b.kind),
 			strings.Compare(a.name, b.name))
 	})
 	var added Counts
@@ -559,46 +562,48 @@ func affected(r sql.Result, err error) (int64, error) {
 	return r.RowsAffected()
 }
 
-// expire deletes a portion of the old rows. While there are more, the next tick goes on; otherwise
-// it looks again after a minute.
+// expire looks for old rows in the next portion of the table, once a tick: of 10^7 rows each one is
+// looked at every three hours. Strangers of earlier days make room in a full table.
 func (d *DB) expire(ctx context.Context) error {
 	d.writing.Lock()
 	defer d.writing.Unlock()
-	now, db := d.now(), d.db.Load()
-	if db == nil || now < d.expires && d.expires-now <= expireEvery {
+	db := d.db.Load()
+	if db == nil {
 		return nil
 	}
 	d.mu.Lock()
-	at, full := d.era.at(now), d.count.Known >= d.opts.MaxRows
+	at, full := d.era.at(d.now()), d.count.Known >= d.opts.MaxRows
 	d.mu.Unlock()
-	d.expires = now + expireEvery
-	remove := func(where string, args ...any) error {
-		n, err := d.remove(ctx, db, where, args...)
-		if n > 0 {
-			d.expires = 0
-		}
-		d.mu.Lock()
-		d.count.Expired += uint64(n) //nolint:gosec // a number of rows
-		d.mu.Unlock()
-		return err
+	strangers := knownRow.oldest(at)
+	if full {
+		strangers = dayOf(at)
 	}
-	var err error
-	for k := knownRow; k <= waitingRow && err == nil; k++ {
-		if err = remove(oldRows, int(k), 0, k.oldest(at)); err == nil && k == knownRow {
-			err = remove(oldRows, int(k), 1, k.oldest(at))
-		}
+	statement, args := removeOld, append(slices.Clip(d.swept[:]),
+		knownRow.oldest(at), neighbourRow.oldest(at), waitingRow.oldest(at), strangers)
+	var scope, name string
+	var k kind
+	//nolint:gosec // a constant
+	err := db.QueryRowContext(ctx, d.dialect(endOfPortion), d.swept[:]...).Scan(&scope, &k, &name)
+	d.swept = [3]any{scope, int(k), name} // after the last portion empty: the beginning
+	switch {
+	case err == nil:
+		statement, args = statement+toEndOfPortion, append(args, d.swept[:]...)
+	case !errors.Is(err, sql.ErrNoRows):
+		return d.clean(err)
 	}
-	if full && err == nil {
-		err = remove(oldStrangers, dayOf(at))
-	}
+	n, err := d.remove(ctx, db, statement, args...)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.count.Expired += uint64(n) //nolint:gosec // a number of rows
 	return d.clean(err)
 }
 
-// remove deletes a portion of the rows that fit a condition and returns how many there were.
-func (d *DB) remove(ctx context.Context, db *sql.DB, where string, args ...any) (int64, error) {
+// remove deletes rows by a statement and returns how many there were.
+func (d *DB) remove(ctx context.Context, db *sql.DB, statement string, args ...any) (int64, error) {
 	var n int64
 	err := transact(ctx, db, func(tx *sql.Tx) error {
-		rows, err := tx.QueryContext(ctx, fmt.Sprintf(removeRows, where), args...)
+		//nolint:gosec // constants of this package
+		rows, err := tx.QueryContext(ctx, d.dialect(statement+" RETURNING kind"), args...)
 		if err != nil {
 			return err
 		}

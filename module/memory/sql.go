@@ -10,17 +10,17 @@ import (
 	"strings"
 )
 
-// schema has the statements of each version, the first one for an empty database. The key is first
-// what a row is about, so that a table can be partitioned by the hash of scope.
+// schema has the statements of each version, the first one for an empty database. The rows of one
+// network lie together, so that a session writes one page. There is no index by time: it would have
+// two more pages of each row written, and be half of the file.
 var schema = [][]string{
 	{
 		`CREATE TABLE helo_meta (name TEXT PRIMARY KEY, number BIGINT NOT NULL, text TEXT NOT NULL)`,
 		`INSERT INTO helo_meta (name, number, text) VALUES ('version', 0, ''), ('newest', 0, ''),
 			('known', 0, ''), ('neighbour', 0, ''), ('waiting', 0, '')`,
-		`CREATE TABLE helo_memory (kind BIGINT NOT NULL, scope TEXT NOT NULL, name TEXT NOT NULL,
+		`CREATE TABLE helo_memory (scope TEXT NOT NULL, kind BIGINT NOT NULL, name TEXT NOT NULL,
 			first_seen BIGINT NOT NULL, last_seen BIGINT NOT NULL, days BIGINT NOT NULL,
-			accepted BIGINT NOT NULL, PRIMARY KEY (kind, scope, name)) WITHOUT ROWID`,
-		`CREATE INDEX helo_memory_last ON helo_memory (kind, accepted, last_seen)`,
+			accepted BIGINT NOT NULL, PRIMARY KEY (scope, kind, name)) WITHOUT ROWID`,
 	},
 }
 
@@ -60,11 +60,17 @@ const (
 			AND scope = CAST($2 AS TEXT) AND last_seen >= $9 LIMIT 2048) AS n) < $8
 		ON CONFLICT DO NOTHING`
 
-	// removeRows is followed by a condition. It deletes a portion of the rows.
-	removeRows = `DELETE FROM helo_memory WHERE (kind, scope, name) IN
-		(SELECT kind, scope, name FROM helo_memory WHERE %s LIMIT 1000) RETURNING kind`
-	oldRows      = `kind = $1 AND accepted = $2 AND last_seen < $3 ORDER BY last_seen`
-	oldStrangers = `kind = 1 AND accepted = 0 AND days < 3 AND last_seen < $1 ORDER BY last_seen`
+	// endOfPortion is the last key of the portion behind a key.
+	endOfPortion = `SELECT scope, kind, name FROM helo_memory WHERE (scope, kind, name) > ($1, $2, $3)
+		ORDER BY scope, kind, name LIMIT 1 OFFSET 999`
+	// removeOld deletes in a portion what is older than $4, $5 or $6, and strangers older than $7.
+	removeOld = `DELETE FROM helo_memory WHERE (scope, kind, name) > ($1, $2, $3)
+		AND last_seen < CASE WHEN kind = 3 THEN CAST($6 AS BIGINT) WHEN kind = 2 THEN CAST($5 AS BIGINT)
+			WHEN accepted = 0 AND days < 3 THEN CAST($7 AS BIGINT) ELSE CAST($4 AS BIGINT) END`
+	toEndOfPortion = ` AND (scope, kind, name) <= ($8, $9, $10)`
+	// removeChosen takes a condition.
+	removeChosen = `DELETE FROM helo_memory WHERE (scope, kind, name) IN
+		(SELECT scope, kind, name FROM helo_memory WHERE %s LIMIT 1000)`
 )
 
 // dialect returns a statement as the database spells it. To SQLite $2 is a name, ?2 a number.

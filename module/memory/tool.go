@@ -99,14 +99,14 @@ func OpenTool(ctx context.Context, driver, dsn string, write bool) (*DB, error) 
 		}
 	}
 	d := newDB(p, Options{})
-	d.users, d.readOnly, d.lockTime = 1, !write, toolLockTime
+	d.users, d.readOnly, d.lockTime, d.readTime = 1, !write, toolLockTime, toolLockTime
 	if err := d.Flush(ctx); err != nil {
 		return nil, err
 	}
 	return d, nil
 }
 
-// List returns the entries that f chooses, sorted by kind and network.
+// List returns the entries that f chooses, sorted by network.
 func (d *DB) List(ctx context.Context, f Filter) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		db := d.db.Load()
@@ -117,7 +117,7 @@ func (d *DB) List(ctx context.Context, f Filter) iter.Seq2[Entry, error] {
 		where, args := f.where()
 		//nolint:gosec // all parts are constants of this package
 		rows, err := db.QueryContext(ctx, "SELECT kind, scope, name, first_seen, last_seen, days,"+
-			" accepted FROM helo_memory WHERE "+where+" ORDER BY kind, scope, name", args...)
+			" accepted FROM helo_memory WHERE "+where+" ORDER BY scope, kind, name", args...)
 		if err != nil {
 			yield(Entry{}, d.clean(err))
 			return
@@ -165,7 +165,7 @@ func (d *DB) Forget(ctx context.Context, f Filter) (n int64, err error) {
 	}
 	where, args := f.where()
 	for {
-		gone, err := d.remove(ctx, db, where, args...)
+		gone, err := d.remove(ctx, db, fmt.Sprintf(removeChosen, where), args...)
 		n += gone
 		if err != nil || gone == 0 {
 			return n, d.clean(err)

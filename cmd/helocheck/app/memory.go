@@ -10,8 +10,10 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"maddy.example/checkhelo/cmd/helocheck/report"
 	"maddy.example/checkhelo/module/heloname"
 	"maddy.example/checkhelo/module/memory"
+	"maddy.example/checkhelo/module/replay"
 )
 
 // memoryTasks are what the command memory can do. one: it needs a NAME or an ADDRESS.
@@ -32,10 +34,12 @@ func memoryCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "memory",
 		Usage:     "list, count or delete what the check remembers",
-		ArgsUsage: "list|show|forget|stats|export",
+		ArgsUsage: "list|show|forget|stats|export|learn",
 		Description: "list prints all entries, show NAME or show ADDRESS those of a name or network.\n" +
 			"stats counts them, export writes CSV, forget NAME, forget ADDRESS and forget --all\n" +
-			"delete. A name stands for all names below it, an address for its /24 or /48.",
+			"delete. A name stands for all names below it, an address for its /24 or /48.\n" +
+			"learn FILE... judges what replay reads and remembers what passes, as the server would\n" +
+			"have done. Mail of class spam is left out.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{
 				Name: "config", Aliases: []string{"c"},
@@ -48,22 +52,30 @@ func memoryCommand() *cli.Command {
 				Name: "memory", Usage: "use the database `DB`: sqlite3:PATH or postgres:DSN",
 			},
 			&cli.BoolFlag{Name: "all", Usage: "forget everything"},
+			&cli.StringFlag{
+				Name: "dns", Value: "recorded", Usage: "learn with lookups `HOW`, as replay has them",
+			},
+			&cli.StringSliceFlag{Name: "by", Usage: "learn from mails at the border `HOST`"},
 		},
 		Action: runMemory,
 	}
 }
 
 func runMemory(c *cli.Context) (err error) {
+	const takes = "list, show, forget, stats, export or learn"
 	args, err := operands(c)
 	if err != nil {
 		return err
 	}
 	if len(args) == 0 {
-		return usage("memory takes list, show, forget, stats or export (see: helocheck memory --help)")
+		return usage("memory takes " + takes + " (see: helocheck memory --help)")
+	}
+	if args[0] == "learn" {
+		return learnMemory(c, args[1:])
 	}
 	task, known := memoryTasks[args[0]]
 	if !known {
-		return usage(fmt.Sprintf("memory takes list, show, forget, stats or export, not %q", args[0]))
+		return usage(fmt.Sprintf("memory takes %s, not %q", takes, args[0]))
 	}
 	filter, err := memoryFilter(args[0], args[1:], task.one, c.Bool("all"))
 	if err != nil {
@@ -168,6 +180,57 @@ func writeEntries(
 		screen.row(column, e.Network, "", text+": "+heloname.Line(e.Name, maxEvidence))
 	}
 	return n, nil
+}
+
+// learnMemory judges mail of the past and remembers it as the server would have done.
+func learnMemory(c *cli.Context, paths []string) (err error) {
+	if len(paths) == 0 {
+		return usage("memory learn takes FILE, DIR or -, as replay does")
+	}
+	kind, place, err := memoryPlace(c)
+	if err != nil {
+		return err
+	}
+	conf, source, err := loadCheck(c)
+	if err != nil {
+		return err
+	}
+	endDryRun(conf.Check.Judge(), source)
+	r := &replaying{
+		paths: paths, options: replay.Options{By: c.StringSlice("by")},
+		each: func(*report.Message) {}, // what is judged is remembered
+	}
+	if r.judge, err = newJudge(conf.Check, c.String("dns")); err != nil {
+		return err
+	}
+	if r.judge.memory == nil {
+		return fmt.Errorf("%s: memory is off", source)
+	}
+	r.live = r.judge.live
+	db, err := memory.OpenTool(c.Context, kind, place, true)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	r.judge.memory.store = db
+	before, err := db.Stats(c.Context)
+	if err != nil {
+		return err
+	}
+	stats, ended := r.read(c)
+	if err = db.Flush(context.WithoutCancel(c.Context)); err != nil {
+		return err
+	}
+	after, err := db.Stats(context.WithoutCancel(c.Context))
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(c.App.Writer, "%d known senders are new, %d more are accepted\n",
+		after.Known-before.Known, after.Accepted-before.Accepted)
+	if n := r.judge.memory.untimed; n > 0 {
+		fmt.Fprintf(c.App.ErrWriter, "%d messages without a time are not learnt\n", n)
+	}
+	return r.ended(&stats, ended)
 }
 
 func forgetMemory(ctx context.Context, w io.Writer, db *memory.DB, f memory.Filter) error {

@@ -20,6 +20,7 @@ const (
 // at hand. Records must come in the order of their times.
 type simulation struct {
 	settings memory.Memory
+	store    memory.Store              // all servers', to learn from the input; nil: a simulation
 	servers  map[string]*memory.Memory // by Record.Server
 	now      time.Time
 	rows     int // of all servers
@@ -49,14 +50,16 @@ func newSimulation(check *module.Check) *simulation {
 
 // with runs do with the memory of a record's server at that time; nil: none.
 func (s *simulation) with(rec *replay.Record, at time.Time, do func(*memory.Memory)) {
-	if s == nil {
+	if s == nil || s.store != nil && rec.Class == "spam" {
 		do(nil)
 		return
 	}
 	m := s.servers[rec.Server]
 	if m == nil && len(s.servers) < simulatedServers && !at.IsZero() {
 		one := s.settings
-		one.Store = memory.NewMap(0)
+		if one.Store = s.store; one.Store == nil {
+			one.Store = memory.NewMap(0)
+		}
 		m = &one
 		s.servers[rec.Server] = m
 	}
@@ -65,10 +68,14 @@ func (s *simulation) with(rec *replay.Record, at time.Time, do func(*memory.Memo
 		do(nil)
 		return
 	}
-	store := m.Store.(*memory.Map)
+	s.now = at
+	store, simulated := m.Store.(*memory.Map)
+	if !simulated {
+		do(m)
+		return
+	}
 	before := store.Len()
 	store.Resize(simulatedRows - s.rows + before)
-	s.now = at
 	do(m)
 	s.rows += store.Len() - before
 }
@@ -102,8 +109,11 @@ func (s *simulation) notes() (notes []string) {
 }
 
 // wait notes a message that was told to wait. Its client tries again after the delay, and is known
-// from then on.
+// from then on. That is not learnt.
 func (s *simulation) wait(rec *replay.Record) {
+	if s.store != nil {
+		return
+	}
 	again := *rec
 	again.Rcpts = slices.Clone(rec.Rcpts)
 	s.waiting = append(s.waiting, retry{&again, s.now.Add(s.settings.Delay)})
