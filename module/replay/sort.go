@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	pieceSize   = 8 << 20 // bytes of rows that are sorted at once
+	pieceSize   = 4 << 20 // bytes of rows that are sorted at once
 	mergeSize   = 4 << 20 // bytes of all buffers of a merge
 	leastBuffer = 4 << 10 // bytes of one of them
 )

@@ -80,7 +80,7 @@ func runReplay(c *cli.Context) error {
 		return err
 	}
 	// Little of what is read stays: memory counts more than the collector's time here.
-	defer debug.SetGCPercent(debug.SetGCPercent(40))
+	defer debug.SetGCPercent(debug.SetGCPercent(30))
 	r.each = r.tally.Add
 	if r.format != "ndjson" {
 		stats, err := r.read(c)

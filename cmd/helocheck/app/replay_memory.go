@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	simulatedRows    = 60_000 // of all servers
+	simulatedRows    = 50_000 // of all servers
 	simulatedServers = 1000   // further ones are judged without memory
 )
 
