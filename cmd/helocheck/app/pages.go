@@ -2,6 +2,7 @@ package app
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -65,8 +66,12 @@ func runPages(c *cli.Context) error {
 		fmt.Fprintf(c.App.ErrWriter, "The pages promise that mail to %s is not refused: name it in"+
 			" exempt_recipients.\n", c.String("contact"))
 	}
+	echo := ""
+	if all := slices.Sorted(maps.Keys(conf.Check.Judge().Echo)); len(all) > 0 {
+		echo = all[0]
+	}
 	return pages.Write(c.String("output"), pages.Options{
-		Name: c.String("name"), Contact: c.String("contact"),
+		Name: c.String("name"), Contact: c.String("contact"), Echo: echo,
 		Logo: c.String("logo"), Langs: langs, Rules: rules,
 	})
 }

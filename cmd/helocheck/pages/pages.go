@@ -30,6 +30,7 @@ var files embed.FS
 type Options struct {
 	Name    string // of the mail service, one line
 	Contact string // bare mail address of somebody who helps
+	Echo    string // an address of echo_recipients; "" for none
 	Logo    string // path of a PNG, JPEG or SVG file; "" for none
 	// Langs are some of Languages. The first one is that of index.html; a page in language xx of
 	// the others ends in .xx.html.
@@ -78,6 +79,7 @@ const maxName = 200
 type site struct {
 	Name, Contact string
 	Mailto        string // Contact as a URL has it
+	Echo          string // where senders test their server; "" for none
 	Logo          string // file name; "" for none
 	T             texts
 	Main          string  // language of the pages without a suffix
@@ -175,7 +177,7 @@ func newSite(o Options) (*site, []texts, error) {
 	}
 	at := strings.LastIndexByte(o.Contact, '@')
 	s := &site{
-		Name: name, Contact: o.Contact, Main: o.Langs[0], table: o.Rules,
+		Name: name, Contact: o.Contact, Echo: o.Echo, Main: o.Langs[0], table: o.Rules,
 		Mailto: url.PathEscape(o.Contact[:at]) + "@" + url.PathEscape(o.Contact[at+1:]),
 	}
 	if s.table == nil {

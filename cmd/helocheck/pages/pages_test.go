@@ -671,3 +671,20 @@ func TestMarkdown(t *testing.T) {
 		t.Errorf("plain: %q", got)
 	}
 }
+
+// Where the server has an address for tests, every page says so, and none says it otherwise.
+func TestEcho(t *testing.T) {
+	for _, address := range []string{"", "helo-test@example.org"} {
+		out := rendered(t, Options{Name: "Mail", Contact: "postmaster@example.org", Echo: address,
+			Langs: []string{"en"}})
+		for file, page := range out {
+			if !strings.HasSuffix(file, ".html") {
+				continue
+			}
+			if strings.Contains(string(page), "<code>helo-test@example.org</code>") != (address != "") ||
+				strings.Contains(string(page), "To see what this server finds now") != (address != "") {
+				t.Errorf("%s with address %q", file, address)
+			}
+		}
+	}
+}
