@@ -89,14 +89,14 @@ func (c *csvReader) field(col int) []byte {
 // readCSV reads a table with a header row.
 func (r *run) readCSV() error {
 	c := csvReader{stamp: &r.stamp}
-	line, _, err := r.in.next()
+	line, _, err := r.next()
 	if err != nil {
 		return err
 	}
 	if !c.header(line) {
 		return errors.New("no columns helo and ip")
 	}
-	next := r.in.next
+	next := r.next
 	if r.opt.Sort && c.where[colTime] >= 0 {
 		s, err := r.sortRows(&c)
 		if err != nil {

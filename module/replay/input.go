@@ -59,13 +59,13 @@ func (r *run) count(n int64) {
 // open makes in, unpacked, the current input.
 func (r *run) open(in io.Reader) error {
 	r.raw.Reset(&counter{r, in})
-	r.in.br = r.raw
+	r.br = r.raw
 	magic, _ := r.raw.Peek(6)
 	for _, p := range packings {
 		if bytes.HasPrefix(magic, []byte(p.magic)) {
 			plain, err := p.open(r.raw)
 			r.flat.Reset(plain)
-			r.in.br = r.flat
+			r.br = r.flat
 			return err
 		}
 	}
@@ -105,10 +105,10 @@ func (r *run) readInput(name string, in io.Reader) error {
 }
 
 func (r *run) readFormat() error {
-	if mark, _ := r.in.br.Peek(3); bytes.Equal(mark, byteOrderMark) {
-		_, _ = r.in.br.Discard(3) // buffered, so this cannot fail
+	if mark, _ := r.br.Peek(3); bytes.Equal(mark, byteOrderMark) {
+		_, _ = r.br.Discard(3) // buffered, so this cannot fail
 	}
-	head, err := r.in.br.Peek(headSize)
+	head, err := r.br.Peek(headSize)
 	if len(head) == 0 {
 		if errors.Is(err, io.EOF) {
 			err = errEmpty
@@ -125,17 +125,10 @@ func (r *run) readFormat() error {
 	return err
 }
 
-// lineReader cuts the current input into lines.
-type lineReader struct {
-	run *run
-	br  *bufio.Reader
-}
-
 // next returns the next line without its end; it is valid until the next call.
 // A line longer than 64 KiB is passed over: cut is true and line nil. A last
 // line that an error cut off is dropped.
-func (l *lineReader) next() (line []byte, cut bool, err error) {
-	r := l.run
+func (r *run) next() (line []byte, cut bool, err error) {
 	if r.err != nil {
 		return nil, false, r.err
 	}
@@ -144,22 +137,22 @@ func (l *lineReader) next() (line []byte, cut bool, err error) {
 	if r.st.Lines&0x3ff == 0 && r.ctx.Err() != nil {
 		return nil, false, r.ctx.Err()
 	}
-	line, err = l.br.ReadSlice('\n')
+	line, err = r.br.ReadSlice('\n')
 	switch {
 	case err == nil || errors.Is(err, io.EOF) && len(line) > 0:
 		r.st.Lines++
 		return chomp(line), false, nil
 	case errors.Is(err, bufio.ErrBufferFull):
 		r.st.Lines++
-		return nil, true, l.skip()
+		return nil, true, r.skip()
 	}
 	return nil, false, err
 }
 
 // skip passes over the rest of a line.
-func (l *lineReader) skip() error {
+func (r *run) skip() error {
 	for {
-		_, err := l.br.ReadSlice('\n')
+		_, err := r.br.ReadSlice('\n')
 		if err == nil || errors.Is(err, io.EOF) {
 			return nil
 		}

@@ -75,7 +75,7 @@ func (r *run) readLog() error {
 
 func (r *run) logLines() error {
 	for {
-		line, cut, err := r.in.next()
+		line, cut, err := r.next()
 		if cut {
 			r.st.Broken++
 		}

@@ -33,7 +33,7 @@ func (r *run) readMail() error {
 // ">From " and those that do not are told apart by the blank line and the date.
 func (r *run) readMbox() error {
 	var m message
-	_, _, err := r.in.next() // the first separator
+	_, _, err := r.next() // the first separator
 	for err == nil {
 		m.reset()
 		err = r.readHeader(&m)
@@ -49,7 +49,7 @@ func (r *run) readMbox() error {
 func (r *run) skipBody() error {
 	blank := true
 	for {
-		line, _, err := r.in.next()
+		line, _, err := r.next()
 		if err != nil || blank && len(line) > 0 && line[0] == 'F' && fromLine.Match(line) {
 			return err
 		}
@@ -61,7 +61,7 @@ func (r *run) skipBody() error {
 func (r *run) readHeader(m *message) error {
 	defer m.close()
 	for {
-		line, cut, err := r.in.next()
+		line, cut, err := r.next()
 		switch {
 		case err != nil:
 			return err

@@ -153,6 +153,9 @@ func isTag(word []byte) bool {
 // program, process, kind of message, structured data and a byte order mark.
 func (e *entry) peel5424() {
 	host, rest := cutWord(e.msg)
+	if bytes.HasSuffix(host, []byte(":")) {
+		return
+	}
 	program, rest := cutWord(rest)
 	pid, rest := cutWord(rest)
 	if !digits(pid) && string(pid) != "-" || !plain(host) || !plain(program) {
@@ -241,11 +244,13 @@ func scanJSON(b []byte, levels int, field func(key, value []byte)) bool {
 			return false
 		case raw[0] == '{' && levels > 0:
 			scanJSON(raw, levels-1, field)
-		case raw[0] == '"' && bytes.IndexByte(raw, '\\') >= 0:
+		case raw[0] != '"':
+			field(key, raw)
+		case bytes.IndexByte(raw, '\\') < 0:
+			field(key, raw[1:len(raw)-1])
+		default:
 			text := jlexer.Lexer{Data: raw}
 			field(key, text.UnsafeBytes())
-		default:
-			field(key, bytes.Trim(raw, `"`))
 		}
 		in.WantComma()
 	}

@@ -1,11 +1,16 @@
 // Package replay reads what an operator already has (logs of Maddy, Postfix
 // and Exim, mailboxes, single mails, CSV) as one stream of greetings, the HELO
 // or EHLO arguments of RFC 5321, section 4.1.1.1, that a server has seen. It
-// judges nothing, asks no DNS, and its memory does not grow with the input.
+// judges nothing, asks no DNS, and its memory does not grow with the input:
+//
+//	st, err := replay.Read(ctx, []string{"/var/log/mail.log"}, replay.Options{},
+//		func(r *replay.Record) error {
+//			fmt.Println(r.Helo, r.Client, r.Outcome)
+//			return nil
+//		})
 package replay
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"io"
@@ -104,6 +109,23 @@ func (r *Record) setPTR(name []byte, state PTRState) {
 		return
 	}
 	r.PTR, r.PTRState = text(name), state
+}
+
+// text copies b, cut to the longest text a Record holds.
+func text(b []byte) string {
+	return string(b[:min(len(b), maxField)])
+}
+
+// sender returns an address without angle brackets, "" for nil: not recorded.
+func sender(b []byte) string {
+	if from := text(bytes.Trim(b, "<>")); b == nil || from != "" {
+		return from
+	}
+	return NullSender
+}
+
+func clip(s string) string {
+	return s[:min(len(s), maxField)]
 }
 
 // Options says how to read. The zero value is usable.
@@ -230,152 +252,4 @@ func Read(ctx context.Context, paths []string, opt Options, fn func(*Record) err
 		err = r.finish()
 	}
 	return r.st, err
-}
-
-// run is the state of one Read.
-type run struct {
-	ctx     context.Context
-	opt     Options
-	fn      func(*Record) error
-	st      Stats
-	err     error // ends the run: fn's or ctx's
-	rec     Record
-	raw     *bufio.Reader // the current input as stored
-	flat    *bufio.Reader // unpacked
-	in      lineReader
-	stamp   stamper
-	line    entry            // the current line of a log
-	seen    [numServers]bool // whose lines the current log holds
-	named   bool             // a client is named by its PTR record
-	pending pending
-	unnamed []Record // wait for the first client with a name
-	events  events
-	several bool               // more than one input
-	name    string             // of the current input
-	ptrs    map[string]ptrNote // of Postfix, by process
-	fields  maddyFields        // of the current line
-	border  border
-}
-
-func newRun(ctx context.Context, opt Options, fn func(*Record) error) *run {
-	r := &run{ctx: ctx, opt: opt, fn: fn}
-	r.st.Formats, r.st.Skipped = make(map[string]int), make(map[string]int64)
-	r.st.Servers = make(map[string]bool)
-	for _, by := range opt.By {
-		r.border.hosts = append(r.border.hosts, strings.ToLower(strings.TrimSuffix(by, ".")))
-	}
-	r.stamp.now, r.stamp.zone = opt.Now, opt.Zone
-	if r.stamp.zone == nil {
-		r.stamp.zone = time.Local
-	}
-	r.in.run = r
-	r.raw, r.flat = bufio.NewReaderSize(nil, maxLine), bufio.NewReaderSize(nil, maxLine)
-	r.ptrs = make(map[string]ptrNote)
-	r.pending.init()
-	return r
-}
-
-// emit hands out a record of a log. A server that never looks up names writes the
-// same as for a client without one, so that records wait for the first name.
-func (r *run) emit(rec *Record) {
-	if rec.Helo == "" {
-		r.st.Skipped[SkippedEmpty]++
-		return
-	}
-	if r.several {
-		repeated, unsure := r.events.repeated(rec)
-		if unsure {
-			r.st.Unsure++
-		}
-		if repeated {
-			r.st.Skipped[SkippedDuplicate]++
-			return
-		}
-	}
-	if rec.PTRState == None && !r.named || len(r.unnamed) > 0 {
-		if r.unnamed = append(r.unnamed, *rec); len(r.unnamed) < maxUnnamed && !r.named {
-			return
-		}
-		r.decideNames()
-		return
-	}
-	r.hand(rec)
-}
-
-// decideNames hands out the records that wait for a client with a name. Without
-// one it is not known whether anybody looked.
-func (r *run) decideNames() {
-	if len(r.unnamed) > 0 && !r.named {
-		n := len(r.st.NoNames)
-		if n < maxErrs && (n == 0 || r.st.NoNames[n-1] != r.name) {
-			r.st.NoNames = append(r.st.NoNames, r.name)
-		}
-		for i := range r.unnamed {
-			if r.unnamed[i].PTRState == None {
-				r.unnamed[i].PTRState = NotRecorded
-			}
-		}
-	}
-	for i := range r.unnamed {
-		r.hand(&r.unnamed[i])
-	}
-	clear(r.unnamed)
-	r.unnamed = r.unnamed[:0]
-}
-
-// hand hands out one record unless its time is out of bounds.
-func (r *run) hand(rec *Record) {
-	if r.err != nil {
-		return
-	}
-	if !rec.Time.IsZero() {
-		if !r.opt.Since.IsZero() && rec.Time.Before(r.opt.Since) ||
-			!r.opt.Until.IsZero() && !rec.Time.Before(r.opt.Until) {
-			r.st.Skipped[SkippedTime]++
-			return
-		}
-	}
-	if rec.Class == "" {
-		rec.Class = r.opt.Class
-	}
-	rec.Count = max(rec.Count, 1)
-	rec.Client = rec.Client.Unmap()
-	r.st.Records++
-	if rec.Auth {
-		r.st.LoggedIn++
-	}
-	if rec.Server != "" && !r.st.Servers[rec.Server] && len(r.st.Servers) < maxServers {
-		r.st.Servers[rec.Server] = true
-	}
-	r.err = r.fn(rec)
-}
-
-// finish hands out the mails that waited for the border to be known.
-func (r *run) finish() error {
-	r.border.decide(r)
-	return r.err
-}
-
-// fault counts an input that could not be read to the end.
-func (r *run) fault(name string, err error, part bool) {
-	if len(r.st.Unread) < maxErrs {
-		r.st.Unread = append(r.st.Unread, Unread{name, err, part})
-	}
-}
-
-// text copies b, cut to the longest text a Record holds.
-func text(b []byte) string {
-	return string(b[:min(len(b), maxField)])
-}
-
-// sender returns an address without angle brackets, "" for nil: not recorded.
-func sender(b []byte) string {
-	if from := text(bytes.Trim(b, "<>")); b == nil || from != "" {
-		return from
-	}
-	return NullSender
-}
-
-func clip(s string) string {
-	return s[:min(len(s), maxField)]
 }

@@ -44,7 +44,7 @@ type timedRow struct {
 func (r *run) sortRows(c *csvReader) (*sorter, error) {
 	s := &sorter{run: r}
 	for {
-		line, cut, err := r.in.next()
+		line, cut, err := r.next()
 		if err != nil {
 			s.err = err
 			break
