@@ -351,3 +351,38 @@ func TestLoadSurvivesTheParser(t *testing.T) {
 		t.Errorf("got error %v, want one that names %s", err, path)
 	}
 }
+
+// exempt_recipients and exempt_networks take a table of its own block by reference. Keys are read as
+// the check asks for them: an address, then its domain, then the local part.
+func TestListsByReference(t *testing.T) {
+	const text = `
+table.file rcpts { file DIR/rcpts }
+table.file relays { file DIR/relays }
+check.helo_fqdn mx {
+	exempt_recipients &rcpts
+	exempt_networks &relays
+}
+`
+	c := mustLoad(t, text, "", map[string]string{
+		"rcpts": "help@example.org\n@lab.example.org\nabuse: all domains\n", "relays": "192.0.2.7\n"})
+	j := c.Check.Judge()
+	j.Gatherer.Exchange = nil
+	for _, tc := range []struct{ client, rcpt, want string }{
+		{"192.0.2.9", "help@example.org", "rcpt"},
+		{"192.0.2.9", "Help@Example.ORG", "rcpt"},
+		{"192.0.2.9", "anyone@lab.example.org", "rcpt"},
+		{"192.0.2.9", "abuse@example.com", "rcpt"},
+		{"192.0.2.9", "help@example.com", ""},
+		{"192.0.2.9", "postmaster@example.org", ""}, // a table replaces the default
+		{"192.0.2.7", "help@example.com", "network"},
+	} {
+		e := j.Explain(t.Context(), judge.Query{Helo: "friend", Client: netip.MustParseAddr(tc.client),
+			Rcpts: []string{tc.rcpt}})
+		if got := e.Recipients[0].Exempt; got != tc.want {
+			t.Errorf("%s to %s: exempt %q, want %q", tc.client, tc.rcpt, got, tc.want)
+		}
+	}
+	if len(c.NotEvaluated) != 0 {
+		t.Errorf("not evaluated: %v", c.NotEvaluated)
+	}
+}
