@@ -251,7 +251,7 @@ func (s *server) settled(t *testing.T, before figures) (after figures) {
 	t.Helper()
 	const (
 		slack = 8  // the connection that the metrics came by, lookups that just end
-		files = 24 // idle sockets to the DNS server, idle connections of memory with their files
+		files = 48 // 32 idle sockets to the DNS server, idle connections of memory with their files
 	)
 	defer func() { t.Logf("before %+v, after %+v", before, after) }()
 	until(t, "goroutines and descriptors as before", func() bool {
