@@ -194,30 +194,29 @@ func (e *explained) outcome() *judge.Outcome {
 	return &e.Message
 }
 
+// words says what becomes of mail, by the word of its outcome: accepted unless it is here.
+var words = map[string]struct {
+	text, colour string
+	status       int // of the program
+}{
+	"reject":     {"reject", red, exitFailure},
+	"quarantine": {"quarantine", yellow, exitQuarantined},
+	"greylist":   {"wait", yellow, exitLater},
+	"tempfail":   {"try later", red, exitLater},
+}
+
 // status ends the program with the exit status for the outcome.
 func (e *explained) status() error {
-	switch o := e.outcome(); {
-	case o.Exempt != "":
-		return nil
-	case o.TryLater || o.Waits():
-		return cli.Exit("", exitLater)
-	case o.Action == checkhelo.Reject:
-		return cli.Exit("", exitFailure)
-	case o.Action == checkhelo.Quarantine:
-		return cli.Exit("", exitQuarantined)
-	default:
-		return nil
+	if status := words[e.summary()].status; status != 0 {
+		return cli.Exit("", status)
 	}
+	return nil
 }
 
 // actionWord names what becomes of one recipient's mail.
 func actionWord(o *judge.Outcome) string {
-	switch {
-	case o.Exempt != "" || !o.TryLater && len(o.Hits) == 0:
+	if o.Exempt != "" {
 		return "none"
-	case o.TryLater:
-		return "tempfail"
-	default:
-		return o.Action.String()
 	}
+	return o.Word()
 }

@@ -69,15 +69,8 @@ func (e *explained) writeVerdict(s *screen) {
 // painted returns the outcome in words, and their colour.
 func painted(o *judge.Outcome, word string) (text, colour string) {
 	text, colour = "accept", green
-	switch word {
-	case "quarantine":
-		text, colour = "quarantine", yellow
-	case "greylist":
-		text, colour = "wait", yellow
-	case "reject":
-		text, colour = "reject", red
-	case "tempfail":
-		text, colour = "try later", red
+	if known, found := words[word]; found {
+		text, colour = known.text, known.colour
 	}
 	switch {
 	case o.Exempt != "":
