@@ -136,7 +136,7 @@ func newExplained(c *cli.Context, query judge.Query) (*explained, error) {
 	if !isPreset(source) && query.Client.IsValid() {
 		closeMemory, err := e.useMemory(c.Context, conf)
 		if err != nil {
-			e.memory.Error = "not read: " + err.Error()
+			e.memory.Error = "not read: " + strings.TrimPrefix(err.Error(), "memory: ")
 		} else {
 			defer closeMemory() //nolint:errcheck // it was only read
 		}
