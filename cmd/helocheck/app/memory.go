@@ -171,7 +171,7 @@ func writeEntries(
 		var text string
 		switch e.Kind {
 		case memory.KindKnown:
-			text = fmt.Sprintf("known %s, days %d, %s to %s", e.Grade(), e.Days, first, last)
+			text = fmt.Sprintf("sender %s, days %d, %s to %s", e.Grade(), e.Days, first, last)
 		case memory.KindNeighbour:
 			text = "neighbour, " + last
 		case memory.KindWaiting:

@@ -39,6 +39,7 @@ func TestMemoryLearn(t *testing.T) {
 	if err := os.WriteFile(mail, []byte(strings.Join(rows, "\n")+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	t.Setenv("COLUMNS", "200")
 	learn := func(want string) {
 		t.Helper()
 		out, said := runMain(t, 0, "memory", "learn", "--config", conf, mail)
@@ -50,8 +51,10 @@ func TestMemoryLearn(t *testing.T) {
 	out, _ := runMain(t, 0, "memory", "list", "--config", conf)
 	var got []string
 	for _, line := range strings.Split(out, "\n") {
-		if f := strings.Fields(line); len(f) == 7 && f[0] == "known" {
-			got = append(got, fmt.Sprint(f[6], " ", f[4], " ", f[5]))
+		// 192.0.2.0/24  sender seen, days 3, 2026-01-01 to 2026-01-09: mail.example.org
+		if f := strings.Fields(strings.NewReplacer(",", "", ":", "").Replace(line)); len(f) == 9 &&
+			f[1] == "sender" {
+			got = append(got, fmt.Sprint(f[8], " ", f[4], " ", f[2]))
 		}
 	}
 	want := "mail.example.org 2 accepted,new.example.com 1 unknown,odd.example.com 3 seen"
