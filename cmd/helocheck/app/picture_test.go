@@ -35,7 +35,9 @@ func TestPictureOfReport(t *testing.T) {
 	for _, scheme := range []string{"light", "dark"} {
 		browsertest.Look(ctx, t, base+"/", "main", browsertest.View{Width: width, Scheme: scheme})
 		var shot []byte
-		err := chromedp.Run(ctx, chromedp.EmulateViewport(width, height), chromedp.CaptureScreenshot(&shot))
+		err := chromedp.Run(ctx, chromedp.EmulateViewport(width, height),
+			chromedp.Evaluate(`document.querySelector("section[aria-label='Class ham']").scrollIntoView()`, nil),
+			chromedp.CaptureScreenshot(&shot))
 		if err != nil {
 			t.Fatal(err)
 		}

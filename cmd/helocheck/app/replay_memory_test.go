@@ -191,3 +191,31 @@ func TestSimulationIsBounded(t *testing.T) {
 		t.Errorf("%d dropped, %d without memory: nothing was counted", j.memory.dropped(), j.memory.untimed)
 	}
 }
+
+// The line that a report gives for a lost message lets its sender pass.
+func TestAllowLineWorks(t *testing.T) {
+	for name, row := range map[string]string{
+		"exempt_names static { entry example.org": "2026-01-01T12:00:00Z mx example.org 192.0.2.25 mail.example.org bob@example.net",
+		"exempt_clients": "2026-01-01T12:00:00Z mx friend 192.0.2.25 mail.example.org bob@example.net",
+		"exempt_names static { entry friend 192.0.2.25": "2026-01-01T12:00:00Z mx friend 192.0.2.25 - bob@example.net",
+	} {
+		mail := table(t, row)
+		conf := func(lines string) string {
+			path := filepath.Join(t.TempDir(), "maddy.conf")
+			text := "smtp tcp://127.0.0.1:25 {\n hostname mx.example.com\n check { helo_fqdn {\n" +
+				" not_fqdn_action reject\n bare_domain_action reject\n" + lines + "\n }\n }\n deliver_to dummy\n}\n"
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			return path
+		}
+		out, _ := runMain(t, 0, "replay", "--class", "ham", "--config", conf(""), mail)
+		_, line, found := strings.Cut(out, "    exempt: ")
+		line, _, _ = strings.Cut(line, "\n")
+		if !found || !strings.HasPrefix(line, name) {
+			t.Fatalf("%s: line %q in %s", name, line, out)
+		}
+		got := actions(t, "--class", "ham", "--config", conf(line), mail)
+		wantActions(t, line, got, map[string]int{"none": 1})
+	}
+}
