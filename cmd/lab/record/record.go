@@ -31,6 +31,7 @@ type recorder struct {
 	dir      string
 	clients  string // the first three octets of the clients' addresses
 	duration time.Duration
+	pause    time.Duration // between two sessions
 	every    time.Duration // between two scrapes
 
 	smtp, metrics string // host:port
@@ -39,7 +40,7 @@ type recorder struct {
 
 // Main records, and returns the exit status.
 func Main(ctx context.Context, args []string, _, stderr io.Writer) (status int) {
-	r := recorder{}
+	r := recorder{pause: 100 * time.Millisecond}
 	flags := flag.NewFlagSet("lab record", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.StringVar(&r.dir, "o", "", "write into `DIR`, which must exist")

@@ -51,17 +51,15 @@ func (r *recorder) record(ctx context.Context, path string) error {
 	burst := client{r.clients + ".99", "99"}
 	series := &scraper{url: "http://" + r.metrics + "/metrics", out: bufio.NewWriter(file)}
 	begin := time.Now()
-	next := begin
+	all, scrapes := int(r.duration/r.pause), max(1, int(r.every/r.pause))
 	for n := 0; err == nil && ctx.Err() == nil; n++ {
-		passed := time.Since(begin)
-		if !time.Now().Before(next) {
-			err = errors.Join(err, series.scrape(ctx, passed))
-			next = next.Add(r.every)
+		if n%scrapes == 0 {
+			err = errors.Join(err, series.scrape(ctx, time.Since(begin)))
 		}
-		if passed > r.duration {
+		if n == all {
 			break
 		}
-		quarter := int(4 * passed / r.duration)
+		quarter := 4 * n / all
 		r.dns.broken.Store(quarter >= 3)
 		who := everyday[n%len(everyday)]
 		if quarter == 2 && n%3 != 0 {
@@ -74,7 +72,7 @@ func (r *recorder) record(ctx context.Context, path string) error {
 			who = client{fmt.Sprintf("m%d.example.com", n), "9"}
 		}
 		err = errors.Join(err, r.deliver(ctx, who))
-		time.Sleep(100 * time.Millisecond)
+		time.Sleep(r.pause)
 	}
 	return errors.Join(err, ctx.Err(), series.out.Flush(), file.Close())
 }
