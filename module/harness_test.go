@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"maps"
 	"math/rand/v2"
 	"net"
@@ -18,6 +19,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/emersion/go-smtp"
 
 	"maddy.example/checkhelo/cmd/lab/maddybin"
 	"maddy.example/checkhelo/module/build"
@@ -475,4 +478,154 @@ func (c *client) send(rcpt string, want int) string {
 func (s *server) waitLog(t *testing.T, want string) string {
 	t.Helper()
 	return s.await(t, want, 0)
+}
+
+// sink is the mail server that a Maddy under test delivers to.
+type sink struct {
+	addr string
+
+	mu         sync.Mutex
+	messages   []string
+	recipients int
+	keep       bool // false: count only
+}
+
+func startSink(t *testing.T) *sink {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &sink{addr: l.Addr().String(), keep: true}
+	server := smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) {
+		return &sinkSession{s: s}, nil
+	}))
+	server.Domain = "sink.receiver-bench.org"
+	server.ReadTimeout, server.WriteTimeout = time.Minute, time.Minute
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = server.Serve(l)
+	}()
+	t.Cleanup(func() {
+		_ = server.Close()
+		_ = l.Close() // where Serve had not begun yet, the server does not know it
+		<-ended
+	})
+	return s
+}
+
+// module is the sink as a delivery target in maddy.conf.
+func (s *sink) module() string { return fmt.Sprintf("smtp tcp://%s {\nstarttls no\n}", s.addr) }
+
+func (s *sink) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.messages)
+}
+
+func (s *sink) all() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.messages
+}
+
+// sinkSession is one connection to a sink. It takes everything.
+type sinkSession struct {
+	s     *sink
+	rcpts int
+}
+
+func (*sinkSession) AuthMechanisms() []string             { return nil }
+func (*sinkSession) Logout() error                        { return nil }
+func (*sinkSession) Mail(string, *smtp.MailOptions) error { return nil }
+func (x *sinkSession) Reset()                             { x.rcpts = 0 }
+func (x *sinkSession) Rcpt(string, *smtp.RcptOptions) error {
+	x.rcpts++
+	return nil
+}
+
+func (x *sinkSession) Data(r io.Reader) error {
+	text, err := io.ReadAll(r)
+	if err != nil {
+		return err
+	}
+	x.s.mu.Lock()
+	defer x.s.mu.Unlock()
+	if !x.s.keep {
+		text = nil
+	}
+	x.s.messages = append(x.s.messages, string(text))
+	x.s.recipients += x.rcpts
+	return nil
+}
+
+// addRaceFlag makes the go command build with the race detector.
+func addRaceFlag() error {
+	return os.Setenv("GOFLAGS", strings.TrimSpace(os.Getenv("GOFLAGS")+" -race"))
+}
+
+// watchRaces returns what has a server write its races into files, and looks into
+// them when it has ended.
+func watchRaces(t *testing.T) (env string) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "race")
+	t.Cleanup(func() {
+		files, err := filepath.Glob(path + ".*")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ours, others := races(string(text))
+			for _, report := range others {
+				t.Logf("a race of Maddy's own:\n%s", report)
+			}
+			for _, report := range ours {
+				t.Errorf("a race in the check:\n%s", report)
+			}
+		}
+	})
+	return "GORACE=exitcode=0 atexit_sleep_ms=100 log_path=" + path
+}
+
+// races parts the reports of a race detector by whether the check has a frame in them.
+func races(text string) (ours, others []string) {
+	for _, report := range strings.Split(text, "==================\n") {
+		switch {
+		case !strings.Contains(report, "WARNING: DATA RACE"):
+		case strings.Contains(report, "maddy.example/checkhelo"):
+			ours = append(ours, report)
+		default:
+			others = append(others, report)
+		}
+	}
+	return ours, others
+}
+
+func TestRaces(t *testing.T) {
+	const report = `==================
+WARNING: DATA RACE
+Write at 0x00c0000b4010 by goroutine 9:
+  FUNCTION()
+      file.go:10 +0x33
+
+Previous read at 0x00c0000b4010 by goroutine 7:
+  github.com/foxcpp/maddy/framework/log.(*Logger).Msg()
+      github.com/foxcpp/maddy@v0.9.5/framework/log/log.go:90 +0x44
+==================
+`
+	text := strings.ReplaceAll(report, "FUNCTION", "github.com/foxcpp/maddy.handleSignals") +
+		"Found 1 data race(s)\n" +
+		strings.ReplaceAll(report, "FUNCTION", "maddy.example/checkhelo/module.(*Check).facts")
+	ours, others := races(text)
+	if len(ours) != 1 || !strings.Contains(ours[0], "(*Check).facts") {
+		t.Errorf("of ours: %q", ours)
+	}
+	if len(others) != 1 || !strings.Contains(others[0], "handleSignals") {
+		t.Errorf("of others: %q", others)
+	}
 }

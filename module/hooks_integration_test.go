@@ -90,7 +90,7 @@ type dialogue struct {
 
 // Each way round the check that a dialogue alone may try. The client has no right to any of
 // the names but good.
-var bypassDialogues = []dialogue{
+var dialogues = []dialogue{
 	{"no greeting at all", talk(send(mailFrom, 502), send(rcptTo, 502))},
 	{"re-greeting after a refusal", talk(send("EHLO localhost", 250), transaction(550),
 		send("EHLO localhost", 250), transaction(550), send("HELO localhost", 250), transaction(550))},
@@ -183,7 +183,7 @@ var bypassDialogues = []dialogue{
 	{"two names", talk(send("EHLO localhost "+good, 250), transaction(550))},
 }
 
-func bypassServer(t *testing.T) *server {
+func listsServer(t *testing.T) *server {
 	t.Helper()
 	dns := zone(t)
 	err := dns.Add("partner.example A 127.0.2.6\n" +
@@ -199,9 +199,9 @@ func bypassServer(t *testing.T) *server {
 		"deny_names static {\nentry denied.example \"556 5.7.1 not you\"\n}")))
 }
 
-func TestBypassDialogues(t *testing.T) {
-	s := bypassServer(t)
-	for _, way := range bypassDialogues {
+func TestDialogues(t *testing.T) {
+	s := listsServer(t)
+	for _, way := range dialogues {
 		t.Run(way.name, func(t *testing.T) {
 			c := s.mx(t)
 			c.run(way.steps)
@@ -212,7 +212,7 @@ func TestBypassDialogues(t *testing.T) {
 }
 
 // With enforce_at ehlo a refused greeting is none.
-func TestBypassDialoguesAtEHLO(t *testing.T) {
+func TestDialoguesAtEHLO(t *testing.T) {
 	s := start(t, mx("helo_fqdn strict {\nexempt_networks 10.0.0.0/8\nenforce_at ehlo\n}"))
 	for _, way := range []dialogue{
 		{"MAIL all the same", talk(send("EHLO localhost", 550), send(mailFrom, 502),
@@ -234,8 +234,8 @@ func TestBypassDialoguesAtEHLO(t *testing.T) {
 
 // A PTR record alone is said by who owns the address: it counts only when the
 // name leads back.
-func TestBypassByPTRWithoutProof(t *testing.T) {
-	s := bypassServer(t)
+func TestPTRWithoutProof(t *testing.T) {
+	s := listsServer(t)
 	for source, code := range map[string]int{"127.0.2.5": 504, "127.0.2.6": 250} {
 		c := s.dial(t, "127.0.0.25", "smtp", source)
 		c.run(talk(send("EHLO hostnameonly", 250), transaction(code)))
@@ -257,7 +257,7 @@ func TestRepeatedRecipientBesidePostmaster(t *testing.T) {
 	}
 }
 
-func TestBypassByLongLine(t *testing.T) {
+func TestLongLine(t *testing.T) {
 	s := start(t, mx(strict))
 	c := s.mx(t)
 	if _, err := c.W.WriteString("EHLO " + strings.Repeat("x", 5000) + "\r\n"); err != nil {
@@ -276,7 +276,7 @@ func TestBypassByLongLine(t *testing.T) {
 }
 
 // Every greeting makes a new session, in which nobody is logged in.
-func TestBypassByLoginBeforeGreeting(t *testing.T) {
+func TestLoginBeforeGreeting(t *testing.T) {
 	conf := strings.Replace(mx(strict), "tls off", "tls off\nauth dummy", 1)
 	s := start(t, conf)
 	c := s.mx(t)
@@ -287,7 +287,7 @@ func TestBypassByLoginBeforeGreeting(t *testing.T) {
 
 var ownCertificate = &tls.Config{InsecureSkipVerify: true}
 
-func TestBypassByTLS(t *testing.T) {
+func TestGreetingAfterTLS(t *testing.T) {
 	conf := strings.Replace(mx(strict), "tls off", "tls self_signed", 1)
 	s := start(t, "tls self_signed\n"+conf)
 	for name, after := range map[string][]step{
@@ -320,7 +320,7 @@ func (s *server) connect(t *testing.T, source, prefix string) net.Conn {
 }
 
 // A PROXY header counts only from the balancer. Everybody else is judged by his own address.
-func TestBypassByPROXYHeader(t *testing.T) {
+func TestPROXYHeader(t *testing.T) {
 	conf := strings.Replace(mx(strict), "tls off", "tls off\nproxy_protocol 127.0.3.1", 1)
 	s := start(t, conf)
 	for _, tc := range []struct {
@@ -342,7 +342,7 @@ func TestBypassByPROXYHeader(t *testing.T) {
 }
 
 // A listener for both families sees IPv4 clients as ::ffff:a.b.c.d. They are the same to the lists.
-func TestBypassByMappedAddress(t *testing.T) {
+func TestMappedAddress(t *testing.T) {
 	if l, err := net.Listen("tcp6", "[::1]:0"); err != nil {
 		t.Skip("SKIPPED: no IPv6 on loopback; the mapped addresses of a dual listener are not tested")
 	} else {
@@ -369,7 +369,7 @@ func TestBypassByMappedAddress(t *testing.T) {
 
 // A thousand recipients of a bad client get a thousand refusals, with one look-up of each fact
 // and one log line.
-func TestBypassByThousandRecipients(t *testing.T) {
+func TestThousandRecipients(t *testing.T) {
 	dns := zone(t)
 	s := start(t, mx(withDNS("strict", dns, "blocklists dbl.example",
 		"deny_hosts static {\nentry nobody \"\"\n}")))

@@ -1,89 +1,20 @@
 package module_test
 
 import (
+	"crypto/tls"
 	"fmt"
+	"math/rand/v2"
 	"net"
+	"net/textproto"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
-
-	"github.com/miekg/dns"
-
-	"maddy.example/checkhelo/module/dnsfacts/dnstest"
+	"time"
 )
-
-// resolver answers from a zone, and can go and come back on the same port.
-type resolver struct {
-	zone *dnstest.Server
-	addr string
-	stop func()
-}
-
-func startResolver(t *testing.T) *resolver {
-	t.Helper()
-	r := &resolver{zone: zone(t), addr: "127.0.0.1:0"}
-	r.start(t)
-	t.Cleanup(func() { r.stop() })
-	return r
-}
-
-func (r *resolver) start(t *testing.T) {
-	t.Helper()
-	conn, err := net.ListenPacket("udp", r.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.addr = conn.LocalAddr().String()
-	started, ended := make(chan struct{}), make(chan struct{})
-	server := &dns.Server{PacketConn: conn, Handler: r.zone}
-	server.NotifyStartedFunc = func() { close(started) }
-	go func() {
-		defer close(ended)
-		_ = server.ActivateAndServe()
-	}()
-	<-started
-	r.stop = func() {
-		_ = server.Shutdown()
-		<-ended
-	}
-}
-
-// A DNS server that is gone costs no mail. Once it is back, verdicts are as before.
-func TestDNSGoneAndBack(t *testing.T) {
-	for fault, ways := range map[string]struct{ gone, back func(*testing.T, *resolver) }{
-		"port closed": {
-			func(_ *testing.T, r *resolver) { r.stop() },
-			func(t *testing.T, r *resolver) { t.Helper(); r.start(t) },
-		},
-		"silent": {
-			func(_ *testing.T, r *resolver) { r.zone.SetFail("DROP") },
-			func(_ *testing.T, r *resolver) { r.zone.SetFail("") },
-		},
-	} {
-		t.Run(fault, func(t *testing.T) {
-			r := startResolver(t)
-			s := start(t, mx(fmt.Sprintf("helo_fqdn strict {\nexempt_networks 10.0.0.0/8\ndns_servers %s\n"+
-				"dns_timeout 500ms\n}", r.addr)))
-			try := func(helo string, want int) {
-				t.Helper()
-				s.mx(t).run(talk(send("EHLO "+helo, 250), transaction(want)))
-			}
-			until(t, "the first name is refused", func() bool {
-				code, err := s.verdict("before.sender-bench.com")
-				return err == nil && code == 450
-			})
-			ways.gone(t, r)
-			try("between.sender-bench.com", 250)
-			try("before.sender-bench.com", 450) // still known
-			try("localhost", 550)               // needs no DNS
-			ways.back(t, r)
-			s.looksUp(t)
-			try(good, 250)
-		})
-	}
-}
 
 // What dns_servers or resolv.conf say is read at a reload, too.
 func TestReloadAsksOtherServers(t *testing.T) {
@@ -295,4 +226,121 @@ func TestReloadAmidSessions(t *testing.T) {
 	for _, c := range old {
 		c.run(talk(send("RSET", 250), transaction(551), send("QUIT", 221)))
 	}
+}
+
+// restless is a client that greets again and again, before and after STARTTLS,
+// and may hang up at any time.
+type restless struct {
+	*textproto.Conn
+	plain net.Conn
+}
+
+func (s *server) restless() (*restless, error) {
+	d := net.Dialer{Timeout: hang, LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 2, 1)}}
+	conn, err := d.Dial("tcp", net.JoinHostPort("127.0.0.25", s.ports["smtp"]))
+	if err != nil {
+		return nil, err
+	}
+	r := &restless{textproto.NewConn(conn), conn}
+	if err = conn.SetDeadline(time.Now().Add(hang)); err == nil {
+		_, _, err = r.ReadResponse(220)
+	}
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return r, nil
+}
+
+// say sends a line and wants one of some codes.
+func (r *restless) say(line string, want ...int) error {
+	if err := r.PrintfLine("%s", line); err != nil {
+		return err
+	}
+	code, text, err := r.ReadResponse(0)
+	if slices.Contains(want, code) {
+		return nil
+	}
+	return fmt.Errorf("%.60s: %d %s (%w)", line, code, text, err)
+}
+
+// verdicts are the codes that a name may get. A look-up that fails speaks against nobody.
+var verdicts = map[string][]int{
+	good: {250}, "localhost": {550}, "nosuch.sender-bench.com": {450, 250},
+}
+
+// hold is one session with some greetings, of which the last one counts.
+func (r *restless) hold(random *rand.Rand, names []string) error {
+	defer r.plain.Close()
+	pick := func() string { return names[random.IntN(len(names))] }
+	if random.IntN(2) == 0 {
+		if err := r.say("EHLO "+pick(), 250); err != nil {
+			return err
+		}
+		if err := r.say("STARTTLS", 220); err != nil {
+			return err
+		}
+		r.Conn = textproto.NewConn(tls.Client(r.plain, ownCertificate))
+	}
+	for range 1 + random.IntN(3) {
+		name := pick()
+		for range 1 + random.IntN(2) {
+			if err := r.say([]string{"EHLO ", "HELO "}[random.IntN(2)]+name, 250); err != nil {
+				return err
+			}
+		}
+		if random.IntN(6) == 0 {
+			return nil // hangs up while the look-ups go on
+		}
+		if err := r.say(mailFrom, 250); err != nil {
+			return err
+		}
+		if err := r.say(rcptTo, verdicts[name]...); err != nil {
+			return fmt.Errorf("as %s: %w", name, err)
+		}
+	}
+	return r.say("QUIT", 221)
+}
+
+// Reloads amid clients that greet anew, use TLS and hang up lose no session and
+// change no verdict.
+func TestLoadAmidReloads(t *testing.T) {
+	const clients = 50
+	names := []string{good, "localhost", "nosuch.sender-bench.com"}
+	resolver := troubled(t, 7)
+	conf := "tls self_signed\n" + strings.Replace(
+		mx(withDNS("strict", resolver, "dns_timeout 500ms")), "tls off", "tls self_signed", 1)
+	s := start(t, conf)
+	var wg sync.WaitGroup
+	var sessions atomic.Int64
+	reloaded := make(chan struct{})
+	for i := range clients {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			random := rand.New(rand.NewPCG(7, uint64(i)))
+			for last := false; !last; {
+				select {
+				case <-reloaded:
+					last = true
+				default:
+				}
+				r, err := s.restless()
+				if err == nil {
+					err = r.hold(random, names)
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				sessions.Add(1)
+			}
+		}()
+	}
+	for range loadReloads * loadFactor(t) {
+		s.reload(t, conf)
+	}
+	close(reloaded)
+	wg.Wait()
+	t.Logf("%d sessions", sessions.Load())
 }
