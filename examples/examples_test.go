@@ -23,7 +23,7 @@ import (
 
 const (
 	buildLimit  = 9 * time.Minute // compiling Maddy on a fresh machine
-	verifyLimit = time.Minute
+	verifyLimit = 5 * time.Minute
 )
 
 // snippet is one configuration and the place where it stands.

@@ -111,7 +111,7 @@ func start(t *testing.T, to deliver) (server *smtp.Server, address string) {
 
 // send lets a client deliver a message and returns the first sentence of the last reply.
 func send(server, client, helo, to string) string {
-	const limit = 10 * time.Second
+	const limit = 3 * time.Minute
 	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(client)}, Timeout: limit}
 	tcp, err := dialer.Dial("tcp", server)
 	if err != nil {

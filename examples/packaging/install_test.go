@@ -25,7 +25,7 @@ const (
 	ourIP    = "192.0.2.25"
 	goodIP   = "192.0.2.7" // mail.example.net in the test's DNS
 	installs = 5 * time.Minute
-	answers  = 30 * time.Second
+	answers  = 3 * time.Minute
 )
 
 // TestInstall installs the packages on this Debian, lets the server run from
