@@ -46,9 +46,11 @@ func warm(tb testing.TB, policy string) (*Check, func() *module.ConnState) {
 	}
 	server := dnstest.Serve(tb, dnstest.HeloZone)
 	c.judge.Gatherer.Exchange = dnsfacts.NewClient([]string{server.Addr}).Exchange
-	client := &net.TCPAddr{IP: net.IPv4(127, 0, 2, 1), Port: 4000}
 	local := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 25), Port: 25}
-	conn := func() *module.ConnState {
+	port := 0
+	conn := func() *module.ConnState { // a new one each time
+		port++
+		client := &net.TCPAddr{IP: net.IPv4(127, 0, 2, 1), Port: 1024 + port%(1<<16-1024)}
 		return &module.ConnState{
 			Proto: "ESMTP", Hostname: "mta01.yourcompany.com", RemoteAddr: client, LocalAddr: local,
 		}

@@ -116,7 +116,7 @@ func TestEarlyRefusalIsLoggedAndCounted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `maddy_helo_fqdn_verdicts_total{action="reject",module="check.helo_fqdn",rule="reserved_tld"} 1`
+	want := `maddy_helo_fqdn_verdicts_total{action="reject",module="check.helo_fqdn",rule="reserved_tld",would="reject"} 1`
 	if !strings.Contains(string(text), want) {
 		t.Errorf("metrics lack %s", want)
 	}
@@ -246,7 +246,10 @@ func TestReloadTakesChangedList(t *testing.T) {
 	before.say("QUIT", 221)
 	write("10.0.0.0/8\n127.0.2.0/24 # our branch office\n")
 	s.reload(t, conf)
-	s.settle(t, "localhost", 250)
+	s.settle(t)
+	if code, err := s.verdict("localhost"); code != 250 || err != nil {
+		t.Errorf("after the reload: %d, %v", code, err)
+	}
 }
 
 // The pattern of docs/migrate.md refuses over SMTP what it refuses in the tool (module/maddyconf).
