@@ -360,6 +360,7 @@ func TestPipelinedGreetings(t *testing.T) {
 	}
 	s.looksUp(t)
 	c.run(talk(transaction(550), send("QUIT", 221)))
+	resolver.keep(0)
 	s.settled(t, before)
 }
 

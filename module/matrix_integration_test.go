@@ -30,7 +30,7 @@ func TestToolSaysWhatTheServerSays(t *testing.T) {
 	const user, post = "user@receiver-bench.org", "postmaster@receiver-bench.org"
 	for _, fate := range fates() {
 		t.Run(strings.ReplaceAll(fate, "\n", " "), func(t *testing.T) {
-			check := withDNS("strict", dns, fate, "dns_timeout 500ms")
+			check := withDNS("strict", dns, fate)
 			conf := mx(check) + `submission tcp://127.0.0.25:{env:TEST_PORT_submission} {
 				tls off
 				auth dummy
