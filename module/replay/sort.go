@@ -102,21 +102,18 @@ func (s *sorter) spill() error {
 	}
 	s.sort()
 	w := bufio.NewWriter(s.file)
+	var head []byte
 	for _, row := range s.rows {
-		var head [rowHead]byte
-		binary.BigEndian.PutUint64(head[:8], uint64(row.at))          //nolint:gosec // and back
-		binary.BigEndian.PutUint32(head[8:], uint32(row.to-row.from)) //nolint:gosec // under 64 KiB
+		head = binary.AppendVarint(binary.AppendVarint(head[:0], row.at), int64(row.to-row.from))
 		// An error stays in w until Flush.
-		_, _ = w.Write(head[:])
+		_, _ = w.Write(head)
 		_, _ = w.Write(s.text[row.from:row.to])
-		s.size += rowHead + int64(row.to-row.from)
+		s.size += int64(len(head) + row.to - row.from)
 	}
 	s.ends = append(s.ends, s.size)
 	s.text, s.rows = s.text[:0], s.rows[:0]
 	return w.Flush()
 }
-
-const rowHead = 12 // bytes before the text of a row
 
 // open begins to merge the pieces.
 func (s *sorter) open() error {
@@ -180,15 +177,16 @@ type piece struct {
 	line []byte
 }
 
-func (p *piece) next() error {
-	var head [rowHead]byte
-	if _, err := io.ReadFull(p.r, head[:]); err != nil {
+func (p *piece) next() (err error) {
+	if p.at, err = binary.ReadVarint(p.r); err != nil {
 		return err
 	}
-	p.at = int64(binary.BigEndian.Uint64(head[:8])) //nolint:gosec // written as an int64
-	p.line = slices.Grow(p.line[:0], int(binary.BigEndian.Uint32(head[8:])))
-	p.line = p.line[:binary.BigEndian.Uint32(head[8:])]
-	_, err := io.ReadFull(p.r, p.line)
+	size, err := binary.ReadVarint(p.r)
+	if err != nil {
+		return err
+	}
+	p.line = slices.Grow(p.line[:0], int(size))[:size]
+	_, err = io.ReadFull(p.r, p.line)
 	return err
 }
 
