@@ -15,6 +15,8 @@ import (
 	"strings"
 
 	"golang.org/x/mod/modfile"
+	"golang.org/x/mod/module"
+	"golang.org/x/mod/zip"
 )
 
 // ErrNoSource means that the source of this project was not found.
@@ -51,7 +53,8 @@ func (b *Builder) maddySource(ctx context.Context, g *goCommand) (s source, err 
 
 // checkSource finds the source of this project: the directory asked for, the
 // checkout around the working directory, the files this program was compiled
-// from, at last the released version that it was installed from.
+// from, the module zip of its package, at last the released version that it was
+// installed from.
 func (b *Builder) checkSource(ctx context.Context, g *goCommand) (source, error) {
 	if b.Checkhelo != "" {
 		return sourceIn(b.Checkhelo, checkPath)
@@ -66,12 +69,30 @@ func (b *Builder) checkSource(ctx context.Context, g *goCommand) (source, error)
 			return source{dir: root}, nil
 		}
 	}
+	if program, err := os.Executable(); err == nil {
+		if packed := modulezip(program); packed != "" {
+			return unpacked(packed, filepath.Join(g.dir, "packed"))
+		}
+	}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		if version := releasedVersion(info); version != "" {
 			return download(ctx, g, checkPath, version)
 		}
 	}
 	return source{}, ErrNoSource
+}
+
+// modulezip is the source that the package of a program installs, "" without one.
+func modulezip(program string) string {
+	path := filepath.Join(filepath.Dir(program), "..", "share", "helocheck", "module.zip")
+	if _, err := os.Stat(path); err != nil {
+		return ""
+	}
+	return path
+}
+
+func unpacked(path, dir string) (source, error) {
+	return source{dir: dir}, zip.Unzip(dir, module.Version{Path: checkPath, Version: noVersion}, path)
 }
 
 // releasedVersion is the version of this project in a program, "" when the
@@ -124,17 +145,17 @@ func moduleDir(dir string) (absolute, path string, err error) {
 // download fetches a module, or finds it in the module cache.
 func download(ctx context.Context, g *goCommand, path, version string) (source, error) {
 	out, err := g.run(ctx, "mod", "download", "-json", path+"@"+version)
-	var module struct{ Version, Dir, Error string }
-	if jsonErr := json.Unmarshal(out, &module); jsonErr != nil && err == nil {
+	var found struct{ Version, Dir, Error string }
+	if jsonErr := json.Unmarshal(out, &found); jsonErr != nil && err == nil {
 		err = jsonErr
 	}
-	if module.Error != "" {
-		err = errors.New(module.Error)
+	if found.Error != "" {
+		err = errors.New(found.Error)
 	}
 	if err != nil {
 		return source{}, fmt.Errorf("no version %q of %s: %w", version, path, err)
 	}
-	return source{dir: module.Dir, version: module.Version}, nil
+	return source{dir: found.Dir, version: found.Version}, nil
 }
 
 // maddyVersion is what "maddy version" prints. A Maddy directory has it in a file.
@@ -150,14 +171,19 @@ func (s source) maddyVersion() string {
 	return version + "-custom"
 }
 
-// checkVersion is the version of this project: the release, else the tag of the
-// commit that a checkout stands on, else that commit, with "+dirty" after
-// changes; "" when dir is no checkout or there is no git.
+// checkVersion is the version of this project: the release, else what the file
+// VERSION of a source archive holds, else the tag of the commit that a checkout
+// stands on, else that commit, with "+dirty" after changes; "" when dir is no
+// checkout or there is no git.
 func (s source) checkVersion(ctx context.Context) string {
 	if s.version != "" {
 		return s.version
 	}
-	if _, err := os.Stat(filepath.Join(s.dir, ".git")); err != nil {
+	packed, err := os.ReadFile(filepath.Join(s.dir, "VERSION"))
+	if err == nil && oneWord.MatchString(strings.TrimSpace(string(packed))) {
+		return strings.TrimSpace(string(packed))
+	}
+	if _, err = os.Stat(filepath.Join(s.dir, ".git")); err != nil {
 		return "" // a checkout around dir is another project's
 	}
 	//nolint:gosec // G204: the directory of this project

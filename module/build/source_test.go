@@ -1,10 +1,14 @@
 package build
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"runtime/debug"
 	"testing"
+
+	"golang.org/x/mod/module"
+	"golang.org/x/mod/zip"
 )
 
 // checkout is the root of the tree that holds this test.
@@ -56,6 +60,46 @@ func TestCheckSource(t *testing.T) {
 				t.Errorf("got %+v, want the directory %s", got, test.want)
 			}
 		})
+	}
+}
+
+// TestModulezip: a package's program finds the source that is installed with it.
+func TestModulezip(t *testing.T) {
+	stub := unpackCheckhelo(t)
+	if err := os.WriteFile(filepath.Join(stub, "VERSION"), []byte("1.2.3\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	root := t.TempDir()
+	program := filepath.Join(root, "bin", "helocheck")
+	if got := modulezip(program); got != "" {
+		t.Errorf("found %q where nothing is", got)
+	}
+	share := filepath.Join(root, "share", "helocheck")
+	if err := os.MkdirAll(share, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.Create(filepath.Join(share, "module.zip"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := module.Version{Path: checkPath, Version: noVersion}
+	if err := errors.Join(zip.CreateFromDir(file, named, stub), file.Close()); err != nil {
+		t.Fatal(err)
+	}
+	offline(t)
+	got, err := unpacked(modulezip(program), filepath.Join(t.TempDir(), "packed"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v := got.checkVersion(t.Context()); v != "1.2.3" {
+		t.Errorf("version %q", v)
+	}
+	output := filepath.Join(t.TempDir(), "maddy")
+	if err := (&Builder{Checkhelo: got.dir, Output: output}).Build(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if said, want := runFile(t, output), "0.9.5 fork [check1.2.3 ctl helo]"; said != want {
+		t.Errorf("the program prints %q, want %q", said, want)
 	}
 }
 
