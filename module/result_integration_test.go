@@ -277,9 +277,11 @@ func checkLabels(t *testing.T, text string) {
 	sets := map[string][]string{
 		"module": {"check.helo_fqdn"},
 		"rule":   {"none"},
-		"action": {"none", "off", "ignore", "score", "quarantine", "reject"},
+		"action": {"none", "off", "ignore", "score", "greylist", "quarantine", "reject", "tempfail", "echo"},
+		"event": {"unknown", "seen", "accepted", "lifted", "wait_started", "wait_again", "wait_over",
+			"wait_share"},
 		"reason": {"auth", "network", "client", "client_name", "name", "rcpt", "table_failed", "dnswl",
-			"dnswl_failed"},
+			"dnswl_failed", "greetings"},
 		"type": {"A", "AAAA", "MX", "PTR", "NS", "TXT"},
 		"result": {"found", "nodata", "nxdomain", "servfail", "refused", "rcode", "timeout",
 			"malformed", "cname", "referral", "network", "canceled", "listerror", "panic", "hit", "miss",
