@@ -28,6 +28,9 @@ const (
 	answers  = 3 * time.Minute
 )
 
+// here is this folder, which the copy of the root folder has, too.
+var here string
+
 // TestInstall installs the packages on this Debian, lets the server run from
 // the package's own configuration, upgrades, removes and purges.
 //
@@ -85,6 +88,10 @@ func outer(t *testing.T, dir string) {
 func prepare(t *testing.T) {
 	t.Helper()
 	dir := os.Getenv(inside)
+	var err error
+	if here, err = os.Getwd(); err != nil {
+		t.Fatal(err)
+	}
 	mustRun(t, "mount", "--make-rprivate", "/")
 	mustRun(t, "mount", "-t", "tmpfs", "-o", "size=4g", "none", "/mnt")
 	for _, sub := range []string{"/mnt/upper", "/mnt/work", "/mnt/root"} {
@@ -212,6 +219,13 @@ func replaces(t *testing.T) {
 	}
 	if owner := mustRun(t, "stat", "-c", "%U:%G %a", "/var/lib/maddy"); owner != "maddy:maddy 750\n" {
 		t.Errorf("/var/lib/maddy: %s", owner)
+	}
+	// What debian/tests does.
+	mustRun(t, filepath.Join(here, "refusal"), "/usr/bin/maddy")
+	for _, example := range []string{"monitoring/alerts.yml", "postmaster/answer.txt"} {
+		if _, err := os.Stat("/usr/share/doc/maddy-helo/examples/" + example); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

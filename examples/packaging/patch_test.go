@@ -1,0 +1,95 @@
+package packaging
+
+import (
+	"encoding/json"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestPatch does what docs/packaging.md says to the Maddy of the module cache,
+// without network, and gets a refusal from the result.
+func TestPatch(t *testing.T) {
+	asked(t)
+	page, err := os.ReadFile("../../docs/packaging.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, commands, found := strings.Cut(string(page), "```sh\n")
+	commands, _, closed := strings.Cut(commands, "```")
+	if !found || !closed {
+		t.Fatal("docs/packaging.md has no commands")
+	}
+	check, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := strings.TrimSpace(mustRun(t, "go", "list", "-m", "-f", "{{.Dir}}", "github.com/foxcpp/maddy"))
+	maddy := filepath.Join(t.TempDir(), "maddy")
+	mustRun(t, "cp", "-R", dir, maddy)
+	mustRun(t, "chmod", "-R", "u+w", maddy)
+	before := requirements(t, maddy)
+	cmd := exec.CommandContext(t.Context(), "sh", "-e", "-c", commands)
+	cmd.Dir = maddy
+	cmd.Env = append(os.Environ(), "CHECK="+check, "GOWORK=off")
+	if said, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, said)
+	}
+	var added []string
+	after := requirements(t, maddy)
+	for path, version := range after {
+		switch old, had := before[path]; {
+		case !had:
+			added = append(added, path)
+		case old != version:
+			t.Errorf("%s is %s, was %s", path, version, old)
+		}
+	}
+	slices.Sort(added)
+	want := []string{"github.com/gaissmai/bart", "maddy.example/checkhelo"}
+	if !slices.Equal(added, want) {
+		t.Errorf("go.mod asks for %v, want %v", added, want)
+	}
+	mustRun(t, "./refusal", filepath.Join(maddy, "cmd", "maddy", "maddy"), freePort(t))
+}
+
+// requirements are the modules that a go.mod asks for, with their versions.
+func requirements(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", "mod", "edit", "-json")
+	cmd.Dir = dir
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mod struct {
+		Require []struct{ Path, Version string }
+	}
+	if err := json.Unmarshal(out, &mod); err != nil {
+		t.Fatal(err)
+	}
+	versions := map[string]string{}
+	for _, r := range mod.Require {
+		versions[r.Path] = r.Version
+	}
+	return versions
+}
+
+// freePort is a port of loopback that nobody listens on.
+func freePort(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	_, port, err := net.SplitHostPort(listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
+}
