@@ -12,7 +12,7 @@ import (
 func TestGreetingsOfOneConnection(t *testing.T) {
 	c, out := mustConfigure(t, "helo_fqdn")
 	for i := range 3 * maxGreetings {
-		state := conn("mail.example.net")
+		state := conn("friend")
 		err := c.CheckConnection(t.Context(), state)
 		judged := state.ModData.Get(c.key, false) != nil
 		if over := i >= maxGreetings; (err != nil) != over || judged == over {
@@ -22,7 +22,7 @@ func TestGreetingsOfOneConnection(t *testing.T) {
 	if n := strings.Count(out.String(), "too many greetings in one connection"); n != 1 {
 		t.Errorf("%d lines: %s", n, out)
 	}
-	other := conn("mail.example.net")
+	other := conn("friend")
 	other.RemoteAddr = &net.TCPAddr{IP: net.IPv4(192, 0, 2, 7), Port: 4001}
 	if err := c.CheckConnection(t.Context(), other); err != nil {
 		t.Errorf("another connection of the same client: %v", err)
@@ -100,7 +100,7 @@ func TestFrontIsLogged(t *testing.T) {
 	c.front = front{addr: netip.MustParseAddr("172.17.0.1"), greetings: 12,
 		since: time.Now().Add(-time.Hour)}
 	for range 2 {
-		if err := c.CheckConnection(t.Context(), conn("mail.example.net")); err != nil {
+		if err := c.CheckConnection(t.Context(), conn("friend")); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -348,7 +348,9 @@ func TestPipelinedGreetings(t *testing.T) {
 	}
 	before := s.figures(t)
 	c := s.mx(t)
+	written := make(chan struct{})
 	go func() {
+		defer close(written)
 		for i := range greetings - 1 {
 			fmt.Fprintf(c.W, "EHLO flood%d.sender-bench.com\r\n", i)
 		}
@@ -358,6 +360,7 @@ func TestPipelinedGreetings(t *testing.T) {
 	for range greetings {
 		c.reply(250)
 	}
+	<-written
 	s.looksUp(t)
 	c.run(talk(transaction(550), send("QUIT", 221)))
 	resolver.keep(0)
