@@ -61,7 +61,7 @@ func TestNamedFiles(t *testing.T) {
 func TestMistakes(t *testing.T) {
 	binary := customMaddy(t)
 	for text, want := range map[string]string{
-		"helo_fqdn {\n    policy harsh\n}":                    `policy: found "harsh"; accepted: one of lenient, rfc, strict`,
+		"helo_fqdn {\n    policy harsh\n}":                    `policy: found "harsh"; accepted: one of [lenient rfc strict]`,
 		"helo_fqdn {\n    localhots_action off\n}":            "unknown rule \"localhots\"",
 		"check {\n    helo_fqdn {\n        debug 3\n    }\n}": "bool argument",
 		"smtp tcp://127.0.0.1:2525 {\n    check {\n        helo_fqdn soft\n    }\n" +
