@@ -152,7 +152,7 @@ func byPreset(rule string) (set [3]checkhelo.Rule) {
 func action(r checkhelo.Rule) string {
 	text := effect(r.Action, r.Score)
 	if r.IPv6 != (checkhelo.Effect{}) {
-		text += "; IPv6: " + effect(r.IPv6.Action, r.IPv6.Score)
+		text += fmt.Sprintf(" (IPv6 %d)", r.IPv6.Score)
 	}
 	return text
 }
@@ -195,7 +195,7 @@ func TestReferenceTellsTheRules(t *testing.T) {
 			t.Fatal(err)
 		}
 		fmt.Fprintf(&b, "### %s_action _action_\nDefault: %s\n\n%s\nSee [%s](rules/%s.md).\n",
-			r.Name, "`"+strings.ReplaceAll(action(byPreset(r.Name)[1]), "; IPv6: ", "`, over IPv6 `")+"`", page.Summary, r.Name, r.Name)
+			r.Name, "`"+strings.Replace(action(byPreset(r.Name)[1]), " (IPv6 1)", "`, over IPv6 `score 1", 1)+"`", page.Summary, r.Name, r.Name)
 	}
 	between(t, reference, "<!-- actions -->\n\n", "\n<!-- /actions -->", b.String())
 }
