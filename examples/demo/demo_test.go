@@ -44,6 +44,15 @@ func TestOnce(t *testing.T) {
 			t.Errorf("no %q in the output", want)
 		}
 	}
+	for said, rfc := range map[string]string{
+		"HELO foo.bar.local": "Junk", "HELO hostnameonly": "rejected", "HELO example.org": "Junk",
+		"HELO MTA01.EXAMPLE.NET": "passes", "EHLO laptop ": "passes",
+	} {
+		row := regexp.MustCompile(regexp.QuoteMeta(said) + `.*  127\S+ +` + rfc + ` `)
+		if !row.MatchString(out.String()) {
+			t.Errorf("%s: not %s by rfc", said, rfc)
+		}
+	}
 	if strings.Contains(out.String(), "\x1b") {
 		t.Error("colour in what is no terminal")
 	}

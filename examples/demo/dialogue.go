@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -10,6 +12,7 @@ import (
 	"net"
 	"net/textproto"
 	"os"
+	"os/exec"
 	"strconv"
 	"strings"
 	"time"
@@ -22,6 +25,7 @@ type outcome struct {
 	code int
 	text string // of the last reply to a command that matters
 	log  string // the verdict in Maddy's log; "" when no rule hit
+	rfc  string // what the default policy does with the mail
 
 	Rule, Action string // of that verdict
 }
@@ -37,7 +41,41 @@ func (s *server) speak(ctx context.Context, g greeting) (outcome, error) {
 		return outcome{}, fmt.Errorf("demo: HELO %q: %w", g.helo, err)
 	}
 	o := outcome{code: code, text: text}
+	if o.rfc, err = s.byDefault(ctx, g); err != nil {
+		return o, err
+	}
 	return o, s.readVerdict(&o, before.Size())
+}
+
+// byDefault asks the server's own command what policy rfc does with a greeting. The empty one never
+// gets to the check.
+func (s *server) byDefault(ctx context.Context, g greeting) (string, error) {
+	if g.helo == "" {
+		return "", nil
+	}
+	// The configuration has two checks: for other servers and, after it, for users.
+	before, after, _ := bytes.Cut(configuration, []byte("    helo_fqdn "))
+	line := 1 + bytes.Count(before, []byte("\n"))
+	args := []string{"helo", "explain", "--policy", "rfc", "--config", s.config(), "--format", "json",
+		"--dns", s.dns.LocalAddr().String(), "--ip", g.client, "--rcpt", g.to}
+	if g.login {
+		before, _, _ = bytes.Cut(after, []byte("    helo_fqdn "))
+		line += bytes.Count(before, []byte("\n"))
+		args = append(args, "--auth", userName)
+	}
+	args = append(args, "--check", s.config()+":"+strconv.Itoa(line))
+	cmd := s.command(ctx, append(args, "--", g.helo)...)
+	text, err := cmd.Output() // the exit status tells the verdict
+	exit := new(exec.ExitError)
+	if err != nil && !errors.As(err, &exit) {
+		return "", fmt.Errorf("demo: explain: %w", err)
+	}
+	var verdict struct{ Action string }
+	if err := json.Unmarshal(text, &verdict); err != nil {
+		return "", fmt.Errorf("demo: explain %s: %w\n%s", g.helo, err, exit.Stderr)
+	}
+	words := map[string]string{"reject": "rejected", "quarantine": "Junk"}
+	return cmp.Or(words[verdict.Action], "passes"), nil
 }
 
 // dialogue speaks SMTP by hand, since client libraries refuse to send such

@@ -99,7 +99,7 @@ func (d *demo) run(ctx context.Context) (wrong int, err error) {
 		return 0, err
 	}
 	fmt.Fprintf(d.out, "Maddy is up on %s as mx1.example.org, takes mail for example.org,"+
-		" policy strict.\n\n", s.mx)
+		" policy strict; beside it what the default policy, rfc, does.\n\n", s.mx)
 	if wrong, err = d.showGreetings(ctx, s); err != nil {
 		return wrong, err
 	}

@@ -12,6 +12,7 @@ import (
 const (
 	saidWidth   = 36 // columns
 	clientWidth = 9
+	rfcWidth    = 8
 	replyWidth  = 52
 )
 
@@ -36,27 +37,27 @@ func wantsColour(out io.Writer) bool {
 }
 
 func (t *table) head() {
-	t.line("said", "client", "reply", "rule")
+	t.line("said", "client", "rfc", "reply with policy strict", "rule")
 	rule := strings.Repeat("-", saidWidth)
-	t.line(rule, rule[:clientWidth], strings.Repeat("-", replyWidth), rule[:len("literal_mismatch")])
+	t.line(rule, rule[:clientWidth], rule[:rfcWidth], strings.Repeat("-", replyWidth), rule[:len("literal_mismatch")])
 }
 
-func (t *table) line(said, client, reply, rule string) {
-	text := fmt.Sprintf("%-*s  %-*s  %-*s  %s",
-		saidWidth, said, clientWidth, client, replyWidth, reply, rule)
+func (t *table) line(said, client, rfc, reply, rule string) {
+	text := fmt.Sprintf("%-*s  %-*s  %-*s  %-*s  %s",
+		saidWidth, said, clientWidth, client, rfcWidth, rfc, replyWidth, reply, rule)
 	fmt.Fprintln(t.out, strings.TrimRight(text, " "))
 }
 
 // row prints a greeting, and what was expected where something else came.
 func (t *table) row(g greeting, o outcome) {
 	said, replies := g.said(), wrap(t.reply(o), replyWidth)
-	client, rule := g.client, o.Rule
+	client, rfc, rule := g.client, o.rfc, o.Rule
 	if o.Action == "quarantine" {
 		rule += " (Junk)"
 	}
 	for i := range max(len(said), len(replies)) {
-		t.line(at(said, i), client, t.paint(o.code, at(replies, i)), rule)
-		client, rule = "", ""
+		t.line(at(said, i), client, rfc, t.paint(o.code, at(replies, i)), rule)
+		client, rfc, rule = "", "", ""
 	}
 	if !g.matches(o) {
 		fmt.Fprintf(t.out, "  ^ NOT AS EXPECTED: code %d, rule %q\n", g.code, g.rule)
