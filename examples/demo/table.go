@@ -39,7 +39,8 @@ func wantsColour(out io.Writer) bool {
 func (t *table) head() {
 	t.line("said", "client", "rfc", "reply with policy strict", "rule")
 	rule := strings.Repeat("-", saidWidth)
-	t.line(rule, rule[:clientWidth], rule[:rfcWidth], strings.Repeat("-", replyWidth), rule[:len("literal_mismatch")])
+	t.line(rule, rule[:clientWidth], rule[:rfcWidth], strings.Repeat("-", replyWidth),
+		rule[:len("literal_mismatch")])
 }
 
 func (t *table) line(said, client, rfc, reply, rule string) {
