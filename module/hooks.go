@@ -43,16 +43,11 @@ func (c *Check) CheckConnection(_ context.Context, conn *module.ConnState) (refu
 		return nil
 	}
 	c.metrics.Verdict(s.Early())
-	if ok, more := c.quiet.allows(shareOf(s.Facts().Client)+s.Early().Rule(), time.Now()); ok {
+	source := heloname.ClientNetwork(s.Facts().Client).String() + s.Early().Rule()
+	if ok, more := c.quiet.allows(source, time.Now()); ok {
 		c.logVerdict(s.Early(), s.Facts(), "", more)
 	}
 	return c.refusal(s.Early(), s.Facts())
-}
-
-// shareOf names the network that shares log lines: an IPv4 address or an IPv6 /64.
-func shareOf(client netip.Addr) string {
-	network, _ := client.Prefix(min(64, client.BitLen()))
-	return network.String()
 }
 
 // tooMany counts a greeting. Past a bound a connection gets one reply, whatever it says. Maddy
@@ -75,7 +70,7 @@ func (c *Check) tooMany(conn *module.ConnState) error {
 	}
 	c.metrics.Exempt("greetings")
 	if n == maxGreetings+1 {
-		if ok, _ := c.quiet.allows(shareOf(client)+" greetings", now); ok {
+		if ok, _ := c.quiet.allows(heloname.ClientNetwork(client).String()+" greetings", now); ok {
 			c.log.Msg("too many greetings in one connection", "greetings", n, "src_ip", client.String())
 		}
 	}

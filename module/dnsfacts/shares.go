@@ -54,12 +54,11 @@ type flight struct {
 
 // networksOf returns the network whose share a client has, and the wider one of IPv6.
 func networksOf(client netip.Addr) (narrow, wide netip.Prefix) {
-	client = heloname.Unmap(client)
-	if client.Is4() || !client.IsValid() {
-		return netip.PrefixFrom(client, client.BitLen()), netip.Prefix{}
+	narrow = heloname.ClientNetwork(client)
+	if narrow.Addr().Is6() {
+		wide, _ = narrow.Addr().Prefix(48)
 	}
-	narrow, wide = netip.PrefixFrom(client, 64), netip.PrefixFrom(client, 48)
-	return narrow.Masked(), wide.Masked()
+	return narrow, wide
 }
 
 // network returns the network of a client. The caller holds mu.

@@ -192,6 +192,14 @@ func Unmap(addr netip.Addr) netip.Addr {
 	return addr
 }
 
+// ClientNetwork returns the network that a client's share is counted for: its IPv4 address, or the /64
+// of its IPv6 address.
+func ClientNetwork(client netip.Addr) netip.Prefix {
+	client = Unmap(client)
+	network, _ := client.Prefix(min(64, client.BitLen()))
+	return network
+}
+
 // ParsePrefix reads an address (192.0.2.1, 2001:db8::1), which becomes a
 // network of one, or a network (192.0.2.0/24). IPv4-mapped and NAT64 addresses
 // and networks become IPv4: ::ffff:192.0.2.0/120 is 192.0.2.0/24. A zone and an

@@ -36,7 +36,7 @@ func (e *echoes) allows(client netip.Addr, now time.Time) bool {
 	if age := now.Sub(e.since); age >= time.Minute || age < 0 {
 		e.since, e.all, e.networks = now, 0, make(map[netip.Prefix]int)
 	}
-	network, _ := client.Prefix(min(64, client.BitLen()))
+	network := heloname.ClientNetwork(client)
 	if e.all >= echoOfAll || e.networks[network] >= echoOfNetwork {
 		return false
 	}
