@@ -15,6 +15,7 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 
@@ -142,6 +143,14 @@ func (a Action) String() string {
 type Effect struct {
 	Action Action
 	Score  int // points; they count whatever Action is
+}
+
+// String returns the effect as a directive has it.
+func (e Effect) String() string {
+	if e.Action == Score {
+		return "score " + strconv.Itoa(e.Score)
+	}
+	return e.Action.String()
 }
 
 // Rule is one row of the table.

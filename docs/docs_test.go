@@ -150,18 +150,11 @@ func byPreset(rule string) (set [3]checkhelo.Rule) {
 }
 
 func action(r checkhelo.Rule) string {
-	text := effect(r.Action, r.Score)
+	text := checkhelo.Effect{Action: r.Action, Score: r.Score}.String()
 	if r.IPv6 != (checkhelo.Effect{}) {
 		text += fmt.Sprintf(" (IPv6 %d)", r.IPv6.Score)
 	}
 	return text
-}
-
-func effect(a checkhelo.Action, points int) string {
-	if a == checkhelo.Score {
-		return fmt.Sprintf("score %d", points)
-	}
-	return a.String()
 }
 
 func codes(r checkhelo.Rule) string {

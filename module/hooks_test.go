@@ -396,7 +396,7 @@ func (c *counted) Lookup(context.Context, string) (string, bool, error) {
 }
 
 // What a session asks tables such as table.sql_query: deny_names for each new greeting, the
-// exemptions only when something speaks against the client. docs/performance.md calculates with it.
+// exemptions only when a rule has hit. docs/performance.md uses these numbers.
 func TestLookupsOfASession(t *testing.T) {
 	c, conn := warm(t, "strict")
 	deny, names, clients := &counted{}, &counted{}, &counted{}

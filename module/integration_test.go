@@ -3,9 +3,7 @@ package module_test
 import (
 	"crypto/tls"
 	"encoding/json"
-	"io"
 	"net"
-	"net/http"
 	"net/textproto"
 	"os"
 	"path/filepath"
@@ -107,17 +105,8 @@ func TestEarlyRefusalIsLoggedAndCounted(t *testing.T) {
 			t.Errorf("log line %s lacks %s", line, want)
 		}
 	}
-	res, err := http.Get("http://127.0.0.1:" + s.ports["lmtp"] + "/metrics")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = res.Body.Close() }()
-	text, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
 	want := `maddy_helo_fqdn_verdicts_total{action="reject",module="check.helo_fqdn",rule="reserved_tld",would="reject"} 1`
-	if !strings.Contains(string(text), want) {
+	if !strings.Contains(s.metrics(t), want) {
 		t.Errorf("metrics lack %s", want)
 	}
 }

@@ -254,7 +254,7 @@ func (r *restless) say(line string, want ...int) error {
 	return fmt.Errorf("%.60s: %d %s (%w)", line, code, text, err)
 }
 
-// verdicts are the codes that a name may get. A look-up that fails speaks against nobody.
+// verdicts are the codes that a name may get. A lookup that fails accuses nobody.
 var verdicts = map[string][]int{
 	good: {250}, "localhost": {550}, "nosuch.sender-bench.com": {450, 250},
 }

@@ -98,11 +98,14 @@ func runExplain(c *cli.Context) error {
 	return e.status()
 }
 
+// notRecorded stands for a sender that nobody names: the null sender is another one.
+const notRecorded = "unknown@sender.invalid"
+
 // senderOf returns a sender as a judge takes it: "" is the null sender there, and not unknown.
 func senderOf(from string) string {
 	switch from {
 	case "":
-		return "unknown@sender.invalid"
+		return notRecorded
 	case replay.NullSender:
 		return ""
 	}

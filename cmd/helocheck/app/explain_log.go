@@ -96,10 +96,8 @@ func tellStory(c *cli.Context, s *screen, id string) (query judge.Query, err err
 		return query, usage(fmt.Sprintf("%s has no greeting of the message %q", path, id))
 	}
 	query = judge.Query{
-		Helo: rec.Plain(), Client: heloname.Unmap(rec.Client), From: senderOf(rec.From), Rcpts: rec.Rcpts,
-	}
-	if rec.Auth {
-		query.User = "recorded"
+		Helo: rec.Plain(), Client: heloname.Unmap(rec.Client), From: senderOf(rec.From),
+		Rcpts: rec.Rcpts, User: userOf(rec),
 	}
 	if text := strings.TrimRight(rec.Outcome+": "+rec.Reason, ": "); text != "" && asText {
 		s.row(labelColumn, "log", "", heloname.Line(text, maxStoryLine))

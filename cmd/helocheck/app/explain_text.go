@@ -107,10 +107,7 @@ func (e *explained) writeHits(s *screen) {
 }
 
 func writeRule(s *screen, r *checkhelo.Rule, state, evidence string) {
-	text := r.Action.String()
-	if r.Action == checkhelo.Score {
-		text = fmt.Sprintf("score %d", r.Score)
-	}
+	text := checkhelo.Effect{Action: r.Action, Score: r.Score}.String()
 	colour := grey
 	switch {
 	case state != judge.StateHit:

@@ -39,7 +39,14 @@ func policyFlags() []cli.Flag {
 const usualPreset = "rfc"
 
 func isPreset(name string) bool {
-	return name == "lenient" || name == usualPreset || name == "strict"
+	return slices.Contains(checkhelo.Presets, checkhelo.Preset(name))
+}
+
+// usePreset puts a preset in the place of the policy of the file at path, whose other settings stay.
+// It returns a name for both.
+func usePreset(j *judge.Judge, preset, path string) (source string) {
+	j.Policy = j.Policy.With(checkhelo.Preset(preset), j.Policy.Ceiling)
+	return preset + " with " + path
 }
 
 // loadCheck makes the check that the flags name, otherwise that of the server's maddy.conf, and
@@ -63,9 +70,7 @@ func loadCheck(c *cli.Context) (conf *maddyconf.Config, source string, err error
 		check, fault := maddyconf.FromPolicy(preset)
 		return &maddyconf.Config{Check: check}, preset, fault
 	case preset != "":
-		j := conf.Check.Judge()
-		j.Policy = j.Policy.With(checkhelo.Preset(preset), j.Policy.Ceiling)
-		path = preset + " with " + path
+		path = usePreset(conf.Check.Judge(), preset, path)
 	}
 	return conf, path, nil
 }

@@ -219,8 +219,7 @@ func (r *replaying) addAgainst(c *cli.Context) error {
 	}
 	j := check.Judge()
 	if preset != "" {
-		j.Policy = j.Policy.With(checkhelo.Preset(preset), j.Policy.Ceiling)
-		name = preset + " with " + path
+		name = usePreset(j, preset, path)
 	}
 	name = endDryRun(j, name)
 	if r.judge.other, err = newJudge(check, c.String("dns")); err != nil {
@@ -262,7 +261,7 @@ func output(c *cli.Context, write func(io.Writer) error) error {
 func (r *replaying) writeTo(w io.Writer) error {
 	switch r.format {
 	case "json":
-		return r.tally.WriteJSON(w)
+		return printJSON(w, r.tally.Report())
 	case "csv":
 		return r.tally.WriteCSV(w)
 	case "html":

@@ -159,25 +159,20 @@ func (j *recordJudge) facts(rec *replay.Record) *checkhelo.Facts {
 	return f
 }
 
-// notRecorded stands for a sender that the input does not name: the null sender is another one.
-const notRecorded = "unknown@invalid"
+// userOf returns the login of a record as a judge takes it; its name is not recorded.
+func userOf(rec *replay.Record) string {
+	if rec.Auth {
+		return "recorded"
+	}
+	return ""
+}
 
 // session judges a record as the server does: greeting, recipients and message. It returns the
 // strongest outcome; final is that of evaluate.
 func (j *recordJudge) session(
 	ctx context.Context, rec *replay.Record, f *checkhelo.Facts, m *memory.Memory,
 ) (s *judge.Session, o judge.Outcome, final bool) {
-	user := ""
-	if rec.Auth {
-		user = "recorded"
-	}
-	from := rec.From
-	switch from {
-	case "":
-		from = notRecorded
-	case replay.NullSender:
-		from = ""
-	}
+	user, from := userOf(rec), senderOf(rec.From)
 	s = j.Greet(ctx, judge.Conn{
 		Helo: rec.Plain(), Client: f.Client, Known: f, AtRcpt: !j.AtEHLO, Memory: m,
 	})

@@ -2,8 +2,6 @@ package report
 
 import (
 	"cmp"
-	"encoding/json"
-	"io"
 	"maps"
 	"net/netip"
 	"slices"
@@ -254,12 +252,4 @@ func (a *against) report() *Against {
 	}
 	r.More = len(changes) - len(r.Changes)
 	return r
-}
-
-// WriteJSON writes the report.
-func (t *Tally) WriteJSON(w io.Writer) error {
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	enc.SetEscapeHTML(false)
-	return enc.Encode(t.Report())
 }
