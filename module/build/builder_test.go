@@ -9,45 +9,20 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/rogpeppe/go-internal/goproxytest"
-	"golang.org/x/tools/txtar"
+	"maddy.example/checkhelo/cmd/lab/standin"
 )
 
-// offline makes the go command see only the modules of testdata/mod, in a
-// module cache of their own, and moves to an empty working directory.
+var mods = filepath.Join("testdata", "mod")
+
+// offline makes the go command see only the modules of testdata/mod.
 func offline(t *testing.T) {
 	t.Helper()
-	mods, err := filepath.Abs(filepath.Join("testdata", "mod"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	proxy := goproxytest.NewTestServer(t, mods, "127.0.0.1:0")
-	t.Setenv("GOPROXY", proxy.URL)
-	t.Setenv("GOSUMDB", "off")
-	t.Setenv("GOTOOLCHAIN", "local")
-	t.Setenv("GOMODCACHE", t.TempDir())
-	t.Setenv("GOFLAGS", "-modcacherw") // for t.TempDir to be removable
-	t.Chdir(t.TempDir())
+	standin.Offline(t, mods)
 }
 
-// unpack writes one module of testdata/mod to a directory.
 func unpack(t *testing.T, name string) string {
 	t.Helper()
-	archive, err := txtar.ParseFile(filepath.Join("testdata", "mod", name+".txtar"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	for _, file := range archive.Files {
-		path := filepath.Join(dir, filepath.FromSlash(file.Name))
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, file.Data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return dir
+	return standin.Unpack(t, mods, name)
 }
 
 func unpackCheckhelo(t *testing.T) string {

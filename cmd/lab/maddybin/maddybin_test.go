@@ -12,10 +12,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rogpeppe/go-internal/goproxytest"
 	"github.com/rogpeppe/go-internal/lockedfile"
-	"golang.org/x/tools/txtar"
 
+	"maddy.example/checkhelo/cmd/lab/standin"
 	"maddy.example/checkhelo/module/build"
 )
 
@@ -24,36 +23,12 @@ var mods = filepath.Join("..", "..", "..", "module", "build", "testdata", "mod")
 // offline makes the go command see only the stand-ins for modules of package build.
 func offline(t *testing.T) {
 	t.Helper()
-	path, err := filepath.Abs(mods)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv("GOPROXY", goproxytest.NewTestServer(t, path, "127.0.0.1:0").URL)
-	t.Setenv("GOSUMDB", "off")
-	t.Setenv("GOTOOLCHAIN", "local")
-	t.Setenv("GOMODCACHE", t.TempDir())
-	t.Setenv("GOFLAGS", "-modcacherw") // for t.TempDir to be removable
-	t.Chdir(t.TempDir())
+	standin.Offline(t, mods)
 }
 
-// unpack writes one of the stand-ins to a directory.
 func unpack(t *testing.T, name string) string {
 	t.Helper()
-	archive, err := txtar.ParseFile(filepath.Join(mods, name+".txtar"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	for _, file := range archive.Files {
-		path := filepath.Join(dir, filepath.FromSlash(file.Name))
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, file.Data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return dir
+	return standin.Unpack(t, mods, name)
 }
 
 // TestBuild changes one input after the other and counts builds.
