@@ -192,8 +192,8 @@ func Unmap(addr netip.Addr) netip.Addr {
 	return addr
 }
 
-// ClientNetwork returns the network that a client's share is counted for: its IPv4 address, or the /64
-// of its IPv6 address.
+// ClientNetwork returns the network that a client's share is counted for: its IPv4 address, or the
+// /64 of its IPv6 address.
 func ClientNetwork(client netip.Addr) netip.Prefix {
 	client = Unmap(client)
 	network, _ := client.Prefix(min(64, client.BitLen()))

@@ -42,8 +42,8 @@ func isPreset(name string) bool {
 	return slices.Contains(checkhelo.Presets, checkhelo.Preset(name))
 }
 
-// usePreset puts a preset in the place of the policy of the file at path, whose other settings stay.
-// It returns a name for both.
+// usePreset puts a preset in the place of the policy of the file at path, whose other settings
+// stay. It returns a name for both.
 func usePreset(j *judge.Judge, preset, path string) (source string) {
 	j.Policy = j.Policy.With(checkhelo.Preset(preset), j.Policy.Ceiling)
 	return preset + " with " + path
