@@ -1,26 +1,17 @@
 package app
 
 import (
-	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/emersion/go-message/textproto"
-	"github.com/foxcpp/maddy/framework/exterrors"
-	"github.com/foxcpp/maddy/framework/module"
-
 	"maddy.example/checkhelo/module/dnsfacts/dnstest"
 	"maddy.example/checkhelo/module/maddyconf"
 	"maddy.example/checkhelo/module/memory"
-	"maddy.example/checkhelo/module/replay"
-
-	helo "maddy.example/checkhelo/module"
 )
 
 const rememberedZone = `
@@ -34,11 +25,11 @@ mx.example.com A 203.0.113.10
 a.example.net A 198.18.0.1
 `
 
-// mailStream is mail of four hosts over two months, in order of time.
-func mailStream(n int) []replay.Record {
+// mailStream is mail of some hosts over two months, in order of time.
+func mailStream(n int) []greeted {
 	rnd := rand.New(rand.NewPCG(5, 6))
 	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	stream := make([]replay.Record, n)
+	stream := make([]greeted, n)
 	for i := range stream {
 		at = at.Add(time.Duration(1+rnd.IntN(8*60)) * time.Minute)
 		host := [][2]string{
@@ -46,46 +37,9 @@ func mailStream(n int) []replay.Record {
 			{"mx.example.net", "203.0.113.9"}, {"out.example.com", "198.51.100.8"},
 			{"mx.example.com", "203.0.113.10"}, {"a.example.net", fmt.Sprintf("198.18.%d.1", rnd.IntN(40))},
 		}[rnd.IntN(6)]
-		stream[i] = replay.Record{Helo: host[0], Server: host[1], Time: at}
+		stream[i] = greeted{at, host[0], host[1], "bob@receiver.example.edu"}
 	}
 	return stream
-}
-
-// atServer hands one message to the hooks of the registered check, as Maddy does, and returns what
-// becomes of it.
-func atServer(t *testing.T, c *helo.Check, rec *replay.Record) string {
-	t.Helper()
-	conn := &module.ConnState{
-		Proto: "ESMTP", Hostname: rec.Helo,
-		RemoteAddr: &net.TCPAddr{IP: net.ParseIP(rec.Server), Port: 4000},
-		LocalAddr:  &net.TCPAddr{IP: net.IPv4(192, 0, 2, 200), Port: 25},
-	}
-	if err := c.CheckConnection(t.Context(), conn); err != nil {
-		return "reject"
-	}
-	meta := &module.MsgMetadata{ID: "1", Conn: conn}
-	s, err := c.CheckStateForMsg(t.Context(), meta)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.CheckConnection(t.Context())
-	s.CheckSender(t.Context(), notRecorded)
-	if res := s.CheckRcpt(t.Context(), "bob@receiver.example.edu"); res.Reject {
-		var reply *exterrors.SMTPError
-		if errors.As(res.Reason, &reply) && reply.Code == 451 {
-			return "greylist"
-		}
-		return "reject"
-	}
-	res := s.CheckBody(t.Context(), textproto.Header{}, nil)
-	meta.Quarantine = res.Quarantine
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if res.Quarantine {
-		return "quarantine"
-	}
-	return "pass"
 }
 
 // Replay gives the figures of the server's own hooks over the same stream, memory and all.
@@ -112,35 +66,35 @@ func TestReplayIsTheServer(t *testing.T) {
 			_, _, m := conf.Check.Memory()
 			m.Store, m.Clock = memory.NewMap(10_000), func() time.Time { return now }
 			conf.Check.Judge().SetMemory(&m)
+			server := hooked{t: t, check: conf.Check}
 			want := make(map[string]int)
 			var rows []string
-			var again []replay.Record
+			var again []greeted
 			stream := mailStream(400)
-			for i := range stream {
-				rec := &stream[i]
-				for len(again) > 0 && !again[0].Time.After(rec.Time) {
-					now = again[0].Time
-					if got := atServer(t, conf.Check, &again[0]); got != "pass" {
+			for _, rec := range stream {
+				for len(again) > 0 && !again[0].at.After(rec.at) {
+					now = again[0].at
+					if got := server.deliver(again[0]); got != "taken" {
 						t.Fatalf("after the wait: %s", got)
 					}
 					again = again[1:]
 				}
-				now = rec.Time
-				action := atServer(t, conf.Check, rec)
+				now = rec.at
+				action := server.deliver(rec)
 				want[action]++
 				if action == "greylist" {
-					retry := *rec
-					retry.Time = now.Add(memory.DefaultDelay)
+					retry := rec
+					retry.at = now.Add(memory.DefaultDelay)
 					again = append(again, retry)
 				}
-				rows = append(rows, fmt.Sprintf("%s mx %s %s x bob@receiver.example.edu",
-					rec.Time.Format(time.RFC3339), rec.Helo, rec.Server))
+				rows = append(rows, fmt.Sprintf("%s mx %s %s x %s",
+					rec.at.Format(time.RFC3339), rec.helo, rec.ip, rec.receiver))
 			}
 			got := actions(t, "--config", path, "--dns", dns, table(t, rows...))
-			got["pass"] = got["none"] + got["score"]
+			got["taken"] = got["none"] + got["score"]
 			delete(got, "none")
 			delete(got, "score")
-			if len(want) < 2 || !strings.Contains(fmt.Sprint(want), "pass") {
+			if len(want) < 2 || !strings.Contains(fmt.Sprint(want), "taken") {
 				t.Fatalf("the stream shows nothing: %v", want)
 			}
 			wantActions(t, "replay", got, want)
