@@ -24,42 +24,37 @@ import (
 
 const namespace, subsystem = "maddy", "helo_fqdn"
 
-func counter(name, help string, labels ...string) *prometheus.CounterVec {
-	return promauto.NewCounterVec(prometheus.CounterOpts{
-		Namespace: namespace, Subsystem: subsystem, Name: name, Help: help,
-	}, labels)
-}
-
-func histogram(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
-	return promauto.NewHistogramVec(prometheus.HistogramOpts{
-		Namespace: namespace, Subsystem: subsystem, Name: name, Help: help, Buckets: buckets,
-	}, labels)
-}
-
-func desc(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc(prometheus.BuildFQName(namespace, subsystem, name), help, labels, nil)
-}
-
 var (
-	verdicts = counter("verdicts_total",
-		"Verdicts by the rule that decided, the action taken, and the action without max_action",
-		"module", "rule", "action", "would")
-	exempted = counter("exempt_total",
-		"Clients and recipients that were not judged, by reason", "module", "reason")
-	dnsSeconds = histogram("dns_seconds",
-		"Time from a DNS question to its answer, by record type and result",
-		prometheus.ExponentialBuckets(0.001, 4, 8), "type", "result")
-	dead = counter("dns_dead_total",
-		"DNS questions that failed while no DNS server answered any", "module")
+	verdicts = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: namespace, Subsystem: subsystem, Name: "verdicts_total",
+		Help: "Verdicts by the rule that decided, the action taken, and the action without max_action",
+	}, []string{"module", "rule", "action", "would"})
+	exempted = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: namespace, Subsystem: subsystem, Name: "exempt_total",
+		Help: "Clients and recipients that were not judged, by reason",
+	}, []string{"module", "reason"})
+	dnsSeconds = promauto.NewHistogramVec(prometheus.HistogramOpts{
+		Namespace: namespace, Subsystem: subsystem, Name: "dns_seconds",
+		Help:    "Time from a DNS question to its answer, by record type and result",
+		Buckets: prometheus.ExponentialBuckets(0.001, 4, 8),
+	}, []string{"type", "result"})
+	dead = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: namespace, Subsystem: subsystem, Name: "dns_dead_total",
+		Help: "DNS questions that failed while no DNS server answered any",
+	}, []string{"module"})
 	listFailed = promauto.NewGaugeVec(prometheus.GaugeOpts{
 		Namespace: namespace, Subsystem: subsystem, Name: "list_failed",
 		Help: "1 where the last test of a DNS list failed (RFC 5782, section 5)",
 	}, []string{"module", "list"})
-	events = counter("memory_total",
-		"Recipients that memory was asked about, by what it said or changed", "module", "event")
-	waited = histogram("waited_seconds",
-		"Time from the first attempt to the one that passed after a greylist wait",
-		prometheus.ExponentialBuckets(60, 3, 8), "module")
+	events = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: namespace, Subsystem: subsystem, Name: "memory_total",
+		Help: "Recipients that memory was asked about, by what it said or changed",
+	}, []string{"module", "event"})
+	waited = promauto.NewHistogramVec(prometheus.HistogramOpts{
+		Namespace: namespace, Subsystem: subsystem, Name: "waited_seconds",
+		Help:    "Time from the first attempt to the one that passed after a greylist wait",
+		Buckets: prometheus.ExponentialBuckets(60, 3, 8),
+	}, []string{"module"})
 )
 
 // Instance is one configured check.
@@ -147,22 +142,23 @@ var all = &collector{running: make(map[*Instance]bool)}
 func init() { prometheus.MustRegister(all) }
 
 var (
-	info = desc("info",
-		"1 for each running instance", "module", "version", "policy", "ceiling")
-	cacheEntries = desc("cache_entries",
-		"Entries that the cache of DNS answers holds, a long one counted as several", "module")
-	cacheSize = desc("cache_size",
-		"Entries that the cache of DNS answers may hold", "module")
-	cacheTotal = desc("cache_total",
-		"DNS answers that the cache had (hit) and had not (miss)", "result")
-	memoryRows = desc("memory_rows",
-		"Rows of each kind in memory, as of the last write", "store", "kind")
-	memoryLookups = desc("memory_lookups_total",
-		"Lookups in memory, by where the answer came from", "store", "result")
-	memoryWrites = desc("memory_writes_total",
-		"Rows written and expired, and writes that were dropped", "store", "result")
-	memoryAway = desc("memory_away",
-		"1 while the store of memory does not answer", "store")
+	info = prometheus.NewDesc("maddy_helo_fqdn_info",
+		"1 for each running instance", []string{"module", "version", "policy", "ceiling"}, nil)
+	cacheEntries = prometheus.NewDesc("maddy_helo_fqdn_cache_entries",
+		"Entries that the cache of DNS answers holds, a long one counted as several",
+		[]string{"module"}, nil)
+	cacheSize = prometheus.NewDesc("maddy_helo_fqdn_cache_size",
+		"Entries that the cache of DNS answers may hold", []string{"module"}, nil)
+	cacheTotal = prometheus.NewDesc("maddy_helo_fqdn_cache_total",
+		"DNS answers that the cache had (hit) and had not (miss)", []string{"result"}, nil)
+	memoryRows = prometheus.NewDesc("maddy_helo_fqdn_memory_rows",
+		"Rows of each kind in memory, as of the last write", []string{"store", "kind"}, nil)
+	memoryLookups = prometheus.NewDesc("maddy_helo_fqdn_memory_lookups_total",
+		"Lookups in memory, by where the answer came from", []string{"store", "result"}, nil)
+	memoryWrites = prometheus.NewDesc("maddy_helo_fqdn_memory_writes_total",
+		"Rows written and expired, and writes that were dropped", []string{"store", "result"}, nil)
+	memoryAway = prometheus.NewDesc("maddy_helo_fqdn_memory_away",
+		"1 while the store of memory does not answer", []string{"store"}, nil)
 )
 
 // Describe implements prometheus.Collector.
