@@ -80,24 +80,30 @@ func buildIn(ctx context.Context, dir string, b build.Builder) (path string, err
 	return b.Output, prune(dir, now)
 }
 
+// held is what an attempt at the lock came to.
+type held struct {
+	unlock func()
+	err    error
+}
+
 // lock waits for the lock file, for as long as ctx lets it.
 func lock(ctx context.Context, path string) (unlock func(), err error) {
-	type result struct {
-		unlock func()
-		err    error
-	}
-	done := make(chan result, 1)
+	done := make(chan held, 1)
 	go func() {
 		unlock, err := lockedfile.MutexAt(path).Lock()
-		done <- result{unlock, err}
+		done <- held{unlock, err}
 	}()
+	return await(ctx, done)
+}
+
+func await(ctx context.Context, done <-chan held) (unlock func(), err error) {
 	select {
-	case r := <-done:
-		return r.unlock, r.err
+	case h := <-done:
+		return h.unlock, h.err
 	case <-ctx.Done():
 		go func() { // the lock may still come: give it back
-			if r := <-done; r.err == nil {
-				r.unlock()
+			if h := <-done; h.err == nil {
+				h.unlock()
 			}
 		}()
 		return nil, ctx.Err()

@@ -12,8 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rogpeppe/go-internal/lockedfile"
-
 	"maddy.example/checkhelo/cmd/lab/standin"
 	"maddy.example/checkhelo/module/build"
 )
@@ -119,17 +117,14 @@ func TestBuildBuildsOnceForMany(t *testing.T) {
 }
 
 func TestBuildStopsWaiting(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "lock")
-	unlock, err := lockedfile.MutexAt(path).Lock()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unlock()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err = lock(ctx, path); !errors.Is(err, context.Canceled) {
+	done, given := make(chan held), make(chan struct{})
+	if _, err := await(ctx, done); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want context.Canceled", err)
 	}
+	done <- held{unlock: func() { close(given) }}
+	<-given
 }
 
 func TestPrune(t *testing.T) {
