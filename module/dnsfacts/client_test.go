@@ -14,7 +14,7 @@ import (
 	"maddy.example/checkhelo/module/dnsfacts/dnstest"
 )
 
-func question(name string, qtype uint16) *dns.Msg {
+func query(name string, qtype uint16) *dns.Msg {
 	return &dns.Msg{Question: []dns.Question{{Name: name, Qtype: qtype, Qclass: dns.ClassINET}}}
 }
 
@@ -27,7 +27,7 @@ func TestClientNextServer(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 800*time.Millisecond)
 			defer cancel()
 			for range 2 {
-				resp, err := c.Exchange(ctx, question("mail.example.org.", dns.TypeA))
+				resp, err := c.Exchange(ctx, query("mail.example.org.", dns.TypeA))
 				if err != nil || len(resp.Answer) != 1 {
 					t.Fatalf("%v, %v", resp, err)
 				}
@@ -65,7 +65,7 @@ func TestClientErrors(t *testing.T) {
 			s.SetFail(tt.mode)
 			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 			defer cancel()
-			_, err := NewClient(tt.servers).Exchange(ctx, question("mail.example.org.", dns.TypeA))
+			_, err := NewClient(tt.servers).Exchange(ctx, query("mail.example.org.", dns.TypeA))
 			var got *Error
 			if !errors.As(err, &got) || got.Kind != tt.want || got.Name != "mail.example.org." {
 				t.Errorf("%v, want kind %s", err, tt.want)
@@ -93,7 +93,7 @@ func TestClientLossAndForgery(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
 	c := NewClient([]string{s.Addr})
-	if _, err := c.Exchange(ctx, question("mail.example.org.", dns.TypeA)); err != nil || s.Count() != 2 {
+	if _, err := c.Exchange(ctx, query("mail.example.org.", dns.TypeA)); err != nil || s.Count() != 2 {
 		t.Errorf("lost packet: %v after %d questions", err, s.Count())
 	}
 
@@ -108,7 +108,7 @@ func TestClientLossAndForgery(t *testing.T) {
 		_, _ = w.Write([]byte{1})
 		return false
 	})
-	resp, err := c.Exchange(t.Context(), question("mail.example.org.", dns.TypeA))
+	resp, err := c.Exchange(t.Context(), query("mail.example.org.", dns.TypeA))
 	if err != nil || len(resp.Answer) != 1 || s.Count() != 1 {
 		t.Errorf("forgery: %v, %v after %d questions", resp, err, s.Count())
 	}
@@ -132,7 +132,7 @@ func TestClientQuery(t *testing.T) {
 		return false
 	})
 	c := NewClient([]string{s.Addr})
-	m := question("mail.example.org.", dns.TypeA)
+	m := query("mail.example.org.", dns.TypeA)
 	ask := func(n int) (ips, prts int) {
 		t.Helper()
 		mu.Lock()
@@ -175,7 +175,7 @@ func TestClientDropsSocketsWithoutAnswer(t *testing.T) {
 	c := NewClient([]string{s.Addr})
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := c.Exchange(ctx, question("mail.example.org.", dns.TypeA)); err == nil {
+	if _, err := c.Exchange(ctx, query("mail.example.org.", dns.TypeA)); err == nil {
 		t.Fatal("an answer from a silent server")
 	}
 	if n := len(c.servers[0].idle); n != 0 {
@@ -200,7 +200,7 @@ func TestClientWithoutEDNS(t *testing.T) {
 		})
 		c := NewClient([]string{s.Addr})
 		for range 3 {
-			resp, err := c.Exchange(t.Context(), question("mail.example.org.", dns.TypeA))
+			resp, err := c.Exchange(t.Context(), query("mail.example.org.", dns.TypeA))
 			if err != nil || len(resp.Answer) != 1 {
 				t.Fatalf("%s: %v, %v", mode, resp, err)
 			}
@@ -213,12 +213,12 @@ func TestClientWithoutEDNS(t *testing.T) {
 			t.Errorf("%s: remembered for %v", mode, left)
 		}
 		c.servers[0].plain.Store(time.Now().UnixNano())
-		if _, err := c.Exchange(t.Context(), question("mail.example.org.", dns.TypeA)); err != nil || with.Load() != 2 {
+		if _, err := c.Exchange(t.Context(), query("mail.example.org.", dns.TypeA)); err != nil || with.Load() != 2 {
 			t.Errorf("%s: %v after an hour, %d questions with EDNS", mode, err, with.Load())
 		}
 		always.Store(true)
 		c = NewClient([]string{s.Addr})
-		_, err := c.Exchange(t.Context(), question("mail.example.org.", dns.TypeA))
+		_, err := c.Exchange(t.Context(), query("mail.example.org.", dns.TypeA))
 		if err == nil || c.servers[0].plain.Load() != 0 {
 			t.Errorf("%s: %v from a server that rejects everything", mode, err)
 		}
@@ -251,7 +251,7 @@ func TestClientAuthenticated(t *testing.T) {
 
 	remote := NewClient([]string{s.Addr})
 	remote.servers[0].local = false
-	resp, err := remote.Exchange(t.Context(), question("mail.example.org.", dns.TypeA))
+	resp, err := remote.Exchange(t.Context(), query("mail.example.org.", dns.TypeA))
 	if err != nil || resp.AuthenticatedData {
 		t.Errorf("the AD flag of a server elsewhere is kept: %v, %v", resp, err)
 	}
@@ -275,7 +275,7 @@ func TestCutPackets(t *testing.T) {
 		"mail.example.org.": dns.TypeMX, "MAIL.example.org.": dns.TypeTXT,
 		"78.2.0.192.in-addr.arpa.": dns.TypePTR, "nosuch.example.org.": dns.TypeA,
 	} {
-		q := question(name, qtype)
+		q := query(name, qtype)
 		m := s.Answer(q, "", "tcp")
 		soa, err := dns.NewRR("example.org. 60 IN SOA ns.example.org. root.example.org. 1 2 3 4 5")
 		if err != nil {

@@ -22,6 +22,9 @@ func family(client netip.Addr) (own, other uint16) {
 // forward learns the addresses of the HELO name. The client's own family is enough
 // where it holds the client. Else both have to answer.
 func (p *Pending) forward(f *checkhelo.Facts) {
+	if f.Helo.ASCII == "" || !lacks(&f.Forward) {
+		return
+	}
 	own, other := family(f.Client)
 	mine := p.get(key{name: f.Helo.ASCII, qtype: own})
 	if mine == nil {
@@ -90,10 +93,11 @@ func (g *Gatherer) Authenticated(f *checkhelo.Facts) bool {
 // record without a host and therefore Found and empty. Where Forward is wanted
 // too, MX is asked as soon as the name may turn out to have no address.
 func (p *Pending) mx(f *checkhelo.Facts) {
-	if addressed(f) {
+	addressed := !lacks(&f.Forward) && f.Forward.State != checkhelo.NotFound
+	if f.Helo.ASCII == "" || addressed || !lacks(&f.MX) {
 		return
 	}
-	if lacks(&f.Forward) && p.want&checkhelo.NeedForward != 0 {
+	if lacks(&f.Forward) && p.want&checkhelo.NeedForward != 0 && p.over == nil {
 		own, _ := family(f.Client)
 		mine := p.get(key{name: f.Helo.ASCII, qtype: own})
 		if mine == nil || mine.failed() || len(mine.addrs) > 0 {
@@ -106,15 +110,12 @@ func (p *Pending) mx(f *checkhelo.Facts) {
 	}
 }
 
-// addressed reports whether the HELO name has an address, or may have one that the
-// DNS did not tell.
-func addressed(f *checkhelo.Facts) bool {
-	return !lacks(&f.Forward) && f.Forward.State != checkhelo.NotFound
-}
-
 // tld learns whether the root zone has the last label. Only NXDOMAIN denies
 // it: a TLD without the type asked for is a TLD.
 func (p *Pending) tld(f *checkhelo.Facts) {
+	if f.Helo.ASCII == "" || !lacks(&f.TLD) {
+		return
+	}
 	r := p.get(key{name: heloname.TLD(f.Helo.ASCII), qtype: dns.TypeNS})
 	switch {
 	case r == nil:
@@ -128,7 +129,10 @@ func (p *Pending) tld(f *checkhelo.Facts) {
 // ptr learns the names of the client's address and which of them resolve back to
 // it. PTR names that the caller already has are only confirmed.
 func (p *Pending) ptr(f *checkhelo.Facts) {
-	if f.PTR.State != checkhelo.Found {
+	if !f.Client.IsValid() {
+		return
+	}
+	if lacks(&f.PTR) {
 		r := p.get(key{addr: f.Client, qtype: dns.TypePTR})
 		if r == nil {
 			return
@@ -137,6 +141,9 @@ func (p *Pending) ptr(f *checkhelo.Facts) {
 	}
 	if f.PTR.State != checkhelo.Found {
 		f.Confirmed = checkhelo.Answer[[]string]{State: f.PTR.State, Err: f.PTR.Err}
+		return
+	}
+	if !lacks(&f.Confirmed) {
 		return
 	}
 	known := "" // a name of the client that needs no question
@@ -219,14 +226,12 @@ func (g *Gatherer) HostAddrs(
 	if f.Helo.ASCII == "" {
 		return nil
 	}
-	if p == nil || !p.of(f) {
+	if p == nil || !p.of(f) || !p.acquire(ctx) {
 		p = g.pending(f)
-	} else if err := p.acquire(ctx); err != nil {
-		return nil
 	} else {
 		defer p.release()
 	}
-	_ = p.until(ctx, func() (enough bool) {
+	p.until(ctx, func() {
 		if lacks(&f.MX) {
 			if r := p.get(key{name: f.Helo.ASCII, qtype: dns.TypeMX}); r != nil {
 				f.MX = answer(r, r.texts)
@@ -240,7 +245,6 @@ func (g *Gatherer) HostAddrs(
 				}
 			}
 		}
-		return false
 	})
 	return addrs
 }

@@ -96,38 +96,6 @@ func (g *Gatherer) Fill(ctx context.Context, f *checkhelo.Facts, need checkhelo.
 	g.pending(f).fill(ctx, f, need)
 }
 
-// learners has the function that learns each fact. A function sets the fact in f, or
-// returns when p.get, which notes the question, has no answer. It is then called again.
-var learners = [...]struct {
-	need  checkhelo.Need
-	learn func(p *Pending, f *checkhelo.Facts)
-}{
-	{checkhelo.NeedForward, (*Pending).forward},
-	{checkhelo.NeedMX, (*Pending).mx},
-	{checkhelo.NeedPTR, (*Pending).ptr},
-	{checkhelo.NeedTLD, (*Pending).tld},
-	{checkhelo.NeedSPF, (*Pending).spf},
-	{checkhelo.NeedLists, (*Pending).lists},
-}
-
-// missing returns what of need f has not and can have.
-func missing(f *checkhelo.Facts, need checkhelo.Need) (left checkhelo.Need) {
-	add := func(n checkhelo.Need, possible, lacks bool) {
-		if possible && lacks {
-			left |= n
-		}
-	}
-	named, client := f.Helo.ASCII != "", f.Client.IsValid()
-	ptr := lacks(&f.PTR) || f.PTR.State == checkhelo.Found && lacks(&f.Confirmed)
-	add(checkhelo.NeedForward, named, lacks(&f.Forward))
-	add(checkhelo.NeedMX, named && !addressed(f), lacks(&f.MX))
-	add(checkhelo.NeedPTR, client, ptr)
-	add(checkhelo.NeedTLD, named, lacks(&f.TLD))
-	add(checkhelo.NeedSPF, client, lacks(&f.SPF))
-	add(checkhelo.NeedLists, listable(f.Helo), lacks(&f.Listed))
-	return left & need
-}
-
 // lacks reports whether a fact was not asked for, or failed failTTL ago.
 func lacks[T any](a *checkhelo.Answer[T]) bool {
 	switch a.State {
@@ -138,25 +106,6 @@ func lacks[T any](a *checkhelo.Answer[T]) bool {
 		return errors.As(a.Err, &failure) && time.Since(failure.at) >= failTTL
 	default:
 		return false
-	}
-}
-
-// markFailed makes the facts of need Failed.
-func markFailed(f *checkhelo.Facts, need checkhelo.Need, err *Error) {
-	fail(&f.Forward, need&checkhelo.NeedForward, err)
-	fail(&f.MX, need&checkhelo.NeedMX, err)
-	if f.PTR.State != checkhelo.Found {
-		fail(&f.PTR, need&checkhelo.NeedPTR, err)
-	}
-	fail(&f.Confirmed, need&checkhelo.NeedPTR, err)
-	fail(&f.TLD, need&checkhelo.NeedTLD, err)
-	fail(&f.SPF, need&checkhelo.NeedSPF, err)
-	fail(&f.Listed, need&checkhelo.NeedLists, err)
-}
-
-func fail[T any](a *checkhelo.Answer[T], need checkhelo.Need, err *Error) {
-	if need != 0 {
-		*a = checkhelo.Answer[T]{State: checkhelo.Failed, Err: err}
 	}
 }
 

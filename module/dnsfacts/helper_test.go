@@ -82,6 +82,19 @@ func stateList(f *checkhelo.Facts) map[string]checkhelo.State {
 	}
 }
 
+// missing returns what of need f lacks and can have.
+func missing(f *checkhelo.Facts, need checkhelo.Need) (left checkhelo.Need) {
+	var g Gatherer // without a cache
+	for _, l := range learners {
+		p, facts := g.pending(f), *f
+		p.want = need & l.need
+		if p.learn(&facts); p.missed {
+			left |= l.need
+		}
+	}
+	return left
+}
+
 // noLeak fails the test when goroutines are left at its end. It has to be
 // called before the test starts anything.
 func noLeak(tb testing.TB) {

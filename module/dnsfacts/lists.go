@@ -72,6 +72,9 @@ func listable(n heloname.Name) bool {
 // lists learns which block lists hold the HELO name. A list that fails
 // takes nothing away from the hits of others, and is no hit itself.
 func (p *Pending) lists(f *checkhelo.Facts) {
+	if !listable(f.Helo) || !lacks(&f.Listed) {
+		return
+	}
 	listed := none[[]checkhelo.Listing]()
 	var hits []checkhelo.Listing
 	var reasons []key
@@ -92,7 +95,7 @@ func (p *Pending) lists(f *checkhelo.Facts) {
 			}
 			hit, err := z.hit(k, r)
 			if err != nil {
-				fail(&listed, checkhelo.NeedLists, hiding(err, z.Zone))
+				listed.State, listed.Err = checkhelo.Failed, hiding(err, z.Zone)
 			}
 			if hit.Addr.IsValid() {
 				hits = append(hits, hit)
@@ -101,16 +104,19 @@ func (p *Pending) lists(f *checkhelo.Facts) {
 			}
 		}
 	}
-	waits := p.missed
+	missed := p.missed
 	for i, k := range reasons {
-		if r := p.get(k); r != nil && len(r.texts) > 0 {
+		r := p.get(k)
+		if r == nil {
+			p.late = true // the verdict needs no reason and does not wait for it for long
+		} else if len(r.texts) > 0 {
 			hits[i].Reason = heloname.Line(r.texts[0], reasonOctets)
 		}
 	}
 	if len(hits) > 0 {
 		listed = known(hits)
 	}
-	if !waits { // the verdict needs no reason and does not wait for it
+	if p.missed = missed; !missed && !p.late {
 		f.Listed = listed
 	}
 }
@@ -170,14 +176,18 @@ func (g *Gatherer) AllowListed(
 		return "", checkhelo.NotFound
 	}
 	p, reversed := g.pending(&checkhelo.Facts{Client: client}), reversedAddr(client)
-	err := p.until(ctx, func() (enough bool) {
+	p.until(ctx, func() {
 		zone, state = "", checkhelo.NotFound
 		for _, z := range g.Allowlists {
 			k := key{name: reversed + "." + z, qtype: dns.TypeA}
-			if g.leftOut(z) || p.get(k) == nil {
+			if g.leftOut(z) {
 				continue
 			}
-			switch hits, err := listed(k, p.get(k)); {
+			r := p.get(k)
+			if r == nil {
+				continue
+			}
+			switch hits, err := listed(k, r); {
 			case state == checkhelo.Found:
 			case err != nil || slices.Contains(hits, dnswlBlocked):
 				state = checkhelo.Failed
@@ -185,11 +195,7 @@ func (g *Gatherer) AllowListed(
 				zone, state = shownZone(z), checkhelo.Found
 			}
 		}
-		return false
 	})
-	if err != nil && state != checkhelo.Found {
-		state = checkhelo.Failed
-	}
 	return zone, state
 }
 
@@ -259,12 +265,11 @@ func (g *Gatherer) testList(
 ) (news string, failed, answered bool) {
 	var bad, good *record
 	p := g.pending(new(checkhelo.Facts))
-	err := p.until(ctx, func() (enough bool) {
+	p.until(ctx, func() {
 		bad = p.get(key{name: never + "." + zone, qtype: dns.TypeA})
 		good = p.get(key{name: always + "." + zone, qtype: dns.TypeA})
-		return false
 	})
-	if err != nil || bad.failed() || good.failed() {
+	if bad.failed() || good.failed() {
 		return "its test got no answer", true, false
 	}
 	listsAll := slices.ContainsFunc(bad.addrs, listAnswers.Contains)

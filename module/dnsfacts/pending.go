@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/miekg/dns"
@@ -26,20 +27,29 @@ type Pending struct {
 	busy   chan struct{}      // full while a goroutine looks up for this greeting
 
 	// Of the goroutine that fills busy:
-	ended   time.Time // the last look-ups
-	longest time.Time // until which these ones may wait for the share of the network
-	budget  int       // questions that remain
-	want    checkhelo.Need
-	wanted  []key           // to ask next
-	missed  bool            // get had no answer
-	answers map[key]*record // of what was asked; nil: not arrived
+	want      checkhelo.Need
+	wanted    []key  // to ask next
+	missed    bool   // get had no answer
+	late      bool   // only reasons of block lists are missing
+	over      *Error // what has no answer fails with it; nil: the answer may still come
+	questions map[key]*question
+	budget    int       // questions that remain
+	longest   time.Time // until which they may wait for the share of the network
+	hurry     time.Time // until which reasons are waited for
+	ended     time.Time // the last look-ups
 
 	// Guarded by shares.mu:
-	queue   []key         // questions that wait for the share of the network
-	left    time.Duration // look-up time that remained at since
-	since   time.Time     // when the last question left the queue
-	arrived []*flight
-	news    chan struct{} // full when arrived has more or queue is empty
+	deadline time.Time // of all look-ups, without pauses between them
+	queued   int       // questions that wait for the share of the network
+	since    time.Time // the first of them was queued
+	news     chan struct{}
+}
+
+// question is what one greeting asks.
+type question struct {
+	key    key
+	of     *Pending
+	answer atomic.Pointer[record] // nil: not there yet
 }
 
 func (g *Gatherer) pending(f *checkhelo.Facts) *Pending {
@@ -57,22 +67,19 @@ func (g *Gatherer) pending(f *checkhelo.Facts) *Pending {
 func (g *Gatherer) Start(
 	f *checkhelo.Facts, need checkhelo.Need, remote netip.AddrPort,
 ) *Pending {
-	p, left := g.pending(f), missing(f, need)
+	p := g.pending(f)
 	p.want = need
-	if err := guarded(func() { left = p.learn(f, left) }); err != nil {
-		markFailed(f, left, err)
-		left = 0
-	}
+	done := p.done(func() { p.learn(f) })
 	s := &g.shares
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if old := s.greetings[remote]; old != nil {
-		if left != 0 && old.of(f) {
+		if !done && old.of(f) {
 			return old
 		}
 		old.cancel()
 	}
-	if left == 0 {
+	if done {
 		return nil
 	}
 	p.busy = make(chan struct{}, 1)
@@ -112,26 +119,21 @@ func (p *Pending) of(f *checkhelo.Facts) bool {
 // and RCPT TO uses up nothing. When ctx ends first, what is still out is Failed.
 // Facts for another greeting or client than Start was given are filled as by Fill.
 func (p *Pending) Wait(ctx context.Context, f *checkhelo.Facts, need checkhelo.Need) {
-	if !p.of(f) {
+	if !p.of(f) || !p.acquire(ctx) {
 		p.g.Fill(ctx, f, need)
-		return
-	}
-	if err := p.acquire(ctx); err != nil {
-		p.g.pending(f).learn(f, missing(f, need)) // from the cache
-		markFailed(f, missing(f, need), err)
 		return
 	}
 	defer p.release()
 	p.fill(ctx, f, need)
 }
 
-// acquire waits until nobody looks up for this greeting.
-func (p *Pending) acquire(ctx context.Context) *Error {
+// acquire waits until nobody looks up for this greeting. It returns false when ctx ends first.
+func (p *Pending) acquire(ctx context.Context) bool {
 	select {
 	case p.busy <- struct{}{}:
-		return nil
+		return true
 	case <-ctx.Done():
-		return p.failure(ctx.Err())
+		return false
 	}
 }
 
@@ -139,136 +141,129 @@ func (p *Pending) release() { <-p.busy }
 
 // fill sets in f what need names and f lacks.
 func (p *Pending) fill(ctx context.Context, f *checkhelo.Facts, need checkhelo.Need) {
-	left := missing(f, need)
-	if left == 0 {
-		return
-	}
 	p.want = need
-	err := p.until(ctx, func() (enough bool) {
-		left = p.learn(f, left)
-		p.missed = left != 0
-		return missing(f, need) == 0
-	})
-	if err != nil {
-		markFailed(f, missing(f, need), err)
-	}
+	p.until(ctx, func() { p.learn(f) })
 }
 
-// learn learns what it can of left from the answers there are, and returns the rest.
-func (p *Pending) learn(f *checkhelo.Facts, left checkhelo.Need) checkhelo.Need {
+// learners has the function that learns each fact. A function sets the fact in f, or
+// returns when p.get, which notes the question, has no answer. It is then called again.
+var learners = [...]struct {
+	need  checkhelo.Need
+	learn func(p *Pending, f *checkhelo.Facts)
+}{
+	{checkhelo.NeedForward, (*Pending).forward},
+	{checkhelo.NeedMX, (*Pending).mx},
+	{checkhelo.NeedPTR, (*Pending).ptr},
+	{checkhelo.NeedTLD, (*Pending).tld},
+	{checkhelo.NeedSPF, (*Pending).spf},
+	{checkhelo.NeedLists, (*Pending).lists},
+}
+
+// learn sets those facts that are wanted, lacking, and settled by the answers there are.
+func (p *Pending) learn(f *checkhelo.Facts) {
+	missed := false
 	for i := range learners {
-		l := &learners[i]
-		if left&l.need == 0 {
-			continue
-		}
-		p.missed = false
-		if l.learn(p, f); !p.missed {
-			left &^= l.need
+		if l := &learners[i]; p.want&l.need != 0 {
+			p.missed = false
+			l.learn(p, f)
+			missed = missed || p.missed
 		}
 	}
-	return left
+	p.missed = missed
 }
 
 // get returns the answer to k, or notes that k is wanted and returns nil.
-func (p *Pending) get(k key) *record {
-	r, asked := p.answers[k]
-	if !asked {
+func (p *Pending) get(k key) (r *record) {
+	if p.over != nil && p.over.Kind == KindPanic {
+		return &record{err: p.over}
+	}
+	q := p.questions[k]
+	if q != nil {
+		r = q.answer.Load()
+	} else {
 		r = p.g.Cache.get(k)
 	}
-	if r != nil {
+	switch {
+	case r != nil:
 		return r
-	}
-	p.missed = true
-	if !asked && !slices.Contains(p.wanted, k) {
+	case p.over != nil:
+		return &record{err: p.over}
+	case q == nil && !slices.Contains(p.wanted, k):
 		p.wanted = append(p.wanted, k)
 	}
+	p.missed = true
 	return nil
 }
 
-// until asks what step has missed and runs it again, until it misses nothing. step
-// returns true when it misses only what is good to have, which gets a fifth of Timeout.
-func (p *Pending) until(ctx context.Context, step func() (enough bool)) *Error {
+// until runs step, asks what it misses and runs it again, until it misses nothing. What
+// has no answer at the end of the time or of ctx, or after a panic, is Failed.
+func (p *Pending) until(ctx context.Context, step func()) {
 	p.renew()
-	var enough bool
-	var hurry time.Time
-	again := func() {
-		p.missed = false
-		if enough = step(); enough && hurry.IsZero() {
-			hurry = time.Now().Add(p.g.timeout() / 5)
-		}
-	}
-	if len(p.wanted) == 0 { // else Start went this first step
-		if err := guarded(again); err != nil || !p.missed {
-			return err
-		}
-	}
-	if p.left <= 0 {
-		return p.failure(context.DeadlineExceeded)
+	if len(p.wanted) == 0 && p.done(step) { // else Start went this first step
+		return
 	}
 	defer p.g.leave(p)
-	timer := time.NewTimer(p.left)
-	defer timer.Stop()
-	for {
-		arrived, wait := p.g.ask(p)
-		if arrived {
-			if err := guarded(again); err != nil || !p.missed {
-				return err
-			}
-			continue
-		}
-		if enough {
-			wait = min(wait, time.Until(hurry))
-		}
-		timer.Reset(wait)
-		if err := p.await(ctx, timer.C); enough && err != nil {
-			return nil
-		} else if err != nil {
-			return p.failure(err)
+	for p.over == nil {
+		if p.over = p.await(ctx); p.over == nil && p.done(step) {
+			return
 		}
 	}
+	if !p.done(step) {
+		p.done(step) // it panicked
+	}
+}
+
+// done runs step and reports whether it had all answers.
+func (p *Pending) done(step func()) bool {
+	defer func() {
+		if v := recover(); v != nil {
+			p.over = panicked(v, key{})
+		}
+	}()
+	p.missed, p.late = false, false
+	step()
+	if p.late && p.hurry.IsZero() {
+		p.hurry = time.Now().Add(p.g.timeout() / 5)
+	}
+	return !p.missed && !p.late
 }
 
 // renew prepares for look-ups. What failed ten seconds ago is forgotten.
 func (p *Pending) renew() {
 	now := time.Now()
-	if now.Sub(p.ended) >= failTTL {
-		p.left, p.budget = p.g.timeout(), GreetingQuestions
+	pause := now.Sub(p.ended)
+	p.over, p.deadline = nil, p.deadline.Add(pause)
+	if pause >= failTTL {
+		p.deadline, p.budget = now.Add(p.g.timeout()), GreetingQuestions
 	}
-	if p.ctx.Err() != nil {
-		p.left = 0
-	}
-	p.since, p.longest = now, now.Add(shareWaits*p.g.timeout())
-	maps.DeleteFunc(p.answers, func(_ key, r *record) bool {
+	p.longest = now.Add(shareWaits * p.g.timeout())
+	maps.DeleteFunc(p.questions, func(_ key, q *question) bool {
+		r := q.answer.Load()
 		return r.failed() && now.Sub(r.err.at) >= failTTL
 	})
 }
 
-// await waits for news of what was asked.
-func (p *Pending) await(ctx context.Context, over <-chan time.Time) error {
-	select {
-	case <-p.news:
-		return nil
-	case <-over:
-		return context.DeadlineExceeded
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-p.ctx.Done():
-		return p.ctx.Err()
+// await asks what is wanted and waits for an answer.
+func (p *Pending) await(ctx context.Context) *Error {
+	for {
+		if err := cmp.Or(ctx.Err(), p.ctx.Err()); err != nil {
+			return p.failure(err)
+		}
+		wait := p.g.ask(p)
+		if wait <= 0 {
+			return p.failure(context.DeadlineExceeded)
+		}
+		select {
+		case <-p.news:
+			return nil
+		case <-ctx.Done():
+		case <-p.ctx.Done():
+		case <-time.After(wait):
+		}
 	}
 }
 
 // failure is an error of all that a greeting asks.
 func (p *Pending) failure(err error) *Error {
 	return wrap(err, key{name: p.helo.ASCII, qtype: dns.TypeANY})
-}
-
-// guarded turns a panic of f into an error.
-func guarded(f func()) (err *Error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = panicked(v, key{})
-		}
-	}()
-	f()
-	return nil
 }

@@ -40,15 +40,13 @@ type network struct {
 	wide         *network // the /48 of an IPv6 /64
 	narrow       int      // networks that this one is the wide one of
 	jobs, asking int
-	recent       int        // questions asked, less a share for each second since
-	queue        []*Pending // want a place; the first has the next turn
+	recent       int         // questions asked, less a share for each second since
+	queue        []*question // want a place; the first has the next turn
 }
 
-// flight is one question that was asked. All greetings that wait for it share its answer.
+// flight is one question that was asked. All greetings that want it share its answer.
 type flight struct {
-	key     key
-	rec     *record // set when it has been answered
-	waiters []*Pending
+	waiting []*question
 	cancel  context.CancelFunc
 }
 
@@ -142,56 +140,61 @@ func (g *Gatherer) room(n *network) bool {
 	return true
 }
 
-// ask takes the answers that have arrived for p and asks what p wants. It reports
-// whether there is an answer, and otherwise for how long p may wait for one. What
-// exceeds the budget is answered with a failure.
-func (g *Gatherer) ask(p *Pending) (arrived bool, wait time.Duration) {
+// ask asks what p wants, and returns for how long p may wait for an answer. Where that
+// is not positive it asks nothing. What exceeds the budget is answered with a failure.
+func (g *Gatherer) ask(p *Pending) (wait time.Duration) {
 	s := &g.shares
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if p.answers == nil {
-		p.answers, p.news = make(map[key]*record), make(chan struct{}, 1)
+	switch {
+	case p.queued > 0:
+		wait = min(g.timeout(), time.Until(p.longest))
+	case p.missed:
+		wait = time.Until(p.deadline)
+	default:
+		wait = min(time.Until(p.deadline), time.Until(p.hurry))
 	}
-	for _, q := range p.arrived {
-		p.answers[q.key] = q.rec
-		arrived = true
+	if wait <= 0 || len(p.wanted) == 0 {
+		return wait
 	}
-	p.arrived = p.arrived[:0]
+	if p.questions == nil {
+		p.questions, p.news = make(map[key]*question), make(chan struct{}, 1)
+	}
 	n := g.network(p.client)
 	for _, k := range p.wanted {
-		p.answers[k] = nil
-		switch q := s.flights[k]; {
+		q := &question{key: k, of: p}
+		p.questions[k] = q
+		switch f := s.flights[k]; {
 		case p.budget == 0:
-			p.answers[k] = &record{err: failure(KindBudget, k, errBudget)}
-			arrived = true
+			q.answered(&record{err: failure(KindBudget, k, errBudget)})
 			continue
-		case q != nil:
-			q.waiters = append(q.waiters, p)
+		case f != nil:
+			f.waiting = append(f.waiting, q)
 		default:
-			if len(n.queue) == 0 {
+			if p.queued++; p.queued == 1 {
+				p.since = time.Now()
+			}
+			if n.queue = append(n.queue, q); len(n.queue) == 1 {
 				s.waiting = append(s.waiting, n)
 			}
-			if len(p.queue) == 0 {
-				p.left -= time.Since(p.since)
-				n.queue = append(n.queue, p)
-			}
-			p.queue = append(p.queue, k)
 		}
 		p.budget--
 	}
 	p.wanted = p.wanted[:0]
 	g.serve()
-	select {
-	case <-p.news: // is told by now
-	default:
-	}
-	if len(p.queue) > 0 {
-		return arrived, time.Until(p.longest)
-	}
-	return arrived, p.left - time.Since(p.since)
+	return wait
 }
 
 var errBudget = errors.New("more questions than one greeting may ask")
+
+// answered hands r to the greeting. The caller holds mu.
+func (q *question) answered(r *record) {
+	q.answer.Store(r)
+	select {
+	case q.of.news <- struct{}{}:
+	default: // there is news already
+	}
+}
 
 // serve gives free places to the networks that wait, in turn. The caller holds mu.
 func (g *Gatherer) serve() {
@@ -202,24 +205,20 @@ func (g *Gatherer) serve() {
 			i++
 			continue
 		}
-		p := n.queue[0]
-		k := p.queue[0]
-		p.queue, n.queue = p.queue[1:], n.queue[1:]
-		if len(p.queue) > 0 {
-			n.queue = append(n.queue, p)
-		} else {
-			p.since = time.Now()
-			p.tell()
-		}
+		q := n.queue[0]
+		n.queue = n.queue[1:]
 		s.waiting = slices.Delete(s.waiting, i, i+1)
 		if len(n.queue) > 0 {
 			s.waiting = append(s.waiting, n)
 		}
-		q := s.flights[k]
-		if q == nil {
-			q = g.start(k, n)
+		if q.of.queued--; q.of.queued == 0 {
+			q.of.deadline = q.of.deadline.Add(time.Since(q.of.since))
 		}
-		q.waiters = append(q.waiters, p)
+		f := s.flights[q.key]
+		if f == nil {
+			f = g.start(q.key, n)
+		}
+		f.waiting = append(f.waiting, q)
 	}
 }
 
@@ -228,32 +227,23 @@ func (g *Gatherer) start(k key, from *network) *flight {
 	s := &g.shares
 	s.add(from, 0, 1)
 	ctx, cancel := context.WithTimeout(context.Background(), g.timeout())
-	q := &flight{key: k, cancel: cancel}
-	s.flights[k] = q
+	f := &flight{cancel: cancel}
+	s.flights[k] = f
 	go func() {
 		r := g.fetch(ctx, k)
 		cancel()
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if q.rec = r; s.flights[k] == q {
+		if s.flights[k] == f {
 			delete(s.flights, k)
 		}
-		for _, p := range q.waiters {
-			p.arrived = append(p.arrived, q)
-			p.tell()
+		for _, q := range f.waiting {
+			q.answered(r)
 		}
 		s.add(from, 0, -1)
 		g.serve()
 	}()
-	return q
-}
-
-// tell wakes p. The caller holds mu.
-func (p *Pending) tell() {
-	select {
-	case p.news <- struct{}{}:
-	default:
-	}
+	return f
 }
 
 // leave gives up what p waits for, and ends what nobody else waits for.
@@ -261,30 +251,28 @@ func (g *Gatherer) leave(p *Pending) {
 	s := &g.shares
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	is := func(other *Pending) bool { return other == p }
-	if len(p.queue) == 0 {
-		p.left -= time.Since(p.since)
-	} else {
+	p.wanted, p.ended = nil, time.Now()
+	if p.queued > 0 {
 		n := g.network(p.client)
-		n.queue = slices.DeleteFunc(n.queue, is)
+		n.queue = slices.DeleteFunc(n.queue, func(q *question) bool { return q.of == p })
 		if len(n.queue) == 0 {
 			s.waiting = slices.DeleteFunc(s.waiting, func(w *network) bool { return w == n })
 		}
+		p.queued, p.deadline = 0, p.deadline.Add(p.ended.Sub(p.since))
 	}
-	for k, r := range p.answers {
-		if r != nil {
+	for k, q := range p.questions {
+		if q.answer.Load() != nil {
 			continue
 		}
-		delete(p.answers, k)
-		q := s.flights[k]
-		if q == nil {
+		delete(p.questions, k)
+		f := s.flights[k]
+		if f == nil {
 			continue
 		}
-		if q.waiters = slices.DeleteFunc(q.waiters, is); len(q.waiters) == 0 {
-			q.cancel()
+		f.waiting = slices.DeleteFunc(f.waiting, func(w *question) bool { return w == q })
+		if len(f.waiting) == 0 {
+			f.cancel()
 			delete(s.flights, k)
 		}
 	}
-	p.queue, p.wanted, p.arrived = nil, nil, nil
-	p.ended = time.Now()
 }

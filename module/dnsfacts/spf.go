@@ -18,6 +18,9 @@ import (
 // spf learns the SPF result of the HELO identity (RFC 7208, section 2.3). A
 // name that can have no SPF record, such as a literal, has "none".
 func (p *Pending) spf(f *checkhelo.Facts) {
+	if !f.Client.IsValid() || !lacks(&f.SPF) {
+		return
+	}
 	if f.Helo.Kind != heloname.FQDN {
 		f.SPF = known(string(spf.None))
 	} else if r := p.evaluated(key{name: f.Helo.ASCII, addr: f.Client, qtype: typeSPF}); r != nil {
@@ -30,30 +33,27 @@ func (p *Pending) spf(f *checkhelo.Facts) {
 // when that has arrived. The result is kept for as long as its answers.
 func (p *Pending) evaluated(k key) *record {
 	txt := key{name: k.name, qtype: dns.TypeTXT}
-	r := p.answers[k]
-	if _, asked := p.answers[txt]; !asked {
-		r = p.g.Cache.get(k)
+	if p.questions[txt] == nil && p.over == nil {
+		if r := p.g.Cache.get(k); r != nil {
+			return r
+		}
 	}
-	if r != nil || p.get(txt) == nil {
+	if r := p.get(txt); r == nil || r.failed() {
 		return r
 	}
 	s := &spfResolver{p: p, client: k.addr, ttl: maxTTL}
 	result, _ := spf.CheckHostWithSender(k.addr.AsSlice(), k.name, "postmaster@"+k.name,
 		spf.WithResolver(s))
-	r = &record{texts: []string{string(result)}}
 	switch {
 	case p.missed:
 		return nil
 	case s.failure != nil && result != spf.Pass:
 		// A failed look-up counts as "this mechanism does not match" in some
 		// places, which can turn a pass into a fail. Only a pass is sure then.
-		r = &record{err: s.failure}
-	default:
-		p.g.Cache.put(k, r, s.ttl)
+		return &record{err: s.failure}
 	}
-	if p.answers != nil {
-		p.answers[k] = r
-	}
+	r := &record{texts: []string{string(result)}}
+	p.g.Cache.put(k, r, s.ttl)
 	return r
 }
 
