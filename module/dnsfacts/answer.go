@@ -1,9 +1,8 @@
 package dnsfacts
 
 import (
-	"cmp"
-	"errors"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,42 +31,11 @@ type chain struct {
 	ttl  uint32 // smallest TTL seen, in seconds
 }
 
-// follow goes along the CNAME records in rrs. It fails on a loop and on
-// more than maxAliases.
-func (c *chain) follow(rrs []dns.RR, qtype uint16) bool {
-	for {
-		i := slices.IndexFunc(rrs, func(rr dns.RR) bool {
-			h := rr.Header()
-			return h.Rrtype == dns.TypeCNAME && h.Class == dns.ClassINET && sameName(h.Name, c.name)
-		})
-		if i < 0 || qtype == dns.TypeCNAME {
-			return true
-		}
-		cname, ok := rrs[i].(*dns.CNAME)
-		if c.hops++; !ok || c.hops > maxAliases || sameName(cname.Target, c.name) {
-			return false
-		}
-		c.name = strings.ToLower(cname.Target)
-		c.ttl = min(c.ttl, seconds(cname.Hdr.Ttl))
-	}
-}
-
-func sameName(a, b string) bool { return strings.EqualFold(a, b) }
-
-// seconds reads a TTL. One with its highest bit set counts as zero
-// (RFC 2181, section 8).
-func seconds(ttl uint32) uint32 {
-	if ttl >= 1<<31 {
-		return 0
-	}
-	return ttl
-}
-
 // read turns an answer into a record and the time to keep it. It returns no record
 // where the chain is not complete and its end, in name, has to be asked for.
 func (c *chain) read(m *dns.Msg, qtype uint16) (*record, time.Duration, error) {
 	bad := func(kind, text string) (*record, time.Duration, error) {
-		return nil, 0, &Error{Kind: kind, Err: errors.New(text)}
+		return nil, 0, fault(kind, text)
 	}
 	switch {
 	case m == nil:
@@ -76,71 +44,85 @@ func (c *chain) read(m *dns.Msg, qtype uint16) (*record, time.Duration, error) {
 		return bad(KindMalformed, "truncated")
 	case m.Rcode != dns.RcodeSuccess && m.Rcode != dns.RcodeNameError:
 		return nil, 0, rcodeFailure(m.Rcode)
-	case !c.follow(m.Answer, qtype):
+	case !c.follow(m.Answer):
 		return bad(KindCNAME, "loop or too long a chain")
 	}
 	rec := &record{secure: m.AuthenticatedData}
-	if c.collect(rec, m.Answer, qtype) {
+	if rrs := c.matching(m.Answer, qtype); len(rrs) > 0 {
+		rec.collect(rrs)
 		return rec, time.Duration(c.ttl) * time.Second, nil
 	}
-	soa, referral := authority(m)
+	isSOA := func(rr dns.RR) bool { return rr.Header().Rrtype == dns.TypeSOA }
+	isNS := func(rr dns.RR) bool { return rr.Header().Rrtype == dns.TypeNS }
+	at := slices.IndexFunc(m.Ns, isSOA)
 	switch rec.denied = KindNoData; {
 	case m.Rcode == dns.RcodeNameError:
 		rec.denied = KindNXDomain
-	case len(m.Answer) > 0 && c.hops > 0 && soa == nil:
+	case at < 0 && c.hops > 0 && len(m.Answer) > 0:
 		return nil, 0, nil
-	case referral && soa == nil: // RFC 2308, section 2.2
+	case at < 0 && slices.ContainsFunc(m.Ns, isNS): // RFC 2308, section 2.2
 		return bad(KindReferral, "the server does not recurse")
 	}
-	if soa == nil {
+	if at < 0 {
 		return rec, failTTL, nil
 	}
-	// RFC 2308, section 5.
-	ttl := min(c.ttl, seconds(soa.Hdr.Ttl), seconds(soa.Minttl))
-	return rec, time.Duration(ttl) * time.Second, nil
-}
-
-// authority returns the SOA record of the authority section, and whether NS records
-// are there.
-func authority(m *dns.Msg) (soa *dns.SOA, ns bool) {
-	for _, rr := range m.Ns {
-		switch rr := rr.(type) {
-		case *dns.SOA:
-			soa = cmp.Or(soa, rr)
-		case *dns.NS:
-			ns = true
-		}
+	if soa, ok := m.Ns[at].(*dns.SOA); ok { // RFC 2308, section 5
+		c.shorten(soa.Hdr.Ttl)
+		c.shorten(soa.Minttl)
 	}
-	return soa, ns
+	return rec, time.Duration(c.ttl) * time.Second, nil
 }
 
-// collect takes the records of the wanted type at the end of the chain and
-// reports whether there was any.
-func (c *chain) collect(rec *record, rrs []dns.RR, qtype uint16) bool {
-	var mx []*dns.MX
-	found := false
+// follow goes along the CNAME records in rrs. It fails on a loop and on
+// more than maxAliases.
+func (c *chain) follow(rrs []dns.RR) bool {
+	for {
+		aliases := c.matching(rrs, dns.TypeCNAME)
+		if len(aliases) == 0 {
+			return true
+		}
+		cname, ok := aliases[0].(*dns.CNAME)
+		if c.hops++; !ok || c.hops > maxAliases || strings.EqualFold(cname.Target, c.name) {
+			return false
+		}
+		c.name = strings.ToLower(cname.Target)
+	}
+}
+
+// matching returns the records of a type at the end of the chain.
+func (c *chain) matching(rrs []dns.RR, rrtype uint16) (found []dns.RR) {
 	for _, rr := range rrs {
 		h := rr.Header()
-		if h.Rrtype != qtype || h.Class != dns.ClassINET || !sameName(h.Name, c.name) {
-			continue
-		}
-		found = true
-		c.ttl = min(c.ttl, seconds(h.Ttl))
-		if host, ok := rr.(*dns.MX); ok {
-			mx = append(mx, host)
-			continue
-		}
-		rec.add(rr)
-	}
-	slices.SortStableFunc(mx, func(x, y *dns.MX) int { return int(x.Preference) - int(y.Preference) })
-	for _, host := range mx[:min(len(mx), maxMX)] {
-		if name := hostName(host.Mx); name != "" {
-			rec.texts = append(rec.texts, name)
+		if h.Rrtype == rrtype && h.Class == dns.ClassINET && strings.EqualFold(h.Name, c.name) {
+			found = append(found, rr)
+			c.shorten(h.Ttl)
 		}
 	}
-	rec.texts = slices.Clip(rec.texts)
-	rec.addrs = slices.Clip(rec.addrs)
 	return found
+}
+
+// shorten lowers the time to keep the answer to a TTL. One with its highest bit set
+// counts as zero (RFC 2181, section 8).
+func (c *chain) shorten(ttl uint32) {
+	if ttl >= 1<<31 {
+		ttl = 0
+	}
+	c.ttl = min(c.ttl, ttl)
+}
+
+// collect takes records of one type, MX hosts by preference.
+func (r *record) collect(rrs []dns.RR) {
+	preference := func(rr dns.RR) int {
+		if mx, ok := rr.(*dns.MX); ok {
+			return int(mx.Preference)
+		}
+		return 0
+	}
+	slices.SortStableFunc(rrs, func(x, y dns.RR) int { return preference(x) - preference(y) })
+	for _, rr := range rrs {
+		r.add(rr)
+	}
+	r.texts, r.addrs = slices.Clip(r.texts), slices.Clip(r.addrs)
 }
 
 // add takes one record. All addresses are kept, since each client looks for
@@ -148,36 +130,16 @@ func (c *chain) collect(rec *record, rrs []dns.RR, qtype uint16) bool {
 func (r *record) add(rr dns.RR) {
 	switch rr := rr.(type) {
 	case *dns.A:
-		r.addAddr(rr.A.To4())
+		r.addAddr(rr.A)
 	case *dns.AAAA:
 		r.addAddr(rr.AAAA)
+	case *dns.MX:
+		r.addHost(rr.Mx, maxMX)
 	case *dns.PTR:
-		if name := hostName(rr.Ptr); name != "" && len(r.texts) < keepPTR {
-			r.texts = append(r.texts, name)
-		}
+		r.addHost(rr.Ptr, keepPTR)
 	case *dns.TXT:
 		r.addText(octets(strings.Join(rr.Txt, "")))
 	}
-}
-
-// octets undoes the escapes that the library puts into texts: \c and \DDD.
-func octets(s string) string {
-	if !strings.Contains(s, `\`) {
-		return s
-	}
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] == '\\' && i+1 < len(s) {
-			i++
-			if n, err := strconv.ParseUint(s[i:min(i+3, len(s))], 10, 8); err == nil && i+2 < len(s) {
-				b.WriteByte(byte(n))
-				i += 2
-				continue
-			}
-		}
-		b.WriteByte(s[i])
-	}
-	return b.String()
 }
 
 func (r *record) addAddr(octets []byte) {
@@ -186,24 +148,41 @@ func (r *record) addAddr(octets []byte) {
 	}
 }
 
+func (r *record) addHost(s string, most int) {
+	if name := hostName(s); name != "" && len(r.texts) < most {
+		r.texts = append(r.texts, name)
+	}
+}
+
 // addText keeps SPF records whole, because a part of one means something
 // else, and of other texts what a log can use.
 func (r *record) addText(s string) {
-	const version = "v=spf1" // RFC 7208, section 4.5
-	if len(s) >= len(version) && strings.EqualFold(s[:len(version)], version) {
+	if len(s) >= len(spfVersion) && strings.EqualFold(s[:len(spfVersion)], spfVersion) {
 		r.texts = append(r.texts, s)
 	} else if len(r.texts) < maxTXT {
 		r.texts = append(r.texts, strings.Clone(s[:min(len(s), maxTXTOctet)]))
 	}
 }
 
+var escape = regexp.MustCompile(`\\(?:[0-9]{3}|.)`)
+
+// octets undoes the escapes that the library puts into texts: \c and \DDD.
+func octets(s string) string {
+	if !strings.Contains(s, `\`) {
+		return s
+	}
+	return escape.ReplaceAllStringFunc(s, func(e string) string {
+		if n, err := strconv.ParseUint(e[1:], 10, 8); err == nil && len(e) > 2 {
+			return string([]byte{byte(n)})
+		}
+		return e[1:]
+	})
+}
+
 // hostName returns a name from the DNS as Facts have it, "" when it is none
 // that a host can have. The root, as in a null MX (RFC 7505), is none.
 func hostName(s string) string {
-	if len(s) > 1 && s[len(s)-1] == '.' {
-		s = s[:len(s)-1]
-	}
-	n := heloname.Parse(s)
+	n := heloname.Parse(strings.TrimSuffix(s, "."))
 	if n.TrailingDot {
 		return ""
 	}

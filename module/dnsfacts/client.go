@@ -3,7 +3,6 @@ package dnsfacts
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"net"
 	"net/netip"
 	"strings"
@@ -83,13 +82,13 @@ func loopback(hostport string) bool {
 // m is not changed.
 func (c *Client) Exchange(ctx context.Context, m *dns.Msg) (*dns.Msg, error) {
 	if len(m.Question) != 1 {
-		return nil, &Error{Kind: KindMalformed, Err: errors.New("not one question")}
+		return nil, fault(KindMalformed, "not one question")
 	}
 	deadline, ok := ctx.Deadline()
 	if !ok {
 		deadline = time.Now().Add(DefaultTimeout)
 	}
-	var last error = &Error{Kind: KindNetwork, Err: errors.New("no DNS server is set")}
+	var last error = fault(KindNetwork, "no DNS server is set")
 	answered := make([]bool, len(c.servers))
 	first := int(c.prefer.Load())
 	total := rounds * len(c.servers)
@@ -151,8 +150,8 @@ func (s *server) exchange(ctx context.Context, q *dns.Msg, deadline time.Time) (
 	if err != nil {
 		return nil, err
 	}
-	resp, again, err := sock.once(ctx, q, deadline)
-	s.keep(sock, again && s.local)
+	resp, err := sock.once(ctx, q, deadline)
+	s.keep(sock, err == nil && s.local)
 	if err != nil || !resp.Truncated {
 		return resp, err
 	}
@@ -160,9 +159,9 @@ func (s *server) exchange(ctx context.Context, q *dns.Msg, deadline time.Time) (
 		return nil, err
 	}
 	defer func() { _ = sock.Close() }()
-	resp, _, err = sock.once(ctx, q, deadline)
+	resp, err = sock.once(ctx, q, deadline)
 	if err == nil && resp.Truncated {
-		return nil, &Error{Kind: KindMalformed, Err: errors.New("truncated over TCP")}
+		return nil, fault(KindMalformed, "truncated over TCP")
 	}
 	return resp, err
 }
@@ -205,26 +204,30 @@ func (s *server) keep(sock *socket, again bool) {
 
 var buffers = sync.Pool{New: func() any { return new([readSize]byte) }}
 
-// once sends the query and reads until the right answer or the deadline. again
-// reports whether the socket may be used for another question.
+// once sends the query and reads until the right answer or the deadline. After an error
+// the socket must not be used again.
 func (s *socket) once(
 	ctx context.Context, q *dns.Msg, deadline time.Time,
-) (resp *dns.Msg, again bool, err error) {
+) (resp *dns.Msg, err error) {
 	pooled := buffers.Get().(*[readSize]byte) //nolint:forcetypeassert // of New
 	defer buffers.Put(pooled)
 	buf := pooled[:]
 	q.Id = dns.Id()
 	packet, err := q.PackBuffer(buf)
 	if err != nil {
-		return nil, false, &Error{Kind: KindMalformed, Err: err}
+		return nil, fault(KindMalformed, err.Error())
 	}
 	if err = s.SetDeadline(deadline); err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	stop := context.AfterFunc(ctx, func() { _ = s.SetDeadline(time.Unix(1, 0)) })
-	defer func() { again = stop() && again }()
+	defer func() {
+		if !stop() {
+			resp, err = nil, ctx.Err()
+		}
+	}()
 	if _, err = s.Write(packet); err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	if s.RemoteAddr().Network() == "tcp" {
 		buf = make([]byte, dns.MaxMsgSize)
@@ -233,11 +236,9 @@ func (s *socket) once(
 		var n int
 		if n, err = s.Read(buf); err == nil {
 			resp, err = accept(buf[:n], q)
-		} else if ctx.Err() != nil {
-			err = ctx.Err()
 		}
 	}
-	return resp, err == nil, err
+	return resp, err
 }
 
 // accept reads a packet. It returns nil, nil for one that does not answer our
@@ -253,13 +254,13 @@ func accept(packet []byte, query *dns.Msg) (*dns.Msg, error) {
 			resp.Answer, resp.Ns, resp.Extra = nil, nil, nil
 			return resp, nil
 		}
-		return nil, &Error{Kind: KindMalformed, Err: err}
+		return nil, fault(KindMalformed, err.Error())
 	}
 	if !resp.Response || resp.Opcode != dns.OpcodeQuery || !sameQuestion(resp, query) {
 		return nil, nil
 	}
 	if !resp.Truncated && !whole(packet, resp) {
-		return nil, &Error{Kind: KindMalformed, Err: errors.New("fewer records than counted")}
+		return nil, fault(KindMalformed, "fewer records than counted")
 	}
 	return resp, nil
 }

@@ -3,7 +3,6 @@ package dnsfacts
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"time"
 
@@ -57,32 +56,25 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // wrap makes err an *Error about k; an *Error keeps its kind and time.
 func wrap(err error, k key) *Error {
-	e := &Error{Kind: kindOf(err), Name: k.question(), Type: k.qtype, Err: err, at: time.Now()}
+	e := &Error{Kind: KindNetwork, Name: k.question(), Type: k.qtype, Err: err, at: time.Now()}
 	var known *Error
-	if errors.As(err, &known) {
+	var timeout net.Error
+	switch {
+	case errors.As(err, &known):
 		e.Kind, e.Err = known.Kind, known.Err
 		if !known.at.IsZero() {
 			e.at = known.at
 		}
+	case errors.Is(err, context.Canceled):
+		e.Kind = KindCanceled
+	case errors.As(err, &timeout) && timeout.Timeout(): // also context.DeadlineExceeded
+		e.Kind = KindTimeout
 	}
 	return e
 }
 
-func failure(kind string, k key, err error) *Error {
-	return wrap(&Error{Kind: kind, Err: err}, k)
-}
-
-func kindOf(err error) string {
-	var timeout net.Error
-	switch {
-	case errors.Is(err, context.Canceled):
-		return KindCanceled
-	case errors.Is(err, context.DeadlineExceeded),
-		errors.As(err, &timeout) && timeout.Timeout():
-		return KindTimeout
-	}
-	return KindNetwork
-}
+// fault is an *Error without what was asked, which wrap adds.
+func fault(kind, text string) *Error { return &Error{Kind: kind, Err: errors.New(text)} }
 
 // rcodeFailure is the error of an answer with an RCODE that answers nothing.
 func rcodeFailure(rcode int) *Error {
@@ -93,7 +85,5 @@ func rcodeFailure(rcode int) *Error {
 	case dns.RcodeRefused:
 		kind = KindRefused
 	}
-	return &Error{Kind: kind, Err: errors.New(dns.RcodeToString[rcode])}
+	return fault(kind, dns.RcodeToString[rcode])
 }
-
-func panicked(v any, k key) *Error { return failure(KindPanic, k, fmt.Errorf("%v", v)) }

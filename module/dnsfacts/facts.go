@@ -150,7 +150,7 @@ func (p *Pending) ptr(f *checkhelo.Facts) {
 	if slices.Contains(f.Forward.Value, f.Client) {
 		known = f.Helo.ASCII
 	}
-	if confirmed := p.confirm(f.PTR.Value, f.Client, known); !p.missed {
+	if confirmed, complete := p.confirm(f.PTR.Value, f.Client, known); complete {
 		f.Confirmed = confirmed
 	}
 }
@@ -171,32 +171,32 @@ func ptrNames(r *record, helo string) checkhelo.Answer[[]string] {
 
 // nearest returns maxPTR names, those of the HELO name's organisation first.
 func nearest(names []string, helo string) []string {
-	var same, foreign []string
-	for _, name := range names {
+	distance := func(name string) int {
 		switch {
 		case name == helo:
-			same = slices.Insert(same, 0, name)
-		case len(same) < maxPTR && helo != "" && heloname.SameOrg(name, helo):
-			same = append(same, name)
-		case len(foreign) < maxPTR:
-			foreign = append(foreign, name)
+			return 0
+		case helo != "" && heloname.SameOrg(name, helo):
+			return 1
+		default:
+			return 2
 		}
 	}
-	return slices.Clip(append(same, foreign...)[:maxPTR])
+	nearer := func(a, b string) int { return distance(a) - distance(b) }
+	return slices.SortedStableFunc(slices.Values(names), nearer)[:maxPTR:maxPTR]
 }
 
-// confirm returns those names that resolve to client, as far as answers are there. One
+// confirm returns those names that resolve to client, and whether all answers are there. One
 // failed look-up makes the answer Failed, because the hidden name might be a confirmed
 // one; Value has the confirmed names all the same. The name known is not asked.
 func (p *Pending) confirm(
 	names []string, client netip.Addr, known string,
-) (a checkhelo.Answer[[]string]) {
+) (a checkhelo.Answer[[]string], complete bool) {
 	own, _ := family(client)
-	names = names[:min(len(names), maxPTR)]
-	a.State = checkhelo.NotFound
-	for i, name := range names {
+	a.State, complete = checkhelo.NotFound, true
+	for i, name := range names[:min(len(names), maxPTR)] {
 		if name != known {
 			r := p.get(key{name: name, qtype: own})
+			complete = complete && r != nil
 			if r != nil && r.failed() {
 				a.State, a.Err = checkhelo.Failed, r.err
 			}
@@ -213,7 +213,7 @@ func (p *Pending) confirm(
 	if a.State == checkhelo.NotFound && len(a.Value) > 0 {
 		a.State = checkhelo.Found
 	}
-	return a
+	return a, complete
 }
 
 // HostAddrs looks up the MX hosts of the HELO name, which it sets in f, and returns

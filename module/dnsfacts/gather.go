@@ -20,6 +20,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -75,11 +76,11 @@ type Gatherer struct {
 	OnDead func(failed int)
 
 	shares shares
+	out    sync.Map // DNS lists that are not asked
 
 	mu          sync.Mutex // guards all below
 	row, failed int        // questions without an answer: in a row, since reported
 	reported    time.Time
-	out         map[string]bool // DNS lists that are not asked
 }
 
 func (g *Gatherer) timeout() time.Duration { return cmp.Or(g.Timeout, DefaultTimeout) }
@@ -113,7 +114,7 @@ func lacks[T any](a *checkhelo.Answer[T]) bool {
 func (g *Gatherer) fetch(ctx context.Context, k key) (r *record) {
 	defer func() {
 		if v := recover(); v != nil {
-			r = &record{err: panicked(v, k)}
+			r = &record{err: wrap(fault(KindPanic, fmt.Sprint(v)), k)}
 		}
 	}()
 	begun := time.Now()
@@ -155,7 +156,7 @@ func (g *Gatherer) resolve(ctx context.Context, k key) (*record, time.Duration) 
 			return r, ttl
 		}
 	}
-	return &record{err: failure(KindCNAME, k, errors.New("the chain has no end"))}, failTTL
+	return &record{err: wrap(fault(KindCNAME, "the chain has no end"), k)}, failTTL
 }
 
 // silentAfter is the number of failures in a row that mean a dead resolver, where

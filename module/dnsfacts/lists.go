@@ -3,8 +3,8 @@ package dnsfacts
 import (
 	"cmp"
 	"context"
-	"errors"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -45,17 +45,12 @@ var (
 	dnswlBlocked = netip.MustParseAddr("127.0.0.255")
 )
 
-// shownZone returns a zone with *** in the place of the customer's key: a first
-// label of 20 letters and digits or more in a zone of three labels or more.
-func shownZone(zone string) string {
-	const shortest = 20
-	label, rest, _ := strings.Cut(zone, ".")
-	other := func(c rune) bool { return (c < 'a' || c > 'z') && (c < '0' || c > '9') }
-	if len(label) < shortest || strings.ContainsFunc(label, other) || !strings.Contains(rest, ".") {
-		return zone
-	}
-	return "***." + rest
-}
+// zoneKey is a customer's key: a first label of 20 letters and digits or more in a zone of
+// three labels or more.
+var zoneKey = regexp.MustCompile(`^[a-z0-9]{20,}(\.[^.]+\..)`)
+
+// shownZone returns a zone with *** in the place of the customer's key.
+func shownZone(zone string) string { return zoneKey.ReplaceAllString(zone, "***$1") }
 
 // hiding returns err without the key of zone.
 func hiding(err *Error, zone string) *Error {
@@ -124,23 +119,24 @@ func (p *Pending) lists(f *checkhelo.Facts) {
 // hit reads the answer of a list to k.
 func (z *Blocklist) hit(k key, r *record) (hit checkhelo.Listing, err *Error) {
 	addrs, err := listed(k, r)
-	take := func(addr netip.Addr, action checkhelo.Action, score int) {
-		if action == checkhelo.Off {
-			action, score = z.Action, z.Score
-		}
-		l := checkhelo.Listing{Zone: shownZone(z.Zone), Addr: addr, Action: action, Score: score}
-		stronger := cmp.Or(cmp.Compare(l.Action, hit.Action), cmp.Compare(l.Score, hit.Score)) > 0
-		if !hit.Addr.IsValid() || stronger {
-			hit = l
-		}
+	responses := z.Responses
+	if len(responses) == 0 {
+		responses = []Response{{Codes: []netip.Prefix{listAnswers}}}
 	}
 	for _, addr := range addrs {
-		if len(z.Responses) == 0 {
-			take(addr, z.Action, z.Score)
-		}
-		for _, resp := range z.Responses {
-			if slices.ContainsFunc(resp.Codes, func(c netip.Prefix) bool { return c.Contains(addr) }) {
-				take(addr, resp.Action, resp.Score)
+		for _, resp := range responses {
+			if !slices.ContainsFunc(resp.Codes, func(c netip.Prefix) bool { return c.Contains(addr) }) {
+				continue
+			}
+			l := checkhelo.Listing{
+				Zone: shownZone(z.Zone), Addr: addr, Action: resp.Action, Score: resp.Score,
+			}
+			if l.Action == checkhelo.Off {
+				l.Action, l.Score = z.Action, z.Score
+			}
+			stronger := cmp.Or(cmp.Compare(l.Action, hit.Action), cmp.Compare(l.Score, hit.Score)) > 0
+			if stronger || !hit.Addr.IsValid() {
+				hit = l
 			}
 		}
 	}
@@ -156,7 +152,7 @@ func listed(k key, r *record) (hits []netip.Addr, err *Error) {
 	for _, addr := range r.addrs {
 		switch {
 		case refusal(addr):
-			return nil, failure(KindListError, k, errors.New(addr.String()))
+			return nil, wrap(fault(KindListError, addr.String()), k)
 		case listAnswers.Contains(addr):
 			hits = append(hits, addr)
 		}
@@ -207,9 +203,8 @@ func reversedAddr(addr netip.Addr) string {
 
 // leftOut reports whether a zone failed its last test.
 func (g *Gatherer) leftOut(zone string) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.out[zone]
+	_, out := g.out.Load(zone)
+	return out
 }
 
 // Times between two tests of the DNS lists, the second after a test without an answer.
@@ -224,14 +219,13 @@ func (g *Gatherer) Run(ctx context.Context, report func(zone, news string, faile
 	if len(g.Blocklists)+len(g.Allowlists) == 0 {
 		return
 	}
-	for {
+	for ctx.Err() == nil {
 		wait := testEvery
 		if !g.testLists(ctx, report) {
 			wait = testAgain
 		}
 		select {
 		case <-ctx.Done():
-			return
 		case <-time.After(wait):
 		}
 	}
@@ -242,11 +236,11 @@ func (g *Gatherer) Run(ctx context.Context, report func(zone, news string, faile
 // returns false when a zone did not answer, which changes nothing.
 func (g *Gatherer) testLists(
 	ctx context.Context, report func(zone, news string, failed bool),
-) bool {
-	answered := true
+) (answered bool) {
+	answered = true
 	test := func(zone, never, always string) {
-		news, failed, ok := g.testList(ctx, zone, never, always)
-		answered = answered && ok
+		news, failed := g.testList(ctx, zone, never, always)
+		answered = answered && news != noAnswer
 		report(shownZone(zone), news, failed)
 	}
 	for i := range g.Blocklists {
@@ -258,36 +252,34 @@ func (g *Gatherer) testLists(
 	return answered
 }
 
+const noAnswer = "its test got no answer"
+
 // testList tests a zone by an entry that it must never have and one that it should
 // have. A zone that lists the first is asked no more until a later test finds it well.
 func (g *Gatherer) testList(
 	ctx context.Context, zone, never, always string,
-) (news string, failed, answered bool) {
+) (news string, failed bool) {
 	var bad, good *record
 	p := g.pending(new(checkhelo.Facts))
 	p.until(ctx, func() {
 		bad = p.get(key{name: never + "." + zone, qtype: dns.TypeA})
 		good = p.get(key{name: always + "." + zone, qtype: dns.TypeA})
 	})
-	if bad.failed() || good.failed() {
-		return "its test got no answer", true, false
+	lists := func(r *record) bool { return slices.ContainsFunc(r.addrs, listAnswers.Contains) }
+	switch {
+	case bad.failed() || good.failed():
+		return noAnswer, true
+	case lists(bad):
+		g.out.Store(zone, true)
+		return "lists " + never + " and is not asked", true
 	}
-	listsAll := slices.ContainsFunc(bad.addrs, listAnswers.Contains)
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.out == nil {
-		g.out = make(map[string]bool)
-	}
-	was := g.out[zone]
-	switch g.out[zone] = listsAll; {
-	case listsAll:
-		return "lists " + never + " and is not asked", true, true
+	switch _, was := g.out.LoadAndDelete(zone); {
 	case was:
-		return "lists " + never + " no more and is asked again", false, true
+		return "lists " + never + " no more and is asked again", false
 	case slices.ContainsFunc(good.addrs, refusal):
-		return "refuses to answer", true, true
-	case !slices.ContainsFunc(good.addrs, listAnswers.Contains):
-		return "does not list " + always, true, true
+		return "refuses to answer", true
+	case !lists(good):
+		return "does not list " + always, true
 	}
-	return "", false, true
+	return "", false
 }

@@ -3,6 +3,7 @@ package dnsfacts
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -217,7 +218,7 @@ func (p *Pending) until(ctx context.Context, step func()) {
 func (p *Pending) done(step func()) bool {
 	defer func() {
 		if v := recover(); v != nil {
-			p.over = panicked(v, key{})
+			p.over = wrap(fault(KindPanic, fmt.Sprint(v)), key{})
 		}
 	}()
 	p.missed, p.late = false, false

@@ -3,7 +3,6 @@ package dnsfacts
 import (
 	"cmp"
 	"context"
-	"errors"
 	"net/netip"
 	"slices"
 	"sync"
@@ -166,7 +165,7 @@ func (g *Gatherer) ask(p *Pending) (wait time.Duration) {
 		p.questions[k] = q
 		switch f := s.flights[k]; {
 		case p.budget == 0:
-			q.answered(&record{err: failure(KindBudget, k, errBudget)})
+			q.answered(&record{err: wrap(fault(KindBudget, "more questions than one greeting may ask"), k)})
 			continue
 		case f != nil:
 			f.waiting = append(f.waiting, q)
@@ -184,8 +183,6 @@ func (g *Gatherer) ask(p *Pending) (wait time.Duration) {
 	g.serve()
 	return wait
 }
-
-var errBudget = errors.New("more questions than one greeting may ask")
 
 // answered hands r to the greeting. The caller holds mu.
 func (q *question) answered(r *record) {

@@ -1,10 +1,12 @@
 package dnsfacts
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
 	"net/netip"
+	"regexp"
 	"strings"
 	"time"
 
@@ -72,19 +74,20 @@ type spfResolver struct {
 }
 
 var (
+	// unknown stands for an answer that is not there.
+	unknown     = &record{texts: []string{""}, addrs: []netip.Addr{netip.IPv6Unspecified()}}
 	errNotFound = &net.DNSError{Err: "no such record", IsNotFound: true}
 	errStop     = &net.DNSError{Err: "waiting for an answer", IsTemporary: true}
 	errSyntax   = errors.New("the record breaks the grammar")
 )
 
-// look returns the answer about what an SPF record names, which can be any text;
-// nil, nil while it is not there.
+// look returns the answer about what an SPF record names, which can be any text.
 func (s *spfResolver) look(name string, qtype uint16) (*record, error) {
 	name = strings.ToLower(strings.TrimSuffix(name, "."))
 	for len(name) > 253 && strings.Contains(name, ".") { // RFC 7208, section 7.3
 		_, name, _ = strings.Cut(name, ".")
 	}
-	if _, ok := dns.IsDomainName(name); !ok || name == "" {
+	if name == "" {
 		return nil, errNotFound
 	}
 	return s.answer(key{name: name, qtype: qtype})
@@ -97,15 +100,13 @@ func (s *spfResolver) answer(k key) (*record, error) {
 	before := len(s.p.wanted)
 	r := s.p.get(k)
 	switch {
+	case r == nil && len(s.p.wanted) > before:
+		return unknown, nil
 	case r == nil:
-		if s.stops = len(s.p.wanted) == before; s.stops {
-			return nil, errStop
-		}
-		return nil, nil
+		s.stops = true
+		return nil, errStop
 	case r.failed():
-		if s.failure == nil {
-			s.failure = r.err
-		}
+		s.failure = cmp.Or(s.failure, r.err)
 		return nil, &net.DNSError{Err: r.err.Kind, IsTemporary: true}
 	}
 	s.ttl = min(s.ttl, s.p.g.Cache.left(r))
@@ -117,17 +118,17 @@ func (s *spfResolver) answer(k key) (*record, error) {
 
 // LookupTXT implements spf.DNSResolver. A record with a syntax error anywhere is an
 // error that the library reports as permerror (RFC 7208, section 4.6).
-func (s *spfResolver) LookupTXT(_ context.Context, name string) ([]string, error) {
+func (s *spfResolver) LookupTXT(_ context.Context, name string) (records []string, err error) {
 	r, err := s.look(name, dns.TypeTXT)
 	if err != nil {
 		return nil, err
 	}
-	if r == nil {
+	if r == unknown {
 		return []string{"v=spf1 ?all"}, nil
 	}
-	var records []string
 	for _, txt := range r.texts {
-		if !isSPF(txt) {
+		// RFC 7208, section 4.5
+		if version, _, _ := strings.Cut(txt, " "); !strings.EqualFold(version, spfVersion) {
 			continue
 		}
 		record, exists, ok := spfRecord(txt)
@@ -141,17 +142,13 @@ func (s *spfResolver) LookupTXT(_ context.Context, name string) ([]string, error
 }
 
 // LookupMX implements spf.DNSResolver.
-func (s *spfResolver) LookupMX(_ context.Context, name string) ([]*net.MX, error) {
+func (s *spfResolver) LookupMX(_ context.Context, name string) (hosts []*net.MX, err error) {
 	r, err := s.look(name, dns.TypeMX)
 	if err != nil {
 		return nil, err
 	}
-	if r == nil {
-		return []*net.MX{{}}, nil
-	}
-	hosts := make([]*net.MX, len(r.texts))
-	for i, host := range r.texts {
-		hosts[i] = &net.MX{Host: host}
+	for _, host := range r.texts {
+		hosts = append(hosts, &net.MX{Host: host})
 	}
 	return hosts, nil
 }
@@ -160,56 +157,107 @@ func (s *spfResolver) LookupMX(_ context.Context, name string) ([]*net.MX, error
 // the client's address family only, but for "exists" always for A; as the
 // library does not say which it is, an IPv6 client costs both once a record has
 // an "exists".
-func (s *spfResolver) LookupIPAddr(_ context.Context, host string) ([]net.IPAddr, error) {
-	own, _ := family(s.client)
-	list, err := s.addrs(host, own)
-	if own == dns.TypeA || !s.exists {
-		return list, err
+func (s *spfResolver) LookupIPAddr(_ context.Context, host string) (list []net.IPAddr, _ error) {
+	own, other := family(s.client)
+	var failed error = errNotFound
+	for _, qtype := range []uint16{own, other} {
+		if qtype != own && !(s.exists && qtype == dns.TypeA) {
+			continue
+		}
+		r, err := s.look(host, qtype)
+		if err != nil {
+			if err != error(errNotFound) {
+				failed = err
+			}
+			continue
+		}
+		for _, addr := range r.addrs {
+			list = append(list, net.IPAddr{IP: addr.AsSlice()})
+		}
 	}
-	more, errA := s.addrs(host, dns.TypeA)
-	if err == nil || errors.Is(errA, errNotFound) {
-		return append(list, more...), err
+	if len(list) > 0 {
+		failed = nil
 	}
-	return more, errA
-}
-
-func (s *spfResolver) addrs(host string, qtype uint16) ([]net.IPAddr, error) {
-	r, err := s.look(host, qtype)
-	if err != nil {
-		return nil, err
-	}
-	if r == nil {
-		return []net.IPAddr{{IP: net.IPv6unspecified}}, nil
-	}
-	list := make([]net.IPAddr, len(r.addrs))
-	for i, addr := range r.addrs {
-		list[i].IP = addr.AsSlice()
-	}
-	return list, nil
+	return list, failed
 }
 
 // LookupAddr implements spf.DNSResolver. It returns confirmed names only,
 // RFC 7208, section 5.5; the library itself does not compare the addresses.
-func (s *spfResolver) LookupAddr(_ context.Context, _ string) ([]string, error) {
+func (s *spfResolver) LookupAddr(_ context.Context, _ string) (names []string, err error) {
 	r, err := s.answer(key{addr: s.client, qtype: dns.TypePTR})
-	if err != nil || r == nil {
+	if err != nil || r == unknown {
 		return nil, err
 	}
-	missed := s.p.missed
-	s.p.missed = false
-	good := s.p.confirm(ptrNames(r, "").Value, s.client, "")
-	if s.p.missed {
+	good, complete := s.p.confirm(ptrNames(r, "").Value, s.client, "")
+	if !complete {
 		s.stops = true
 		return nil, errStop
 	}
-	s.p.missed = missed
-	var failed *Error
-	if errors.As(good.Err, &failed) && s.failure == nil {
-		s.failure = failed
+	if failed, ok := good.Err.(*Error); ok {
+		s.failure = cmp.Or(s.failure, failed)
 	}
-	names := make([]string, len(good.Value))
-	for i, name := range good.Value {
-		names[i] = name + "."
+	for _, name := range good.Value {
+		names = append(names, name+".")
 	}
 	return names, nil
+}
+
+// spfVersion begins an SPF record, RFC 7208, section 4.5.
+const spfVersion = "v=spf1"
+
+// spfTerm is a term of an SPF record by the grammar of RFC 7208, section 12. A macro letter
+// c, r or t belongs into explanations only (section 7.2).
+var spfTerm = func() *regexp.Regexp {
+	const (
+		expand = `%\{[slodiphv](?:0*[1-9][0-9]*)?r?[-.+,/_=]*\}|%%|%_|%-`
+		str    = `(?:` + expand + `|[!-$&-~])*`
+		label  = `[a-z0-9]*[a-z][a-z0-9]*|[a-z0-9]+-[a-z0-9-]*[a-z0-9]`
+		domain = str + `(?:\.(?:` + label + `)\.?|` + expand + `)`
+		length = `(?:/(?:[0-9]|[12][0-9]|3[0-2]))?(?://(?:[0-9]|[1-9][0-9]|1[01][0-9]|12[0-8]))?`
+	)
+	return regexp.MustCompile(`(?i)^(?:[-+?~]?(?:all|include:` + domain + `|(exists):` + domain +
+		`|ptr(?::` + domain + `)?|(?:a|mx)(?::` + domain + `)?` + length +
+		`|ip([46]):([^/]+)(?:/([0-9]+))?)` +
+		`|(redirect|exp)=` + domain + `|([a-z][a-z0-9._-]*)=` + str + `)$`)
+}()
+
+// spfRecord checks an SPF record by the grammar of RFC 7208, section 12. It returns
+// the record without unknown modifiers and explanations, which change no result
+// (section 6), and whether the record has the mechanism "exists".
+func spfRecord(txt string) (record string, exists, ok bool) {
+	terms := []string{spfVersion}
+	modifiers := make(map[string]bool)
+	for _, term := range strings.Split(txt, " ")[1:] {
+		if term == "" {
+			continue
+		}
+		m := spfTerm.FindStringSubmatch(term)
+		if m == nil {
+			return "", false, false
+		}
+		mechanism, ip, modifier, other := m[1], m[2], strings.ToLower(m[5]), strings.ToLower(m[6])
+		switch {
+		case ip != "" && !spfNetwork(ip, m[3], m[4]),
+			modifiers[modifier], other == "redirect", other == "exp":
+			return "", false, false
+		case modifier != "":
+			modifiers[modifier] = true
+			if modifier == "redirect" { // the library takes it in lower case only
+				terms = append(terms, modifier+term[len(modifier):])
+			}
+		case other == "":
+			terms = append(terms, term)
+			exists = exists || mechanism != ""
+		}
+	}
+	return strings.Join(terms, " "), exists, true
+}
+
+// spfNetwork reports whether an address with a length, which may be empty, is one of a family.
+func spfNetwork(family, addr, length string) bool {
+	a, err := netip.ParseAddr(addr)
+	if err == nil && length != "" {
+		_, err = netip.ParsePrefix(addr + "/" + length)
+	}
+	return err == nil && a.Zone() == "" && a.Is4() == (family == "4")
 }
