@@ -70,54 +70,41 @@ func (p *Pending) lists(f *checkhelo.Facts) {
 	if !listable(f.Helo) || !lacks(&f.Listed) {
 		return
 	}
+	name := f.Helo.ASCII
+	names := slices.Compact([]string{name, cmp.Or(heloname.OrgDomain(name), name)})
 	listed := none[[]checkhelo.Listing]()
 	var hits []checkhelo.Listing
-	var reasons []key
-	names := []string{f.Helo.ASCII, heloname.OrgDomain(f.Helo.ASCII)}
-	if names[1] == "" || names[1] == names[0] {
-		names = names[:1]
-	}
 	for i := range p.g.Blocklists {
 		z := &p.g.Blocklists[i]
-		if p.g.leftOut(z.Zone) {
-			continue
-		}
 		for _, name := range names {
-			k := key{name: name + "." + z.Zone, qtype: dns.TypeA}
-			r := p.get(k)
-			if r == nil {
-				continue
-			}
-			hit, err := z.hit(k, r)
+			hit, err := p.listing(z, name)
 			if err != nil {
 				listed.State, listed.Err = checkhelo.Failed, hiding(err, z.Zone)
 			}
 			if hit.Addr.IsValid() {
 				hits = append(hits, hit)
-				reasons = append(reasons, key{name: k.name, qtype: dns.TypeTXT})
 				break // the reason of the longer name is the better one
 			}
-		}
-	}
-	missed := p.missed
-	for i, k := range reasons {
-		r := p.get(k)
-		if r == nil {
-			p.late = true // the verdict needs no reason and does not wait for it for long
-		} else if len(r.texts) > 0 {
-			hits[i].Reason = heloname.Line(r.texts[0], reasonOctets)
 		}
 	}
 	if len(hits) > 0 {
 		listed = known(hits)
 	}
-	if p.missed = missed; !missed && !p.late {
+	if !p.missed && !p.late {
 		f.Listed = listed
 	}
 }
 
-// hit reads the answer of a list to k.
-func (z *Blocklist) hit(k key, r *record) (hit checkhelo.Listing, err *Error) {
+// listing returns the strongest entry that a list has for a name; without Addr it has none.
+func (p *Pending) listing(z *Blocklist, name string) (hit checkhelo.Listing, err *Error) {
+	k := key{name: name + "." + z.Zone, qtype: dns.TypeA}
+	if p.g.leftOut(z.Zone) {
+		return hit, nil
+	}
+	r := p.get(k)
+	if r == nil {
+		return hit, nil
+	}
 	addrs, err := listed(k, r)
 	responses := z.Responses
 	if len(responses) == 0 {
@@ -140,7 +127,24 @@ func (z *Blocklist) hit(k key, r *record) (hit checkhelo.Listing, err *Error) {
 			}
 		}
 	}
+	if hit.Addr.IsValid() {
+		hit.Reason = p.reason(k.name)
+	}
 	return hit, err
+}
+
+// reason returns what a list says about an entry. The verdict needs none, and does not wait
+// for it for long.
+func (p *Pending) reason(entry string) string {
+	missed := p.missed
+	r := p.get(key{name: entry, qtype: dns.TypeTXT})
+	switch {
+	case r == nil:
+		p.missed, p.late = missed, true
+	case len(r.texts) > 0:
+		return heloname.Line(r.texts[0], reasonOctets)
+	}
+	return ""
 }
 
 // listed returns the addresses in the answer to k that mean a listing. What lies outside of

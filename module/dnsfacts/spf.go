@@ -158,12 +158,13 @@ func (s *spfResolver) LookupMX(_ context.Context, name string) (hosts []*net.MX,
 // library does not say which it is, an IPv6 client costs both once a record has
 // an "exists".
 func (s *spfResolver) LookupIPAddr(_ context.Context, host string) (list []net.IPAddr, _ error) {
-	own, other := family(s.client)
+	own, _ := family(s.client)
+	types := []uint16{own}
+	if s.exists && own != dns.TypeA {
+		types = append(types, dns.TypeA)
+	}
 	var failed error = errNotFound
-	for _, qtype := range []uint16{own, other} {
-		if qtype != own && !(s.exists && qtype == dns.TypeA) {
-			continue
-		}
+	for _, qtype := range types {
 		r, err := s.look(host, qtype)
 		if err != nil {
 			if err != error(errNotFound) {
