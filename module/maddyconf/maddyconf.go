@@ -34,11 +34,7 @@ import (
 	"maddy.example/checkhelo/module/heloname"
 )
 
-const (
-	modName     = "check.helo_fqdn"
-	envConfig   = "MADDY_CONFIG"
-	defaultPath = "/etc/maddy/maddy.conf"
-)
+const modName = "check.helo_fqdn"
 
 // ErrNoCheck is returned for a maddy.conf that has no helo_fqdn block, or none
 // of the wanted name.
@@ -75,19 +71,6 @@ type Table struct {
 // String returns one line for the operator.
 func (t Table) String() string {
 	return fmt.Sprintf("%s: table %s: not evaluated: %s", t.Directive, t.Table, t.Reason)
-}
-
-// Find returns the path of the server's maddy.conf: explicit unless that is "",
-// else $MADDY_CONFIG, else /etc/maddy/maddy.conf. The second value names which of
-// them it is: "--config", "MADDY_CONFIG" or "default". The file may be missing.
-func Find(explicit string) (path, how string) {
-	if explicit != "" {
-		return explicit, "--config"
-	}
-	if path := os.Getenv(envConfig); path != "" {
-		return path, envConfig
-	}
-	return defaultPath, "default"
 }
 
 // Read returns the blocks and directives of a maddy.conf, with its imports,

@@ -305,20 +305,6 @@ func TestFromPolicy(t *testing.T) {
 	}
 }
 
-func TestFind(t *testing.T) {
-	tests := []struct{ explicit, env, path, how string }{
-		{"a.conf", "b.conf", "a.conf", "--config"},
-		{"", "b.conf", "b.conf", "MADDY_CONFIG"},
-		{"", "", "/etc/maddy/maddy.conf", "default"},
-	}
-	for _, test := range tests {
-		t.Setenv("MADDY_CONFIG", test.env)
-		if path, how := Find(test.explicit); path != test.path || how != test.how {
-			t.Errorf("Find(%q) with %q: %s (%s), want %s (%s)", test.explicit, test.env, path, how, test.path, test.how)
-		}
-	}
-}
-
 // Imports, snippets and macros work as in Maddy.
 func TestImports(t *testing.T) {
 	c := mustLoad(t, `$(word) = bad

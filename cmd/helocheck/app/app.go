@@ -4,10 +4,13 @@ package app
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/urfave/cli/v2"
@@ -60,8 +63,9 @@ func Mounted() *cli.Command {
 	return mounted
 }
 
-// finish adds what all commands share, wherever they are mounted. A command ends with the right
-// status and cleans up after an interrupt: its context is cancelled then.
+// finish adds what all commands share, wherever they are mounted. Flags may follow the arguments.
+// A command ends with the right status and cleans up after an interrupt: its context is cancelled
+// then.
 func finish(command *cli.Command) {
 	command.Flags = append(command.Flags, &cli.BoolFlag{Name: "version", Usage: "print the version"})
 	command.CustomHelpTemplate = help(command)
@@ -72,17 +76,32 @@ func finish(command *cli.Command) {
 	command.HideHelpCommand = true // "help" may be an argument
 	action := command.Action
 	command.Action = func(c *cli.Context) error {
+		names, err := operands(c)
 		switch {
+		case errors.Is(err, flag.ErrHelp):
+			return cli.ShowSubcommandHelp(c)
+		case err != nil:
+			return wrongUsage(c, err, false)
 		case c.Bool("version"):
 			return runVersion(c)
-		case c.Args().Present() && command.ArgsUsage == "":
+		case len(names) > 0 && command.ArgsUsage == "":
 			return usage(fmt.Sprintf("%s takes no argument %q (see: %s --help)",
-				command.Name, c.Args().First(), c.Command.HelpName))
+				command.Name, names[0], c.Command.HelpName))
 		}
+		for _, f := range command.Flags {
+			name := f.Names()[0]
+			value, accepted := c.String(name), choices(f)
+			if (name == "format" || name == "policy" && value != "") && !slices.Contains(accepted, value) {
+				return usage(fmt.Sprintf("no %s %q; accepted: %s", name, value, strings.Join(accepted, ", ")))
+			}
+		}
+		arguments := flag.NewFlagSet("", flag.ContinueOnError)
+		_ = arguments.Parse(append([]string{"--"}, names...)) // there is no flag to fail
 		ctx, stop := signal.NotifyContext(c.Context, os.Interrupt, syscall.SIGTERM)
 		defer stop()
-		c.Context = ctx
-		err := action(c)
+		inner := cli.NewContext(c.App, arguments, c)
+		inner.Command, inner.Context = c.Command, ctx
+		err = action(inner)
 		var coded cli.ExitCoder
 		if err == nil || errors.As(err, &coded) {
 			return err

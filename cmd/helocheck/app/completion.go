@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -55,35 +54,30 @@ func runCompletion(c *cli.Context) error {
 	return err
 }
 
-var choice = regexp.MustCompile(`^[a-z]+$`)
-
-// complete prints what may follow the last word before the cursor: the values of a flag, as in
-// "write as `F`: text, json", otherwise flags or subcommands. It prints nothing where a file may
-// follow.
+// complete prints what may follow the last word before the cursor: the words that a flag or the
+// command takes, otherwise flags or subcommands. It prints nothing where a file may follow.
 func complete(c *cli.Context) {
 	// The library has cut off its own flag, which the script puts last.
 	last := os.Args[max(len(os.Args)-2, 0)]
-	var flags []string
+	var offered []string
 	for _, flag := range append(c.Command.VisibleFlags(), cli.HelpFlag) {
-		names, value, usage := wordsOf(flag)
+		names, value, _ := wordsOf(flag)
 		if value != "" && slices.Contains(names, last) {
-			_, list, _ := strings.Cut(usage, value+": ")
-			for word := range strings.SplitSeq(strings.ReplaceAll(list, ";", ","), ",") {
-				if word, _, _ = strings.Cut(strings.TrimSpace(word), " "); choice.MatchString(word) {
-					fmt.Fprintln(c.App.Writer, word)
-				}
-			}
+			fmt.Fprintln(c.App.Writer, strings.Join(choices(flag), "\n"))
 			return
 		}
-		flags = append(flags, names...)
+		offered = append(offered, names...)
 	}
-	switch operands := c.Command.ArgsUsage; {
-	case strings.HasPrefix(last, "-"):
-		fmt.Fprintln(c.App.Writer, strings.Join(flags, "\n"))
-	case operands == strings.ToLower(operands):
-		fmt.Fprintln(c.App.Writer, strings.ReplaceAll(operands, "|", "\n"))
+	if !strings.HasPrefix(last, "-") {
+		offered = nil
+		if takes := c.Command.ArgsUsage; takes == strings.ToLower(takes) {
+			offered = strings.Split(takes, "|")
+		}
 	}
 	for _, sub := range c.Command.VisibleCommands() {
-		fmt.Fprintln(c.App.Writer, sub.Name)
+		offered = append(offered, sub.Name)
+	}
+	for _, text := range offered {
+		fmt.Fprintln(c.App.Writer, text)
 	}
 }

@@ -41,7 +41,7 @@ func explainCommand() *cli.Command {
 			&cli.StringSliceFlag{Name: "rcpt", Usage: "a recipient `ADDR`; may be repeated"},
 			&cli.StringFlag{Name: "auth", Usage: "the client has logged in as `USER`"},
 			&cli.StringFlag{Name: "dns", Value: "system", Usage: "look up `HOW`: system, off, HOST:PORT"},
-			&cli.StringFlag{Name: "format", Value: "text", Usage: "write as `F`: text, json"},
+			formatFlag("text, json"),
 			&cli.BoolFlag{Name: "all", Usage: "show all rules and what the DNS said"},
 			&cli.BoolFlag{Name: "fix", Usage: "show the settings of every mail server too"},
 			&cli.BoolFlag{Name: "mend", Hidden: true}, // name of --fix until the next version
@@ -51,36 +51,29 @@ func explainCommand() *cli.Command {
 }
 
 func runExplain(c *cli.Context) error {
-	args, err := operands(c)
-	if err != nil {
-		return err
-	}
 	what := "name"
 	if c.IsSet("log") {
 		what = "message ID"
 	}
-	if len(args) != 1 {
+	if n := c.Args().Len(); n != 1 {
 		return usage(fmt.Sprintf("explain takes one %s, not %d (see: %s --help)",
-			what, len(args), c.Command.HelpName))
-	}
-	format, err := formatOf(c, "text", "json")
-	if err != nil {
-		return err
+			what, n, c.Command.HelpName))
 	}
 	query := judge.Query{
-		Helo: args[0], From: senderOf(c.String("from")), Rcpts: c.StringSlice("rcpt"),
+		Helo: c.Args().First(), From: senderOf(c.String("from")), Rcpts: c.StringSlice("rcpt"),
 		User: c.String("auth"),
 	}
 	if ip := c.String("ip"); ip != "" {
-		query.Client, err = netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(ip, "["), "]"))
+		addr, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(ip, "["), "]"))
 		if err != nil {
 			return usage(fmt.Sprintf("--ip %q is not an address", ip))
 		}
-		query.Client = heloname.Unmap(query.Client)
+		query.Client = heloname.Unmap(addr)
 	}
 	s := newScreen(c.App.Writer)
 	if c.IsSet("log") {
-		if query, err = tellStory(c, s, args[0]); err != nil {
+		var err error
+		if query, err = tellStory(c, s, c.Args().First()); err != nil {
 			return err
 		}
 	}
@@ -88,14 +81,17 @@ func runExplain(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if format == "json" {
-		if err := e.writeJSON(c.App.Writer); err != nil {
+	if c.String("format") == "json" {
+		if err := printJSON(c.App.Writer, e); err != nil {
 			return err
 		}
 	} else {
 		e.writeText(s, c.Bool("all"), c.Bool("fix") || c.Bool("mend"))
 	}
-	return e.status()
+	if status := words[e.Action].status; status != 0 {
+		return cli.Exit("", status)
+	}
+	return nil
 }
 
 // notRecorded stands for a sender that nobody names: the null sender is another one.
@@ -112,17 +108,76 @@ func senderOf(from string) string {
 	return from
 }
 
-// explained is an explanation and what it answers.
+// explained is an explanation as JSON has it, with what the text shows beside it.
 type explained struct {
-	judge.Explanation
-	query   judge.Query
-	source  string // policy or configuration file
-	skipped []maddyconf.Table
-	memory  memoryJSON
-	helpURL string
-	// exemption is the line that lets the client pass, proof what it rests on.
-	exemption, proof string
+	Helo   heloJSON  `json:"helo"`
+	IP     string    `json:"ip"`
+	Policy string    `json:"policy"` // or configuration file
+	Action string    `json:"action"` // for a message to all the recipients
+	Score  int       `json:"score"`
+	Exempt string    `json:"exempt"`
+	Hits   []hitJSON `json:"hits"`
+	replies
+	Recipients []rcptJSON     `json:"recipients"`
+	Facts      map[string]any `json:"facts"`
+	Memory     memoryJSON     `json:"memory"`
+	Exemption  string         `json:"exemption"` // the line that lets the client pass
+	// NotEvaluated lists the tables that the judgement does without.
+	NotEvaluated []maddyconf.Table `json:"not_evaluated"`
+
+	proof, helpURL, user string
+	all                  judge.Explanation
+	top                  *judge.RcptOutcome // what the summary is about
 }
+
+type heloJSON struct {
+	Said string `json:"said"`
+	Name string `json:"name"` // host name or address, as the rules see it
+	Kind string `json:"kind"`
+}
+
+type hitJSON struct {
+	Rule     string `json:"rule"`
+	Action   string `json:"action"`
+	Score    int    `json:"score"`
+	Evidence string `json:"evidence"`
+}
+
+type rcptJSON struct {
+	Rcpt   string `json:"rcpt"`
+	Action string `json:"action"`
+	Exempt string `json:"exempt,omitempty"`
+	replies
+}
+
+// replies are what the client reads; null: accepted.
+type replies struct {
+	Reply *replyJSON `json:"reply"`
+	// WouldReply is the reply that max_action holds back; absent where it is Reply.
+	WouldReply *replyJSON `json:"would_reply,omitempty"`
+}
+
+type replyJSON struct {
+	Code     int    `json:"code"`
+	Enhanced string `json:"enhanced"`
+	Text     string `json:"text"`
+}
+
+// memoryJSON is what memory says of the sender; without a place there is none.
+type memoryJSON struct {
+	Place string `json:"place"`
+	Known string `json:"known"` // unknown, seen, accepted
+	Error string `json:"error,omitempty"`
+}
+
+type questionJSON struct {
+	Type    string  `json:"type"`
+	Result  string  `json:"result"`
+	Seconds float64 `json:"seconds"`
+}
+
+// maxEvidence bounds the octets of one evidence shown.
+const maxEvidence = 255
 
 func newExplained(c *cli.Context, query judge.Query) (*explained, error) {
 	conf, source, err := loadCheck(c)
@@ -134,18 +189,21 @@ func newExplained(c *cli.Context, query judge.Query) (*explained, error) {
 		return nil, err
 	}
 	e := &explained{
-		query: query, source: source, skipped: conf.NotEvaluated, helpURL: j.Policy.HelpURL,
+		Policy: source, Hits: []hitJSON{}, Recipients: []rcptJSON{}, Facts: make(map[string]any),
+		NotEvaluated: append([]maddyconf.Table{}, conf.NotEvaluated...),
+		helpURL:      j.Policy.HelpURL, user: query.User,
 	}
 	if !isPreset(source) && query.Client.IsValid() {
-		closeMemory, err := e.useMemory(c.Context, conf)
+		closeMemory, err := e.useMemory(c.Context, conf, query)
 		if err != nil {
-			e.memory.Error = "not read: " + strings.TrimPrefix(err.Error(), "memory: ")
-		} else {
-			defer closeMemory() //nolint:errcheck // it was only read
+			e.Memory.Error = "not read: " + strings.TrimPrefix(err.Error(), "memory: ")
 		}
+		defer closeMemory() //nolint:errcheck // it was only read
 	}
-	e.Explanation = j.Explain(c.Context, query)
-	known, ptr := e.Facts, ""
+	e.all = j.Explain(c.Context, query)
+	e.top = &e.all.Recipients[e.all.Deciding]
+	e.judged(query)
+	known, ptr := e.all.Facts, ""
 	if j.Gatherer != nil && j.Gatherer.Exchange != nil { // the verdict may not have asked
 		j.Gatherer.Fill(c.Context, &known, checkhelo.NeedForward)
 	}
@@ -153,49 +211,85 @@ func newExplained(c *cli.Context, query judge.Query) (*explained, error) {
 		ptr = known.Confirmed.Value[0]
 	}
 	if query.Client.IsValid() {
-		e.exemption, e.proof = report.Exempting(known.Helo, query.Client, ptr,
+		e.IP = query.Client.String()
+		e.Exemption, e.proof = report.Exempting(known.Helo, query.Client, ptr,
 			slices.Contains(known.Forward.Value, query.Client))
 	}
 	return e, nil
 }
 
+// judged notes outcomes and facts.
+func (e *explained) judged(query judge.Query) {
+	helo := &e.all.Facts.Helo
+	e.Helo = heloJSON{query.Helo, helo.ASCII, helo.Kind.String()}
+	if helo.Addr.IsValid() {
+		e.Helo.Name = helo.Addr.String()
+	}
+	e.Action = actionWord(&e.all.Message)
+	if e.all.Message.Exempt != "" { // the refusal of recipients that are not exempt stands
+		e.Action = actionWord(&e.top.Outcome)
+	}
+	e.Score, e.Exempt, e.replies = e.top.Score, e.top.Exempt, repliesOf(e.top)
+	for _, h := range e.top.Hits {
+		e.Hits = append(e.Hits, hitJSON{h.Rule.Name, h.Rule.Action.String(), h.Rule.Score,
+			heloname.Line(h.Evidence, maxEvidence)})
+	}
+	for i := range query.Rcpts {
+		o := &e.all.Recipients[i]
+		e.Recipients = append(e.Recipients,
+			rcptJSON{o.Rcpt, actionWord(&o.Outcome), o.Exempt, repliesOf(o)})
+	}
+	for _, fact := range factsOf(&e.all.Facts) {
+		e.Facts[fact.name] = fact
+	}
+	asked := make([]questionJSON, 0, len(e.all.Questions))
+	for _, q := range e.all.Questions {
+		asked = append(asked, questionJSON{q.Type, q.Result, q.Took.Seconds()})
+	}
+	e.Facts["questions"] = asked
+}
+
 // useMemory lets the check read its memory. What it remembers meanwhile is dropped.
 func (e *explained) useMemory(
-	ctx context.Context, conf *maddyconf.Config,
+	ctx context.Context, conf *maddyconf.Config, query judge.Query,
 ) (closeMemory func() error, err error) {
 	kind, place := conf.Memory()
+	closeMemory = func() error { return nil }
 	if kind == "" {
-		return func() error { return nil }, nil
+		return closeMemory, nil
 	}
 	db, err := memory.OpenTool(ctx, kind, place, false)
 	if err != nil {
-		return nil, err
+		return closeMemory, err
 	}
 	_, _, settings := conf.Check.Memory()
 	settings.Store = db
 	j := conf.Check.Judge()
 	known, err := settings.Known(ctx, memory.Sender{
-		Helo: heloname.Parse(e.query.Helo), Client: e.query.Client, Lists: j.Lists,
+		Helo: heloname.Parse(query.Helo), Client: query.Client, Lists: j.Lists,
 	})
 	j.SetMemory(&settings)
-	e.memory = memoryJSON{Place: db.Place(), Known: known.String()}
+	e.Memory = memoryJSON{Place: db.Place(), Known: known.String()}
 	if err != nil {
-		e.memory.Error = err.Error()
+		e.Memory.Error = err.Error()
 	}
 	return db.Close, nil
 }
 
-// deciding returns the outcome that the summary is about.
-func (e *explained) deciding() *judge.RcptOutcome { return &e.Recipients[e.Deciding] }
-
-// outcome is that of a message to all the recipients. Where only exempt recipients accept it, the
-// refusal of the others stands.
-func (e *explained) outcome() *judge.Outcome {
-	if e.Message.Exempt != "" {
-		return &e.deciding().Outcome
+func repliesOf(o *judge.RcptOutcome) (r replies) {
+	if o.Reply.Code != 0 {
+		r.Reply = jsonReply(o.Reply)
+	} else if o.Would != o.Action && o.WouldReply.Code != 0 {
+		r.WouldReply = jsonReply(o.WouldReply)
 	}
-	return &e.Message
+	return r
 }
+
+func jsonReply(r checkhelo.Reply) *replyJSON {
+	return &replyJSON{r.Code, enhanced(r.Enhanced), r.Text}
+}
+
+func enhanced(code [3]int) string { return fmt.Sprintf("%d.%d.%d", code[0], code[1], code[2]) }
 
 // words says what becomes of mail, by the word of its outcome: accepted unless it is here.
 var words = map[string]struct {
@@ -206,14 +300,6 @@ var words = map[string]struct {
 	"quarantine": {"quarantine", yellow, exitQuarantined},
 	"greylist":   {"wait", yellow, exitLater},
 	"tempfail":   {"try later", red, exitLater},
-}
-
-// status ends the program with the exit status for the outcome.
-func (e *explained) status() error {
-	if status := words[e.summary()].status; status != 0 {
-		return cli.Exit("", status)
-	}
-	return nil
 }
 
 // actionWord names what becomes of one recipient's mail.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -38,10 +39,14 @@ type story struct {
 	record  *replay.Record
 }
 
-func readStory(c *cli.Context, path, id string) (*story, error) {
-	st := new(story)
+func readStory(c *cli.Context, path, id string) (st story, err error) {
+	// The ID stands between octets that no message ID has.
+	whole, err := regexp.Compile(`(^|[^-0-9A-Za-z])` + regexp.QuoteMeta(id) + `($|[^-0-9A-Za-z])`)
+	if err != nil {
+		return st, usage(fmt.Sprintf("%q is no message ID", id))
+	}
 	opt := replay.Options{Line: func(line []byte) {
-		if !hasWord(line, id) {
+		if id == "" || !bytes.Contains(line, []byte(id)) || !whole.Match(line) {
 			return
 		}
 		st.refused = st.refused || othersRefusal.Match(line)
@@ -51,10 +56,10 @@ func readStory(c *cli.Context, path, id string) (*story, error) {
 		}
 		st.lines = append(st.lines, heloname.Line(breakable.Replace(string(line)), maxStoryLine))
 	}}
-	_, err := replay.Read(c.Context, []string{path}, opt, func(rec *replay.Record) error {
+	_, err = replay.Read(c.Context, []string{path}, opt, func(rec *replay.Record) error {
 		if st.record == nil && strings.EqualFold(rec.MsgID, id) {
 			kept := *rec
-			kept.Rcpts = append([]string(nil), rec.Rcpts...)
+			kept.Rcpts = slices.Clone(rec.Rcpts)
 			st.record = &kept
 		}
 		return nil
@@ -95,31 +100,11 @@ func tellStory(c *cli.Context, s *screen, id string) (query judge.Query, err err
 	default:
 		return query, usage(fmt.Sprintf("%s has no greeting of the message %q", path, id))
 	}
-	query = judge.Query{
+	if text := strings.TrimRight(rec.Outcome+": "+rec.Reason, ": "); text != "" && asText {
+		s.field("log", heloname.Line(text, maxStoryLine))
+	}
+	return judge.Query{
 		Helo: rec.Plain(), Client: heloname.Unmap(rec.Client), From: senderOf(rec.From),
 		Rcpts: rec.Rcpts, User: userOf(rec),
-	}
-	if text := strings.TrimRight(rec.Outcome+": "+rec.Reason, ": "); text != "" && asText {
-		s.row(labelColumn, "log", "", heloname.Line(text, maxStoryLine))
-	}
-	return query, nil
-}
-
-// hasWord reports whether line has id between octets that no message ID has.
-func hasWord(line []byte, id string) bool {
-	for rest := line; ; {
-		at := bytes.Index(rest, []byte(id))
-		if at < 0 || id == "" {
-			return false
-		}
-		end := at + len(id)
-		if (at == 0 || !isIDOctet(rest[at-1])) && (end == len(rest) || !isIDOctet(rest[end])) {
-			return true
-		}
-		rest = rest[end:]
-	}
-}
-
-func isIDOctet(b byte) bool {
-	return b == '-' || b >= '0' && b <= '9' || b|0x20 >= 'a' && b|0x20 <= 'z'
+	}, nil
 }

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"strings"
@@ -12,57 +13,51 @@ import (
 	"maddy.example/checkhelo/module/judge"
 )
 
-// labelColumn is where the text beside a label begins.
-const labelColumn = 10
-
 // writeText fits a usual outcome on a screen of 24 lines of 80 columns. All adds what did not
 // decide, servers the settings of each mail server.
 func (e *explained) writeText(s *screen, all, servers bool) {
 	e.writeVerdict(s)
-	e.writeHits(s)
+	if len(e.top.Hits) > 0 {
+		fmt.Fprintln(s)
+	}
+	for i := range e.top.Hits {
+		h := &e.top.Hits[i]
+		writeRule(s, &h.Rule, judge.StateHit, h.Evidence)
+	}
 	e.writeWays(s, servers)
 	if all {
-		e.writeRules(s)
-		e.writeFacts(s)
-	} else if others := len(e.deciding().Rules) - len(e.deciding().Hits); others > 0 {
+		e.writeAll(s)
+	} else if others := len(e.top.Rules) - len(e.top.Hits); others > 0 {
 		fmt.Fprintf(s, "\n%d other rules: --all\n", others)
 	}
 }
 
 func (e *explained) writeVerdict(s *screen) {
-	f, top := &e.Facts, e.deciding()
-	line := func(label, text string) { s.row(labelColumn, label, "", text) }
-	kind := f.Helo.Kind.String()
-	if name := nameOf(f); name != f.Helo.Raw && name != "" {
-		kind += ", read as " + name
+	kind := e.Helo.Kind
+	if e.Helo.Name != e.all.Facts.Helo.Raw && e.Helo.Name != "" {
+		kind += ", read as " + e.Helo.Name
 	}
-	line("HELO", fmt.Sprintf("%s (%s)", heloname.Clean(f.Helo.Raw, maxEvidence), kind))
-	client := "not given; rules that need it are not asked"
-	if f.Client.IsValid() {
-		client = f.Client.String()
+	s.field("HELO", fmt.Sprintf("%s (%s)", heloname.Clean(e.all.Facts.Helo.Raw, maxEvidence), kind))
+	s.field("client", cmp.Or(e.IP, "not given; rules that need it are not asked"))
+	if e.user != "" {
+		s.field("login", heloname.Clean(e.user, maxEvidence))
 	}
-	line("client", client)
-	if e.query.User != "" {
-		line("login", heloname.Clean(e.query.User, maxEvidence))
-	}
-	line("policy", e.source)
+	s.field("policy", e.Policy)
 	switch {
-	case e.memory.Error != "":
-		line("memory", heloname.Line(e.memory.Error, maxEvidence))
-	case e.memory.Place != "":
-		line("memory", "the sender is "+e.memory.Known)
+	case e.Memory.Error != "":
+		s.field("memory", heloname.Line(e.Memory.Error, maxEvidence))
+	case e.Memory.Place != "":
+		s.field("memory", "the sender is "+e.Memory.Known)
 	}
-	text, colour := painted(&top.Outcome, e.summary())
+	text, colour := painted(&e.top.Outcome, e.Action)
 	s.row(labelColumn, "verdict", colour, text)
-	if len(e.query.Rcpts) == 0 {
-		line("reply", replyText(top))
-		return
+	if len(e.Recipients) == 0 {
+		s.field("reply", e.answer())
 	}
-	for i := range e.Recipients {
-		o := &e.Recipients[i]
-		word, colour := painted(&o.Outcome, actionWord(&o.Outcome))
-		s.row(labelColumn, "to", colour, heloname.Clean(o.Rcpt, maxEvidence)+": "+word)
-		line("", replyText(o))
+	for i, to := range e.Recipients {
+		text, colour := painted(&e.all.Recipients[i].Outcome, to.Action)
+		s.row(labelColumn, "to", colour, heloname.Clean(to.Rcpt, maxEvidence)+": "+text)
+		s.field("", to.answer())
 	}
 }
 
@@ -84,40 +79,29 @@ func painted(o *judge.Outcome, word string) (text, colour string) {
 	return text, colour
 }
 
-// replyText is the answer to RCPT TO, as the client reads it.
-func replyText(o *judge.RcptOutcome) string {
-	r, text := o.Reply, ""
+// answer is the reply to RCPT TO.
+func (r replies) answer() string {
 	switch {
-	case r.Code != 0:
-	case o.Would == o.Action:
-		return "accepted"
-	default:
-		r, text = o.WouldReply, "accepted; without max_action "
+	case r.Reply != nil:
+		return r.Reply.String()
+	case r.WouldReply != nil:
+		return "accepted; without max_action " + r.WouldReply.String()
 	}
-	return fmt.Sprintf("%s%d %s %s", text, r.Code, enhanced(r.Enhanced), r.Text)
+	return "accepted"
 }
 
-func (e *explained) writeHits(s *screen) {
-	if top := e.deciding(); len(top.Hits) > 0 {
-		fmt.Fprintln(s)
-		for _, h := range top.Hits {
-			writeRule(s, &h.Rule, judge.StateHit, h.Evidence)
-		}
-	}
-}
+func (r *replyJSON) String() string { return fmt.Sprintf("%d %s %s", r.Code, r.Enhanced, r.Text) }
 
 func writeRule(s *screen, r *checkhelo.Rule, state, evidence string) {
 	text := checkhelo.Effect{Action: r.Action, Score: r.Score}.String()
-	colour := grey
+	colour := plain
 	switch {
 	case state != judge.StateHit:
-		text += ": " + state
+		text, colour = text+": "+state, grey
 	case r.Action == checkhelo.Reject:
 		colour = red
 	case r.Action >= checkhelo.Score:
 		colour = yellow
-	default:
-		colour = plain
 	}
 	if evidence != "" {
 		text += ": " + heloname.Line(evidence, maxEvidence)
@@ -127,32 +111,31 @@ func writeRule(s *screen, r *checkhelo.Rule, state, evidence string) {
 
 // writeWays tells what the operator and what the sender can do about the strongest hit.
 func (e *explained) writeWays(s *screen, servers bool) {
-	top := e.deciding()
-	if len(top.Hits) == 0 || top.Exempt != "" {
+	if len(e.Hits) == 0 || e.Exempt != "" {
 		return
 	}
 	fmt.Fprintln(s)
-	if e.exemption == "" {
-		s.row(labelColumn, "operator", "", "--ip shows the line that lets the client pass")
+	if e.Exemption == "" {
+		s.field("operator", "--ip shows the line that lets the client pass")
 	} else {
-		s.row(labelColumn, "operator", "", e.exemption)
-		s.row(labelColumn, "", "", "in the helo_fqdn block; proof: "+e.proof)
+		s.field("operator", e.Exemption)
+		s.field("", "in the helo_fqdn block; proof: "+e.proof)
 	}
-	rule := top.Hits[0].Rule.Name
+	rule := e.Hits[0].Rule
 	page, err := docs.Rule(rule)
 	if err != nil {
 		return // the verdict stands without the page
 	}
 	fix, others, _ := strings.Cut(page.Fix, "\n### ")
 	first, _, _ := strings.Cut(fix, "\n\n")
-	s.row(labelColumn, "sender", "", withoutMarkdown(first))
+	s.field("sender", withoutMarkdown(first))
 	if e.helpURL != "" {
-		s.row(labelColumn, "", "", e.helpURL+"#"+rule)
+		s.field("", e.helpURL+"#"+rule)
 	}
 	if servers {
 		writePage(s, strings.TrimPrefix(fix, first)+"\n### "+others)
 	} else {
-		s.row(labelColumn, "", "", "every mail server's settings: --fix")
+		s.field("", "every mail server's settings: --fix")
 	}
 }
 
@@ -197,32 +180,28 @@ func writePage(s *screen, text string) {
 	flush()
 }
 
-func (e *explained) writeRules(s *screen) {
+// writeAll shows the rules that did not hit, the facts and the questions to the DNS.
+func (e *explained) writeAll(s *screen) {
 	fmt.Fprintln(s)
-	for _, r := range e.deciding().Rules {
-		if r.State != judge.StateHit {
+	for i := range e.top.Rules {
+		if r := &e.top.Rules[i]; r.State != judge.StateHit {
 			writeRule(s, &r.Rule, r.State, r.Evidence)
 		}
 	}
-}
-
-func (e *explained) writeFacts(s *screen) {
 	fmt.Fprintln(s)
-	for _, one := range e.facts() {
-		text := strings.ReplaceAll(stateWord(one.state), "_", " ")
-		switch {
-		case one.err != nil:
-			text += ": " + one.err.Error()
-		case one.state == checkhelo.Found:
-			text += ": " + strings.Trim(fmt.Sprint(one.value), "[]")
+	for _, one := range factsOf(&e.all.Facts) {
+		text := strings.ReplaceAll(one.State, "_", " ")
+		if one.Error != "" {
+			text += ": " + one.Error
+		} else if one.Value != nil {
+			text += ": " + strings.Trim(fmt.Sprint(one.Value), "[]")
 		}
 		s.row(ruleColumn, one.name, "", heloname.Line(text, maxEvidence))
 	}
-	if len(e.Questions) == 0 {
-		return
+	if len(e.all.Questions) > 0 {
+		fmt.Fprintln(s)
 	}
-	fmt.Fprintln(s)
-	for _, q := range e.Questions {
+	for _, q := range e.all.Questions {
 		s.row(ruleColumn, q.Type, "", fmt.Sprintf("%s, %s", q.Result, q.Took.Round(time.Microsecond*100)))
 	}
 }

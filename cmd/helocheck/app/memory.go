@@ -63,10 +63,7 @@ func memoryCommand() *cli.Command {
 
 func runMemory(c *cli.Context) (err error) {
 	const takes = "list, show, forget, stats, export or learn"
-	args, err := operands(c)
-	if err != nil {
-		return err
-	}
+	args := c.Args().Slice()
 	if len(args) == 0 {
 		return usage("memory takes " + takes + " (see: helocheck memory --help)")
 	}
@@ -116,8 +113,8 @@ func memoryFilter(task string, args []string, one, all bool) (f memory.Filter, e
 func memoryPlace(c *cli.Context) (kind, place string, err error) {
 	text := c.String("memory")
 	if text == "" {
-		path, how := serverConfig(c)
-		if how != "--config" {
+		path, named := serverConfig(c)
+		if !named {
 			fmt.Fprintf(c.App.ErrWriter, "%s is used\n", path)
 		}
 		conf, err := loadConfig(c, path, c.String("check"))

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -36,6 +38,11 @@ func policyFlags() []cli.Flag {
 	}
 }
 
+// formatFlag chooses one of the formats, the first of which is text.
+func formatFlag(formats string) cli.Flag {
+	return &cli.StringFlag{Name: "format", Value: "text", Usage: "write as `F`: " + formats}
+}
+
 const usualPreset = "rfc"
 
 func isPreset(name string) bool {
@@ -50,49 +57,36 @@ func usePreset(j *judge.Judge, preset, path string) (source string) {
 }
 
 // loadCheck makes the check that the flags name, otherwise that of the server's maddy.conf, and
-// prints the warnings about it. Source is the preset or the file.
+// prints the warnings about it. A file that is missing or has no check and that nobody named, and
+// one that only the server may read, leave the preset. Source is the preset or the file.
 func loadCheck(c *cli.Context) (conf *maddyconf.Config, source string, err error) {
-	preset := c.String("policy")
-	if preset != "" && !isPreset(preset) {
-		return nil, "", usage(fmt.Sprintf("no policy %q; accepted: lenient, rfc, strict", preset))
-	}
-	path, how := serverConfig(c)
-	if preset == "" || how == "--config" {
-		conf, err = loadServer(c, path, how)
+	preset, own := c.String("policy"), c.IsSet("config")
+	path, named := serverConfig(c)
+	if preset == "" || named {
+		conf, err = loadConfig(c, path, c.String("check"))
+		var absent usage
+		switch {
+		case errors.Is(err, fs.ErrPermission) && !own,
+			errors.As(err, &absent) && !named && !c.IsSet("check"):
+			fmt.Fprintf(c.App.ErrWriter, "preset %s is used: %s\n",
+				cmp.Or(preset, usualPreset), strings.TrimPrefix(err.Error(), "maddyconf: "))
+		case err != nil:
+			return nil, "", err
+		case !own:
+			fmt.Fprintf(c.App.ErrWriter, "%s is used\n", path)
+		}
 	} else if c.IsSet("check") {
-		err = usage("--check needs --config")
+		return nil, "", usage("--check needs --config")
 	}
 	switch {
-	case err != nil:
-		return nil, "", err
 	case conf == nil:
 		preset = cmp.Or(preset, usualPreset)
-		check, fault := maddyconf.FromPolicy(preset)
-		return &maddyconf.Config{Check: check}, preset, fault
+		check, err := maddyconf.FromPolicy(preset)
+		return &maddyconf.Config{Check: check}, preset, err
 	case preset != "":
 		path = usePreset(conf.Check.Judge(), preset, path)
 	}
 	return conf, path, nil
-}
-
-// loadServer reads the maddy.conf that serverConfig found. It returns nil for one that is missing,
-// or has no check, and that nobody named, and for one that only the server may read.
-func loadServer(c *cli.Context, path, how string) (*maddyconf.Config, error) {
-	named := how == "--config" || c.IsSet("check")
-	conf, err := loadConfig(c, path, c.String("check"))
-	var absent usage
-	secret := errors.Is(err, fs.ErrPermission) && !c.IsSet("config")
-	switch {
-	case err == nil && !c.IsSet("config"):
-		fmt.Fprintf(c.App.ErrWriter, "%s is used\n", path)
-	case err == nil:
-	case !secret && (named || !errors.As(err, &absent)):
-		return nil, err
-	default:
-		fmt.Fprintf(c.App.ErrWriter, "preset %s is used: %s\n",
-			cmp.Or(c.String("policy"), usualPreset), strings.TrimPrefix(err.Error(), "maddyconf: "))
-	}
-	return conf, nil
 }
 
 // loadConfig reads a maddy.conf. A missing one, or one without the check, is an error of usage.
@@ -113,25 +107,22 @@ func loadConfig(c *cli.Context, path, name string) (*maddyconf.Config, error) {
 	return conf, nil
 }
 
-// serverConfig returns the path of the server's maddy.conf and how it was found:
-// as maddyconf.Find does, with --config of the command or of the program around
-// it ("maddy --config FILE helo ..."). A custom Maddy may have another default.
-func serverConfig(c *cli.Context) (path, how string) {
-	var explicit, fallback string
+// serverConfig returns the path of the server's maddy.conf: that of --config of the command or of
+// the program around it ("maddy --config FILE helo ..."), and then named is true, else
+// $MADDY_CONFIG, else the default of that program, else Maddy's.
+func serverConfig(c *cli.Context) (path string, named bool) {
+	env := os.Getenv("MADDY_CONFIG")
+	path = cmp.Or(env, "/etc/maddy/maddy.conf")
 	for _, in := range c.Lineage() {
 		switch value := in.String("config"); {
-		case value == "" || explicit != "":
-		case in.IsSet("config") && value != os.Getenv("MADDY_CONFIG"):
-			explicit = value
-		default:
-			fallback = value
+		case value == "":
+		case in.IsSet("config") && value != env:
+			return value, true
+		case env == "":
+			path = value
 		}
 	}
-	path, how = maddyconf.Find(explicit)
-	if how == "default" && fallback != "" {
-		path = fallback
-	}
-	return path, how
+	return path, false
 }
 
 // useDNS carries out --dns for those values that every command knows.
@@ -150,67 +141,69 @@ func useDNS(j *judge.Judge, dns string) error {
 	return nil
 }
 
-// formatOf returns --format if it is one of the accepted words.
-func formatOf(c *cli.Context, accepted ...string) (string, error) {
-	format := c.String("format")
-	if !slices.Contains(accepted, format) {
-		return "", usage(fmt.Sprintf("no format %q; accepted: %s", format, strings.Join(accepted, ", ")))
-	}
-	return format, nil
-}
-
 // operands returns the arguments that are no flags. The library stops reading
 // flags at the first argument; this sets those that come later.
-func operands(c *cli.Context) ([]string, error) {
-	rest := c.Args().Slice()
-	if len(rest) == 0 || isFlag(rest[0]) { // the latter only after "--"
+func operands(c *cli.Context) (names []string, err error) {
+	later := flag.NewFlagSet("", flag.ContinueOnError)
+	later.SetOutput(io.Discard)
+	for _, f := range c.Command.Flags {
+		set := func(value string) error { return c.Set(f.Names()[0], value) }
+		for _, name := range f.Names() {
+			if _, isBool := f.(*cli.BoolFlag); !isBool {
+				later.Func(name, "", set)
+			} else if name != "help" && name != "h" { // the package tells of these
+				later.BoolFunc(name, "", set)
+			}
+		}
+	}
+	rest, last := c.Args().Slice(), []string(nil)
+	if len(rest) > 0 && len(rest[0]) > 1 && rest[0][0] == '-' { // only after "--"
 		return rest, nil
 	}
-	var names []string
-	for len(rest) > 0 {
-		arg := rest[0]
-		rest = rest[1:]
-		switch {
-		case arg == "--":
-			return append(names, rest...), nil
-		case !isFlag(arg):
-			names = append(names, arg)
-		default:
-			used, err := setFlag(c, arg, rest)
-			if errors.Is(err, flag.ErrHelp) {
-				return nil, cli.Exit(cli.ShowSubcommandHelp(c), 0)
-			}
-			if err != nil {
-				return nil, wrongUsage(c, err, false)
-			}
-			rest = rest[used:]
-		}
+	if at := slices.Index(rest, "--"); at >= 0 {
+		rest, last = rest[:at], rest[at+1:]
 	}
-	return names, nil
+	for len(rest) > 0 {
+		names = append(names, rest[0])
+		if err := later.Parse(rest[1:]); err != nil {
+			return nil, err
+		}
+		rest = later.Args()
+	}
+	return append(names, last...), nil
 }
 
-func isFlag(arg string) bool { return len(arg) > 1 && arg[0] == '-' }
+var (
+	placeholder = regexp.MustCompile("`([^`]+)`")
+	word        = regexp.MustCompile(`^[a-z]+$`)
+)
 
-// setFlag sets one flag and returns how many of the next arguments it took.
-func setFlag(c *cli.Context, arg string, next []string) (used int, err error) {
-	name, value, given := strings.Cut(strings.TrimLeft(arg, "-"), "=")
-	at := slices.IndexFunc(c.Command.Flags, func(f cli.Flag) bool {
-		return slices.Contains(f.Names(), name)
-	})
-	switch {
-	case name == "help" || name == "h":
-		return 0, flag.ErrHelp
-	case at < 0:
-		return 0, fmt.Errorf("flag provided but not defined: -%s", name)
-	}
-	if _, isBool := c.Command.Flags[at].(*cli.BoolFlag); isBool && !given {
-		value, given = "true", true
-	}
-	if !given {
-		if len(next) == 0 {
-			return 0, fmt.Errorf("flag needs an argument: -%s", name)
+// wordsOf returns the names of a flag, what it takes, and what it is for. Its usage has what it
+// takes between backquotes.
+func wordsOf(flag cli.Flag) (names []string, value, usage string) {
+	for _, name := range flag.Names() {
+		if len(name) > 1 {
+			name = "-" + name
 		}
-		value, used = next[0], 1
+		names = append(names, "-"+name)
 	}
-	return used, c.Set(c.Command.Flags[at].Names()[0], value)
+	if doc, ok := flag.(cli.DocGenerationFlag); ok {
+		usage = doc.GetUsage()
+	}
+	if m := placeholder.FindStringSubmatch(usage); m != nil {
+		value = m[1]
+	}
+	return names, value, strings.ReplaceAll(usage, "`", "")
+}
+
+// choices returns the words that a flag takes, as in "write as `F`: text, json".
+func choices(flag cli.Flag) (words []string) {
+	_, value, usage := wordsOf(flag)
+	_, list, _ := strings.Cut(usage, value+": ")
+	for _, text := range strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ';' }) {
+		if text = strings.TrimSpace(text); word.MatchString(text) {
+			words = append(words, text)
+		}
+	}
+	return words
 }

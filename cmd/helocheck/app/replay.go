@@ -27,10 +27,7 @@ func replayCommand() *cli.Command {
 			Name: "dns", Value: "recorded",
 			Usage: "look up `HOW`: off; recorded, what the input says of the PTR; system; HOST:PORT",
 		},
-		&cli.StringFlag{
-			Name: "format", Value: "text",
-			Usage: "write as `F`: text, json, csv, html; ndjson, one line for each greeting",
-		},
+		formatFlag("text, json, csv, html; ndjson, one line for each greeting"),
 		&cli.StringFlag{
 			Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE` instead of standard output",
 		},
@@ -143,19 +140,15 @@ const (
 )
 
 func newReplaying(c *cli.Context) (*replaying, error) {
-	r := &replaying{}
-	var err error
-	if r.paths, err = operands(c); err != nil {
-		return nil, err
+	r := &replaying{
+		format: c.String("format"), paths: c.Args().Slice(),
+		options: replay.Options{By: c.StringSlice("by"), Class: c.String("class")},
 	}
 	if len(r.paths) == 0 {
 		return nil, usage("replay what? (see: helocheck replay --help)")
 	}
-	if r.format, err = formatOf(c, "text", "json", "csv", "html", "ndjson"); err != nil {
-		return nil, err
-	}
-	r.options = replay.Options{By: c.StringSlice("by"), Class: c.String("class")}
 	for name, to := range map[string]*time.Time{"since": &r.options.Since, "until": &r.options.Until} {
+		var err error
 		if *to, err = timeOf(c.String(name)); err != nil {
 			return nil, usage("--" + name + ": " + err.Error())
 		}

@@ -17,16 +17,12 @@ func rulesCommand() *cli.Command {
 		Usage: "show the rules in force",
 		Flags: append(policyFlags(),
 			&cli.BoolFlag{Name: "changed", Usage: "only the rules that differ from the preset"},
-			&cli.StringFlag{Name: "format", Value: "text", Usage: "write as `F`: text, json"}),
+			formatFlag("text, json")),
 		Action: runRules,
 	}
 }
 
 func runRules(c *cli.Context) error {
-	format, err := formatOf(c, "text", "json")
-	if err != nil {
-		return err
-	}
 	conf, source, err := loadCheck(c)
 	if err != nil {
 		return err
@@ -45,7 +41,7 @@ func runRules(c *cli.Context) error {
 			table.Rules = append(table.Rules, r)
 		}
 	}
-	if format == "json" {
+	if c.String("format") == "json" {
 		return printJSON(c.App.Writer, table)
 	}
 	s := newScreen(c.App.Writer)
@@ -56,9 +52,6 @@ func runRules(c *cli.Context) error {
 	}
 	return nil
 }
-
-// ruleColumn is where the text beside the name of a rule begins.
-const ruleColumn = 18
 
 type ruleJSON struct {
 	Rule   string    `json:"rule"`

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"regexp"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -57,30 +56,29 @@ func isTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(file.Fd()))
 }
 
-func (s *screen) paint(colour, text string) string {
-	if !s.colour || colour == "" {
-		return text
-	}
-	return colour + text + plain
-}
-
 // text writes a paragraph whose lines begin with indent blanks.
-func (s *screen) text(indent int, text string) {
-	for _, line := range fold(text, s.width-indent) {
-		fmt.Fprintf(s, "%*s%s\n", indent, "", line)
-	}
-}
+func (s *screen) text(indent int, text string) { s.row(indent, "", "", text) }
+
+// Where the text beside a label, and beside the name of a rule, begins.
+const (
+	labelColumn = 10
+	ruleColumn  = 18
+)
+
+func (s *screen) field(label, text string) { s.row(labelColumn, label, "", text) }
 
 // row writes a label, and from a column on text that continues below itself. A label that is too
 // long has a line of its own.
 func (s *screen) row(column int, label, colour, text string) {
+	if label != "" && utf8.RuneCountInString(label) >= column {
+		s.text(0, label)
+		label = ""
+	}
 	for _, line := range fold(text, s.width-column) {
-		if n := utf8.RuneCountInString(label); n > column-1 {
-			s.text(0, label)
-			label = ""
+		if s.colour && colour != "" {
+			line = colour + line + plain
 		}
-		padded := label + strings.Repeat(" ", column-utf8.RuneCountInString(label))
-		fmt.Fprintln(s, strings.TrimRight(padded+s.paint(colour, line), " "))
+		fmt.Fprintln(s, strings.TrimRight(fmt.Sprintf("%-*s%s", column, label, line), " "))
 		label = ""
 	}
 }
@@ -164,24 +162,4 @@ func help(c *cli.Command) string {
 		s.row(column, strings.TrimRight("  "+strings.Join(names, ", ")+" "+value, " "), "", usage)
 	}
 	return b.String()
-}
-
-var placeholder = regexp.MustCompile("`([^`]+)`")
-
-// wordsOf returns the names of a flag, what it takes, and what it is for. Its usage has what it
-// takes between backquotes.
-func wordsOf(flag cli.Flag) (names []string, value, usage string) {
-	for _, name := range flag.Names() {
-		if len(name) > 1 {
-			name = "-" + name
-		}
-		names = append(names, "-"+name)
-	}
-	if doc, ok := flag.(cli.DocGenerationFlag); ok {
-		usage = doc.GetUsage()
-	}
-	if m := placeholder.FindStringSubmatch(usage); m != nil {
-		value = m[1]
-	}
-	return names, value, strings.ReplaceAll(usage, "`", "")
 }

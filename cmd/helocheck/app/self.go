@@ -44,7 +44,7 @@ func selfCommand() *cli.Command {
 				Name: "helo", Usage: "check `NAME` instead of those in maddy.conf; may be repeated",
 			},
 			&cli.StringFlag{Name: "dns", Value: "system", Usage: "look up `HOW`: system, HOST:PORT"},
-			&cli.StringFlag{Name: "format", Value: "text", Usage: "write as `F`: text, json"},
+			formatFlag("text, json"),
 			&cli.BoolFlag{
 				Name: "watch", Usage: "check again and again; end with 1 when a result changes",
 			},
@@ -85,17 +85,11 @@ func runSelf(c *cli.Context) error {
 }
 
 func newSelfRun(c *cli.Context) (*selfRun, error) {
-	if _, err := formatOf(c, "text", "json"); err != nil {
-		return nil, err
-	}
 	if every := c.Duration("every"); every < selfMinEvery {
 		return nil, usage(fmt.Sprintf("self: --every is %s; accepted: %s or more", every, selfMinEvery))
 	}
-	config, how := serverConfig(c)
-	run := &selfRun{
-		config: config, required: how == "--config", helo: c.StringSlice("helo"),
-		machine: net.InterfaceAddrs,
-	}
+	run := &selfRun{helo: c.StringSlice("helo"), machine: net.InterfaceAddrs}
+	run.config, run.required = serverConfig(c)
 	for _, text := range c.StringSlice("ip") {
 		addr, err := netip.ParseAddr(text)
 		if err != nil || addr.Zone() != "" {
