@@ -132,18 +132,18 @@ func (r *selfRun) check(ctx context.Context) (*selfReport, error) {
 
 // names returns the names of --helo, else those of maddy.conf. With both options
 // the file gives local_ip only.
-func (r *selfRun) names() ([]selfName, error) {
-	var local []netip.Addr
+func (r *selfRun) names() (names []selfName, err error) {
 	if r.required || len(r.helo) == 0 {
-		conf, err := readSelfConf(r.config)
-		if err != nil || len(r.helo) == 0 {
-			return conf, err
-		}
-		for _, n := range conf {
-			local = append(local, n.addrs...)
-		}
+		names, err = readSelfConf(r.config)
 	}
-	names := make([]selfName, 0, len(r.helo))
+	if err != nil || len(r.helo) == 0 {
+		return names, err
+	}
+	var local []netip.Addr
+	for _, n := range names {
+		local = append(local, n.addrs...)
+	}
+	names = nil
 	for _, helo := range r.helo {
 		names = append(names, selfName{said: helo, source: "--helo", greets: true, addrs: local})
 	}
@@ -157,33 +157,24 @@ type selfPair struct {
 	addr netip.Addr
 }
 
-// pairs joins names and addresses, each pair once, those that greet first.
+// pairs joins names, those that greet first, and addresses, each pair once.
 func (r *selfRun) pairs(names []selfName, report *selfReport) (pairs []selfPair, err error) {
-	add := func(n selfName, addr netip.Addr) {
-		same := func(p selfPair) bool {
-			return p.said == n.said && (p.addr == addr || !addr.IsValid())
-		}
-		if i := slices.IndexFunc(pairs, same); i < 0 {
-			pairs = append(pairs, selfPair{selfName: n, addr: addr})
-		} else if !strings.Contains(pairs[i].source, n.source) {
-			pairs[i].source += "; " + n.source
-		}
-	}
 	for _, n := range names {
-		if !n.greets {
-			continue
-		}
-		addrs, err := r.addresses(n, report)
-		if err != nil {
-			return nil, err
+		addrs := []netip.Addr{{}}
+		if n.greets {
+			if addrs, err = r.addresses(n, report); err != nil {
+				return nil, err
+			}
 		}
 		for _, addr := range addrs {
-			add(n, addr)
-		}
-	}
-	for _, n := range names {
-		if !n.greets {
-			add(n, netip.Addr{})
+			i := slices.IndexFunc(pairs, func(p selfPair) bool {
+				return p.said == n.said && (p.addr == addr || !addr.IsValid())
+			})
+			if i < 0 {
+				pairs = append(pairs, selfPair{selfName: n, addr: addr})
+			} else if !strings.Contains(pairs[i].source, n.source) {
+				pairs[i].source += "; " + n.source
+			}
 		}
 	}
 	return pairs, nil

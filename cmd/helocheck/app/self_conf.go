@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	parser "github.com/foxcpp/maddy/framework/cfgparser"
@@ -21,97 +22,70 @@ type selfName struct {
 	addrs  []netip.Addr // local_ip of the target; none: those of the machine
 }
 
-// selfConf collects the host names in a maddy.conf.
-type selfConf struct {
-	path    string
-	global  *selfName
-	names   []selfName
-	targets int  // that greet
-	lacks   bool // one of them has no name, of its own or global
-}
-
-// readSelfConf returns the global hostname and those of the smtp and submission
-// endpoints and of the target.remote and target.smtp blocks.
-func readSelfConf(path string) ([]selfName, error) {
+// readSelfConf returns the hostname of each target that delivers by SMTP, then those of the
+// endpoints and the global one. A server without targets relays through something unknown to us.
+func readSelfConf(path string) (names []selfName, err error) {
 	top, err := maddyconf.Read(path)
 	if err != nil {
 		return nil, fmt.Errorf("self: %w", err)
 	}
-	c := selfConf{path: path, global: hostname(top, "hostname")}
-	for i := range top {
-		if kind := top[i].Name; kind == "smtp" || kind == "submission" {
-			if name := hostname(top[i].Children, "hostname of the "+kind+" endpoint"); name != nil {
-				c.names = append(c.names, *name)
+	global, lacks := hostname(top, "hostname"), false
+	for _, node := range targets(top) {
+		name := hostname(node.Children, "hostname of target."+node.Name)
+		if name.said == "" {
+			name = global
+		}
+		name.greets, lacks = true, lacks || name.said == ""
+		if local := child(node.Children, "local_ip"); local != nil && node.Name == "remote" {
+			addr, err := netip.ParseAddr(local.Args[0])
+			if err != nil {
+				return nil, fmt.Errorf("self: %w",
+					parser.NodeErr(*local, "local_ip is no address: %q", local.Args[0]))
 			}
+			name.addrs = []netip.Addr{addr.Unmap()}
+		}
+		names = append(names, name)
+	}
+	if global.greets = len(names) == 0; global.greets {
+		names = append(names, global)
+	}
+	for _, node := range top {
+		if node.Name == "smtp" || node.Name == "submission" {
+			names = append(names, hostname(node.Children, "hostname of the "+node.Name+" endpoint"))
 		}
 	}
-	if err := c.walk(top); err != nil {
-		return nil, fmt.Errorf("self: %w", err)
-	}
-	if c.global != nil {
-		// A server without targets relays through something unknown to us.
-		c.global.greets = c.targets == 0
-		c.names = append(c.names, *c.global)
-	}
-	if len(c.names) == 0 || c.lacks {
+	names = slices.DeleteFunc(append(names, global), func(n selfName) bool { return n.said == "" })
+	if len(names) == 0 || lacks {
 		return nil, fmt.Errorf("self: %s has no hostname; set: hostname mail.example.org", path)
 	}
-	return c.names, nil
+	return names, nil
 }
 
-// walk finds the targets that deliver by SMTP, by themselves or inside others: "target.remote
-// NAME {", "deliver_to smtp tcp://..." and "target remote {".
-func (c *selfConf) walk(nodes []parser.Node) error {
-	for i := range nodes {
-		node := &nodes[i]
-		kind := strings.TrimPrefix(node.Name, "target.")
+// targets returns the blocks that deliver by SMTP, named remote or smtp, by themselves or inside
+// others: "target.remote NAME {", "deliver_to smtp tcp://..." and "target remote {".
+func targets(nodes []parser.Node) (found []parser.Node) {
+	for _, node := range nodes {
+		kind, target := strings.CutPrefix(node.Name, "target.")
 		if (kind == "deliver_to" || kind == "target") && len(node.Args) > 0 {
-			kind = node.Args[0]
-		} else if kind == node.Name {
-			kind = ""
+			kind, target = node.Args[0], true
 		}
-		if kind == "remote" || kind == "smtp" {
-			if err := c.target(node, kind); err != nil {
-				return err
-			}
+		if target && (kind == "remote" || kind == "smtp") {
+			node.Name = kind
+			found = append(found, node)
 		}
-		if err := c.walk(node.Children); err != nil {
-			return err
-		}
+		found = append(found, targets(node.Children)...)
 	}
-	return nil
+	return found
 }
 
-func (c *selfConf) target(node *parser.Node, kind string) error {
-	c.targets++
-	name := hostname(node.Children, "hostname of target."+kind)
-	if name == nil {
-		if name = c.global; name == nil {
-			c.lacks = true
-			return nil
-		}
-	}
-	greeting := *name
-	greeting.greets = true
-	if local := child(node.Children, "local_ip"); local != nil && kind == "remote" {
-		addr, err := netip.ParseAddr(local.Args[0])
-		if err != nil {
-			return parser.NodeErr(*local, "local_ip is no address: %q", local.Args[0])
-		}
-		greeting.addrs = []netip.Addr{addr.Unmap()}
-	}
-	c.names = append(c.names, greeting)
-	return nil
-}
-
-// hostname returns the name that the directive hostname sets, nil without one.
-func hostname(nodes []parser.Node, what string) *selfName {
+// hostname returns the name that the directive hostname sets, "" without one.
+func hostname(nodes []parser.Node, what string) selfName {
 	node := child(nodes, "hostname")
 	if node == nil {
-		return nil
+		return selfName{}
 	}
 	source := fmt.Sprintf("%s, %s:%d", what, filepath.Base(node.File), node.Line)
-	return &selfName{said: node.Args[0], source: source}
+	return selfName{said: node.Args[0], source: source}
 }
 
 // child returns the first node of that name with a value.
