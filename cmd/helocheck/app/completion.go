@@ -70,7 +70,7 @@ func complete(c *cli.Context) {
 	}
 	if !strings.HasPrefix(last, "-") {
 		offered = nil
-		if takes := c.Command.ArgsUsage; takes == strings.ToLower(takes) {
+		if takes := c.Command.ArgsUsage; takes != "" && takes == strings.ToLower(takes) {
 			offered = strings.Split(takes, "|")
 		}
 	}

@@ -22,7 +22,7 @@ var memoryTasks = map[string]struct {
 	run        func(context.Context, io.Writer, *memory.DB, memory.Filter) error
 }{
 	"list":   {run: listMemory},
-	"show":   {one: true, run: showMemory},
+	"show":   {one: true, run: listMemory},
 	"forget": {one: true, write: true, run: forgetMemory},
 	"stats":  {run: countMemory},
 	"export": {run: func(ctx context.Context, w io.Writer, db *memory.DB, f memory.Filter) error {
@@ -139,44 +139,29 @@ func memoryPlace(c *cli.Context) (kind, place string, err error) {
 	return kind, place, nil
 }
 
+// listMemory fails where there is no entry of a name or an address, so that scripts can tell.
 func listMemory(ctx context.Context, w io.Writer, db *memory.DB, f memory.Filter) error {
-	_, err := writeEntries(ctx, w, db, f)
-	return err
-}
-
-// showMemory fails without an entry, so that scripts can tell.
-func showMemory(ctx context.Context, w io.Writer, db *memory.DB, f memory.Filter) error {
-	n, err := writeEntries(ctx, w, db, f)
-	if err == nil && n == 0 {
-		return errors.New("memory: no such entry")
-	}
-	return err
-}
-
-// writeEntries returns how many entries it wrote.
-func writeEntries(
-	ctx context.Context, w io.Writer, db *memory.DB, f memory.Filter,
-) (n int, err error) {
 	const column = 22 // behind a network
-	screen := newScreen(w)
+	screen, found := newScreen(w), f == memory.Filter{}
 	for e, err := range db.List(ctx, f) {
 		if err != nil {
-			return n, err
+			return err
 		}
-		n++
+		found = true
 		first, last := e.First.Format(time.DateOnly), e.Last.Format(time.DateOnly)
-		var text string
+		text := "waiting since " + e.First.Format(time.RFC3339)
 		switch e.Kind {
 		case memory.KindKnown:
 			text = fmt.Sprintf("sender %s, days %d, %s to %s", e.Grade(), e.Days, first, last)
 		case memory.KindNeighbour:
 			text = "neighbour, " + last
-		case memory.KindWaiting:
-			text = "waiting since " + e.First.Format(time.RFC3339)
 		}
 		screen.row(column, e.Network, "", text+": "+heloname.Line(e.Name, maxEvidence))
 	}
-	return n, nil
+	if !found {
+		return errors.New("memory: no such entry")
+	}
+	return nil
 }
 
 // learnMemory judges mail of the past and remembers it as the server would have done.
@@ -192,18 +177,16 @@ func learnMemory(c *cli.Context, paths []string) (err error) {
 	if err != nil {
 		return err
 	}
-	endDryRun(conf.Check.Judge(), source)
 	r := &replaying{
 		paths: paths, options: replay.Options{By: c.StringSlice("by")},
 		each: func(*report.Message) {}, // what is judged is remembered
 	}
-	if r.judge, err = newJudge(conf.Check, c.String("dns")); err != nil {
+	if r.judge, _, err = judgeOf(c, conf.Check, source); err != nil {
 		return err
 	}
 	if r.judge.memory == nil {
 		return fmt.Errorf("%s: memory is off", source)
 	}
-	r.live = r.judge.live
 	db, err := memory.OpenTool(c.Context, kind, place, true)
 	if err != nil {
 		return err
@@ -214,7 +197,7 @@ func learnMemory(c *cli.Context, paths []string) (err error) {
 	if err != nil {
 		return err
 	}
-	stats, ended := r.read(c)
+	stats, problem := r.read(c)
 	if err = db.Flush(context.WithoutCancel(c.Context)); err != nil {
 		return err
 	}
@@ -227,7 +210,7 @@ func learnMemory(c *cli.Context, paths []string) (err error) {
 	if n := r.judge.memory.untimed; n > 0 {
 		fmt.Fprintf(c.App.ErrWriter, "%d messages without a time are not learnt\n", n)
 	}
-	return r.ended(&stats, ended)
+	return ended(&stats, problem)
 }
 
 func forgetMemory(ctx context.Context, w io.Writer, db *memory.DB, f memory.Filter) error {

@@ -16,37 +16,17 @@ import (
 
 	"maddy.example/checkhelo"
 	"maddy.example/checkhelo/cmd/helocheck/report"
-	"maddy.example/checkhelo/module/judge"
+	"maddy.example/checkhelo/module"
 	"maddy.example/checkhelo/module/maddyconf"
 	"maddy.example/checkhelo/module/replay"
 )
 
+const (
+	liveLookups = 64   // greetings looked up side by side
+	liveQueue   = 1024 // greetings read ahead
+)
+
 func replayCommand() *cli.Command {
-	flags := append(policyFlags(),
-		&cli.StringFlag{
-			Name: "dns", Value: "recorded",
-			Usage: "look up `HOW`: off; recorded, what the input says of the PTR; system; HOST:PORT",
-		},
-		formatFlag("text, json, csv, html; ndjson, one line for each greeting"),
-		&cli.StringFlag{
-			Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE` instead of standard output",
-		},
-		&cli.StringSliceFlag{
-			Name: "by", Usage: "read mails at the border `HOST`, or .DOMAIN for all below; may be repeated",
-		},
-		&cli.StringFlag{
-			Name: "class", Usage: "call messages `NAME`, such as ham or spam, where the input does not",
-		},
-		&cli.StringFlag{
-			Name: "since", Usage: "leave out what is before `TIME`: 2026-01-31, 2026-01-31T18:00:00Z",
-		},
-		&cli.StringFlag{Name: "until", Usage: "leave out what is from `TIME` on"},
-		&cli.StringFlag{
-			Name: "memory", Value: "simulated",
-			Usage: "remember senders as `HOW`: simulated, as the server would have; off",
-		},
-		&cli.StringFlag{Name: "against", Usage: "list what the maddy.conf or policy `CONFIG` changes"},
-	)
 	return &cli.Command{
 		Name:      "replay",
 		Usage:     "show what the check would have done to mail of the past",
@@ -55,19 +35,41 @@ func replayCommand() *cli.Command {
 			" directories of them, packed or not, told apart by content. CSV has a header with\n" +
 			"the columns helo and ip, and may have rdns, ptr_confirmed, rcpt, self, class, count,\n" +
 			"time (Unix seconds or RFC 3339) and server.",
-		Flags:  flags,
+		Flags: append(policyFlags(),
+			&cli.StringFlag{
+				Name: "dns", Value: "recorded",
+				Usage: "look up `HOW`: off; recorded, what the input says of the PTR; system; HOST:PORT",
+			},
+			formatFlag("text, json, csv, html; ndjson, one line for each greeting"),
+			&cli.StringFlag{
+				Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE` instead of standard output",
+			},
+			&cli.StringSliceFlag{
+				Name: "by", Usage: "read mails at the border `HOST`, or .DOMAIN for all below; may be repeated",
+			},
+			&cli.StringFlag{
+				Name: "class", Usage: "call messages `NAME`, such as ham or spam, where the input does not",
+			},
+			&cli.StringFlag{
+				Name: "since", Usage: "leave out what is before `TIME`: 2026-01-31, 2026-01-31T18:00:00Z",
+			},
+			&cli.StringFlag{Name: "until", Usage: "leave out what is from `TIME` on"},
+			&cli.StringFlag{
+				Name: "memory", Value: "simulated",
+				Usage: "remember senders as `HOW`: simulated, as the server would have; off",
+			},
+			&cli.StringFlag{Name: "against", Usage: "list what the maddy.conf or policy `CONFIG` changes"},
+		),
 		Action: runReplay,
 	}
 }
 
 // replaying is one run of the command.
 type replaying struct {
-	format  string
 	paths   []string
 	options replay.Options
 	judge   *recordJudge
 	tally   *report.Tally
-	live    bool                  // lookups in the DNS
 	each    func(*report.Message) // takes the judged messages, in the order of the input
 }
 
@@ -78,48 +80,93 @@ func runReplay(c *cli.Context) error {
 	}
 	// Little of what is read stays: memory counts more than the collector's time here.
 	defer debug.SetGCPercent(debug.SetGCPercent(30))
-	r.each = r.tally.Add
-	if r.format != "ndjson" {
-		stats, err := r.read(c)
-		if err != nil && !isInterrupt(err) {
-			return err
-		}
-		r.tally.Notes = r.notes(&stats)
-		r.judge = nil // the report needs the room
-		return errors.Join(output(c, r.writeTo), r.ended(&stats, err))
+	if c.String("format") == "ndjson" {
+		return output(c, func(w io.Writer) error {
+			out := bufio.NewWriterSize(w, 1<<16)
+			r.each = report.NewWriter(out).Write
+			stats, err := r.read(c)
+			for _, note := range r.notes(&stats) {
+				fmt.Fprintln(c.App.ErrWriter, note)
+			}
+			return errors.Join(out.Flush(), ended(&stats, err))
+		})
 	}
-	var ended error
+	r.each = r.tally.Add
+	stats, err := r.read(c)
+	if err != nil && !isInterrupt(err) {
+		return err
+	}
+	r.tally.Notes = r.notes(&stats)
+	r.judge = nil // the report needs the room
 	return errors.Join(output(c, func(w io.Writer) error {
-		out := bufio.NewWriterSize(w, 1<<16)
-		r.each = report.NewWriter(out).Write
-		stats, err := r.read(c)
-		for _, note := range r.notes(&stats) {
-			fmt.Fprintln(c.App.ErrWriter, note)
-		}
-		ended = r.ended(&stats, err)
-		return out.Flush()
-	}), ended)
+		return writeTally(w, r.tally, c.String("format"))
+	}), ended(&stats, err))
 }
 
 // read reads and judges everything.
 func (r *replaying) read(c *cli.Context) (stats replay.Stats, err error) {
 	bar := newProgress(c.App.ErrWriter, r.paths)
 	r.options.Progress = func(n int64) { _ = bar.Add64(n) } // a broken bar stops nothing
-	stats, err = r.run(c.Context)
+	r.options.Sort = r.judge.memory != nil || r.judge.other != nil && r.judge.other.memory != nil
+	if r.judge.live {
+		stats, err = r.runLive(c.Context)
+	} else {
+		stats, err = replay.Read(c.Context, r.paths, r.options, func(rec *replay.Record) error {
+			m := r.judge.message(c.Context, rec, nil)
+			r.each(&m)
+			return nil
+		})
+	}
 	_ = bar.Finish()
 	if errors.Is(err, fs.ErrNotExist) {
 		return stats, usage(err.Error())
 	}
 	if err == nil || isInterrupt(err) {
-		sayStats(c.App.ErrWriter, &stats)
+		fmt.Fprintf(c.App.ErrWriter, "%d lines, %d greetings, %d broken, %d mails without a greeting\n",
+			stats.Lines, stats.Records, stats.Broken, stats.Skipped[replay.SkippedBorder])
 	}
+	return stats, err
+}
+
+// runLive looks up the facts of several greetings at once, and judges them in the order of the
+// input, so that neither memory nor counts depend on which answer comes first.
+func (r *replaying) runLive(ctx context.Context) (replay.Stats, error) {
+	lookups := make(chan struct{}, liveLookups)
+	inOrder, counted := make(chan func(), liveQueue), make(chan struct{})
+	go func() {
+		defer close(counted)
+		for count := range inOrder {
+			count()
+		}
+	}()
+	stats, err := replay.Read(ctx, r.paths, r.options, func(rec *replay.Record) error {
+		kept, facts := *rec, make(chan *checkhelo.Facts, 1)
+		select {
+		case lookups <- struct{}{}:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		go func() {
+			facts <- r.judge.look(ctx, &kept)
+			<-lookups
+		}()
+		inOrder <- func() {
+			if found := <-facts; ctx.Err() == nil { // look-ups that were cut off tell nothing
+				m := r.judge.message(ctx, &kept, found)
+				r.each(&m)
+			}
+		}
+		return nil
+	})
+	close(inOrder)
+	<-counted
 	return stats, err
 }
 
 func isInterrupt(err error) bool { return errors.Is(err, context.Canceled) }
 
 // ended returns the error that a run ends with.
-func (r *replaying) ended(stats *replay.Stats, err error) error {
+func ended(stats *replay.Stats, err error) error {
 	switch {
 	case isInterrupt(err):
 		return errors.New("interrupted; this is what was counted until then")
@@ -141,7 +188,7 @@ const (
 
 func newReplaying(c *cli.Context) (*replaying, error) {
 	r := &replaying{
-		format: c.String("format"), paths: c.Args().Slice(),
+		paths:   c.Args().Slice(),
 		options: replay.Options{By: c.StringSlice("by"), Class: c.String("class")},
 	}
 	if len(r.paths) == 0 {
@@ -153,89 +200,63 @@ func newReplaying(c *cli.Context) (*replaying, error) {
 			return nil, usage("--" + name + ": " + err.Error())
 		}
 	}
+	if how := c.String("memory"); how != "simulated" && how != "off" {
+		return nil, usage(fmt.Sprintf("--memory %q; accepted: simulated, off", how))
+	}
 	conf, source, err := loadCheck(c)
 	if err != nil {
 		return nil, err
 	}
-	j := conf.Check.Judge()
-	source = endDryRun(j, source)
-	if r.judge, err = newJudge(conf.Check, c.String("dns")); err != nil {
+	if r.judge, source, err = judgeOf(c, conf.Check, source); err != nil {
 		return nil, err
 	}
-	switch c.String("memory") {
-	case "simulated":
-	case "off":
-		r.judge.memory = nil
-	default:
-		return nil, usage(fmt.Sprintf("--memory %q; accepted: simulated, off", c.String("memory")))
-	}
-	r.live = r.judge.live
-	r.tally = report.NewTally(source, j.Policy.Rules())
+	r.tally = report.NewTally(source, r.judge.Policy.Rules())
 	r.tally.NotEvaluated = append(r.tally.NotEvaluated, conf.NotEvaluated...)
 	return r, r.addAgainst(c)
 }
 
-// endDryRun removes the ceiling of a dry run, under which every report would be empty. It returns
-// the name of the policy for the report.
-func endDryRun(j *judge.Judge, source string) string {
-	if j.Policy.Ceiling != checkhelo.Ignore {
-		return source
+// judgeOf makes a judge of the input. It removes the ceiling of a dry run, under which every report
+// would be empty, and returns the name of the policy for the report.
+func judgeOf(c *cli.Context, check *module.Check, source string) (*recordJudge, string, error) {
+	if by := check.Judge(); by.Policy.Ceiling == checkhelo.Ignore {
+		by.Policy = by.Policy.With(by.Policy.Preset, checkhelo.Off)
+		source += " without max_action ignore"
 	}
-	j.Policy = j.Policy.With(j.Policy.Preset, checkhelo.Off)
-	return source + " without max_action ignore"
+	j, err := newJudge(check, c.String("dns"))
+	if err == nil && c.String("memory") == "off" {
+		j.memory = nil
+	}
+	return j, source, err
 }
 
 // addAgainst prepares the comparison with a second policy. A preset beside --config keeps the other
 // settings of the file.
-func (r *replaying) addAgainst(c *cli.Context) error {
-	name := c.String("against")
-	if name == "" {
+func (r *replaying) addAgainst(c *cli.Context) (err error) {
+	name, conf := c.String("against"), &maddyconf.Config{}
+	switch path := c.String("config"); {
+	case name == "":
 		return nil
-	}
-	path, preset := name, ""
-	check, err := maddyconf.FromPolicy(name)
-	if err == nil && c.IsSet("config") {
-		path, preset = c.String("config"), name
-	}
-	if err != nil || preset != "" {
-		var conf *maddyconf.Config
-		conf, err = loadConfig(c, path, c.String("check"))
+	case !isPreset(name):
+		conf, err = loadConfig(c, name, c.String("check"))
 		var absent usage
 		if errors.As(err, &absent) && c.IsSet("check") { // it names a block of --config
-			conf, err = loadConfig(c, path, "")
+			conf, err = loadConfig(c, name, "")
 		}
-		if err != nil {
-			return err
+	case path == "":
+		conf.Check, err = maddyconf.FromPolicy(name)
+	default:
+		if conf, err = loadConfig(c, path, c.String("check")); err == nil {
+			name = usePreset(conf.Check.Judge(), name, path)
 		}
-		check = conf.Check
-		r.tally.NotEvaluated = append(r.tally.NotEvaluated, conf.NotEvaluated...)
 	}
-	j := check.Judge()
-	if preset != "" {
-		name = usePreset(j, preset, path)
-	}
-	name = endDryRun(j, name)
-	if r.judge.other, err = newJudge(check, c.String("dns")); err != nil {
+	if err != nil {
 		return err
 	}
-	if c.String("memory") == "off" {
-		r.judge.other.memory = nil
+	r.tally.NotEvaluated = append(r.tally.NotEvaluated, conf.NotEvaluated...)
+	if r.judge.other, name, err = judgeOf(c, conf.Check, name); err == nil {
+		r.tally.Compare(name)
 	}
-	r.tally.Compare(name)
-	return nil
-}
-
-// run reads and counts everything.
-func (r *replaying) run(ctx context.Context) (replay.Stats, error) {
-	r.options.Sort = r.judge.memory != nil || r.judge.other != nil && r.judge.other.memory != nil
-	if r.live {
-		return r.runLive(ctx)
-	}
-	return replay.Read(ctx, r.paths, r.options, func(rec *replay.Record) error {
-		m := r.judge.message(ctx, rec, nil)
-		r.each(&m)
-		return nil
-	})
+	return err
 }
 
 // output lets write write to --output, or to standard output.
@@ -251,26 +272,20 @@ func output(c *cli.Context, write func(io.Writer) error) error {
 	return errors.Join(write(file), file.Close())
 }
 
-func (r *replaying) writeTo(w io.Writer) error {
-	switch r.format {
+func writeTally(w io.Writer, t *report.Tally, format string) error {
+	switch format {
 	case "json":
-		return printJSON(w, r.tally.Report())
+		return printJSON(w, t.Report())
 	case "csv":
-		return r.tally.WriteCSV(w)
+		return t.WriteCSV(w)
 	case "html":
-		return r.tally.WriteHTML(w)
+		return t.WriteHTML(w)
 	default:
 		var text strings.Builder
-		err := r.tally.WriteText(&text)
+		err := t.WriteText(&text)
 		newScreen(w).table(text.String())
 		return err
 	}
-}
-
-// sayStats tells how the input could be read.
-func sayStats(w io.Writer, s *replay.Stats) {
-	fmt.Fprintf(w, "%d lines, %d greetings, %d broken, %d mails without a greeting\n",
-		s.Lines, s.Records, s.Broken, s.Skipped[replay.SkippedBorder])
 }
 
 // skipped are the reasons for which the input has fewer messages than its reader expects.
@@ -297,9 +312,7 @@ func (r *replaying) notes(s *replay.Stats) (notes []string) {
 	for _, u := range s.Unread {
 		notes = append(notes, fmt.Sprintf("%s could not be read: %v", u.Name, u.Err))
 	}
-	if n := int(s.Inputs-s.Whole) - len(s.Unread); n > 0 {
-		note(int64(n), "%d further files could not be read")
-	}
+	note(s.Inputs-s.Whole-int64(len(s.Unread)), "%d further files could not be read")
 	note(s.Broken, "%d lines tell of a greeting and could not be read")
 	for _, name := range s.NoNames {
 		notes = append(notes, name+" names no client by its PTR record: PTR is not recorded")
