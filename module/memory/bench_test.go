@@ -76,9 +76,7 @@ var fillStore = strings.Split(`INSERT INTO helo_memory (kind, scope, name, first
 	WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 4 FROM n WHERE i < ROWS - 4)
 	SELECT 2, (20 + i % 97) || '.' || ((i >> 8) & 255) || '.' || (i & 255) || '.0/24',
 		'host' || i || '.example', 0, TODAY - 86400 * (30 - 30 * i / ROWS), 0, 0 FROM n ORDER BY 2, 3;
-	UPDATE helo_meta SET number = ROWS WHERE name = 'known';
-	UPDATE helo_meta SET number = (ROWS + 3) / 4 WHERE name = 'neighbour';
-	UPDATE helo_meta SET number = TODAY WHERE name = 'newest'`, ";")
+	UPDATE helo_meta SET known = ROWS, neighbours = (ROWS + 3) / 4, newest = TODAY`, ";")
 
 var stores = map[string]string{}
 
@@ -166,7 +164,7 @@ func benchLookup(b *testing.B, prefix string) {
 			i += 7919
 			s := benchSender(i % rows)
 			s.Helo.ASCII = prefix + s.Helo.ASCII
-			if r, err := db.known(context.Background(), s.key()); err != nil || (r.last == 0) == (prefix == "") {
+			if r, err := db.get(context.Background(), s.key(), c.now().Unix()); err != nil || (r.last == 0) == (prefix == "") {
 				b.Fatal(r, err)
 			}
 		}
@@ -218,7 +216,7 @@ func BenchmarkStart(b *testing.B) {
 		b.Helper()
 		for b.Loop() {
 			db := benchOpen(b, driver, dsn, c)
-			if _, err := db.known(context.Background(), friend.key()); err != nil {
+			if _, err := db.get(context.Background(), friend.key(), c.now().Unix()); err != nil {
 				b.Fatal(err)
 			}
 			_ = db.Close()
@@ -231,7 +229,7 @@ func BenchmarkZExpire(b *testing.B) {
 	benchStores(b, func(b *testing.B, driver, dsn string, _ int, c *fakeClock) {
 		b.Helper()
 		db := benchOpen(b, driver, dsn, c)
-		db.era = era{}
+		db.queue.era = era{}
 		c.move(day)
 		for b.Loop() {
 			if err := db.expire(context.Background()); err != nil {

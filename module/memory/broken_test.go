@@ -128,9 +128,9 @@ func TestStartsWithoutItsStore(t *testing.T) {
 		}, "already exists", false},
 		"a newer version": {func(t *testing.T, driver, path string) func() {
 			t.Helper()
-			execute(t, driver, path, "UPDATE helo_meta SET number = 99 WHERE name = 'version'")
+			execute(t, driver, path, "UPDATE helo_meta SET version = 99")
 			return func() {
-				execute(t, driver, path, "UPDATE helo_meta SET number = 1 WHERE name = 'version'")
+				execute(t, driver, path, "UPDATE helo_meta SET version = 1")
 			}
 		}, "newer version of this program: 99", true},
 		"seized by another process": {func(t *testing.T, driver, path string) func() {
@@ -148,7 +148,6 @@ func TestStartsWithoutItsStore(t *testing.T) {
 				mend := f.breaks(t, driver, path)
 				db := openDB(t, driver, path, c, func(o *Options) { o.Report = r.add })
 				m := &Memory{Store: db, Clock: c.now}
-				<-db.ready
 				said := r.take()
 				if len(said) != 1 || !strings.Contains(said[0], f.says) ||
 					!strings.Contains(said[0], path) {
@@ -283,7 +282,7 @@ func TestDamagedPages(t *testing.T) {
 			default:
 				t.Fatalf("sender %d is %v without an error", i, g)
 			}
-			if db.away.Load() {
+			if db.Counters().Away {
 				_ = db.Flush(context.Background())
 			}
 		}

@@ -219,12 +219,12 @@ func counted(tb testing.TB, db *DB) Counts {
 			tb.Fatal(err)
 		}
 	}
-	m, err := readMeta(context.Background(), db.db.Load())
-	if err != nil {
+	var m meta
+	if err := m.read(context.Background(), db.db.Load(), readMeta); err != nil {
 		tb.Fatal(err)
 	}
-	if m.counts != n {
-		tb.Fatalf("the store counts %+v, its table has %+v", m.counts, n)
+	if m.Counts != n {
+		tb.Fatalf("the store counts %+v, its table has %+v", m.Counts, n)
 	}
 	return n
 }

@@ -5,7 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"maps"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -17,17 +17,16 @@ import (
 const (
 	readTime    = 50 * time.Millisecond // of one look-up, within the session's own time
 	writeTime   = 10 * time.Second      // of one batch
-	startTime   = 2 * time.Second       // that Open waits for the first connection
+	startTime   = 2 * time.Second       // that Open takes for the first connection
 	closeTime   = 3 * time.Second       // that the last Close waits for the last batch
-	lockTime    = 200 * time.Millisecond
-	reportEvery = 60 // seconds between two reports
-	maxReaders  = 8
-	maxFailures = 4 // reads in a row; then the store counts as away until a batch reaches it
+	reportEvery = 60                    // seconds between two reports
+	maxFailures = 4                     // reads in a row; then it is away until a batch reaches it
 	knownTTL    = 60
 	strangerTTL = 5 // seconds; another server may have accepted a message meanwhile
 
-	cacheRows      = 1 << 16
+	viewRows       = 1 << 16
 	queueRows      = 1 << 16
+	checkpointRows = 500 // each is a page at most: SQLite would wait for 1000 pages, within a batch
 	defaultMaxRows = 2_000_000
 )
 
@@ -63,35 +62,29 @@ type Counters struct {
 type DB struct {
 	place
 	opts     Options
+	tool     bool // it learns old mail, and waits longer
 	readOnly bool
 	readTime time.Duration // of one look-up
-	lockTime time.Duration // that a statement of SQLite waits for another process
 
-	db     atomic.Pointer[sql.DB] // nil until the first connection
-	key    atomic.Pointer[[]byte]
-	away   atomic.Bool // reads do not work
-	failed atomic.Int32
+	db atomic.Pointer[sql.DB] // nil until the first connection
 
 	mu            sync.Mutex
-	cache         recent[key, cached]
-	queue, flying *rows // what waits for the next batch, and what is being written
-	era           era
-	count         Counters
+	key           []byte          // of the hashes; nil before the first connection
+	queue, flying *Map            // what waits for the next batch, and what is being written
+	view          *Map            // rows as far as this process knows them
+	loaded        map[scope]int64 // its scopes, and the Unix times of reading all their rows; 0: never
+	total         Counters
+	failed        int   // reads in a row
 	unwritten     bool  // the last batch failed
 	reported      int64 // Unix time of the last report
 
 	writing sync.Mutex  // one batch at a time; it guards what follows
 	file    os.FileInfo // what is open, for SQLite
-	swept   [3]any      // scope, kind and name up to which old rows were looked for
+	swept   id          // up to which old rows were looked for; empty: the beginning
+	moved   int         // rows written since the last checkpoint
 
-	users             int           // the registry's lock guards it
-	ready, stop, done chan struct{} // nil for a tool; ready is closed after the first attempt
-}
-
-// cached is a row, as far as this process knows it.
-type cached struct {
-	row
-	read int64 // Unix time of reading it; 0: never
+	users      int // the registry's lock guards it
+	stop, done chan struct{}
 }
 
 var registry = struct {
@@ -112,20 +105,17 @@ func Open(driver, dsn string, opts Options) (*DB, error) {
 	d, ok := registry.open[p]
 	if !ok {
 		d = newDB(p, opts)
-		d.ready, d.stop, d.done = make(chan struct{}), make(chan struct{}), make(chan struct{})
 		registry.open[p] = d
-		go d.run()
 	}
 	d.users++
 	registry.Unlock()
-	if opts.Report != nil { // the newest instance of a reload
+	if !ok {
+		d.tick(startTime)
+		go d.run()
+	} else if opts.Report != nil { // the newest instance of a reload
 		d.mu.Lock()
 		d.opts.Report = opts.Report
 		d.mu.Unlock()
-	}
-	select {
-	case <-d.ready:
-	case <-time.After(startTime):
 	}
 	return d, nil
 }
@@ -137,9 +127,9 @@ func newDB(p place, opts Options) *DB {
 	opts.Every = cmp.Or(opts.Every, time.Second)
 	opts.MaxRows = cmp.Or(opts.MaxRows, defaultMaxRows)
 	return &DB{
-		place: p, opts: opts, readTime: readTime, lockTime: lockTime,
-		cache: newRecent[key, cached](cacheRows), queue: newRows(queueRows), flying: newRows(0),
-		swept: [3]any{"", 0, ""},
+		place: p, opts: opts, readTime: readTime, queue: NewMap(queueRows), flying: NewMap(0),
+		view: NewMap(math.MaxInt), loaded: map[scope]int64{},
+		stop: make(chan struct{}), done: make(chan struct{}),
 	}
 }
 
@@ -152,14 +142,7 @@ func (d *DB) Close() error {
 		delete(registry.open, d.place)
 	}
 	registry.Unlock()
-	switch {
-	case !last:
-	case d.stop == nil:
-		if !d.readOnly {
-			d.tick(closeTime)
-		}
-		d.shut()
-	default:
+	if last {
 		close(d.stop)
 		select {
 		case <-d.done:
@@ -176,120 +159,107 @@ func (d *DB) Place() string { return d.String() }
 func (d *DB) Counters() Counters {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	c := d.count
-	c.Queued = len(d.queue.all) + len(d.flying.all)
-	c.Away = d.away.Load() || d.db.Load() == nil || d.unwritten
+	c := d.total
+	c.Queued = d.queue.size + d.flying.size
+	c.Away = d.db.Load() == nil || d.unwritten || d.failed >= maxFailures
 	return c
 }
 
-func (d *DB) now() int64 { return d.opts.Clock().Unix() }
+// Learner returns a Map of at most that many rows for mail of the past. Known senders and
+// neighbours that are put into it go into the database too; what it answers does not come from
+// there. So what is learnt depends on the mail alone, and learning it again changes nothing.
+func (d *DB) Learner(most int) *Map {
+	m := NewMap(most)
+	m.db = d
+	return m
+}
 
 func (d *DB) secret() []byte {
-	if key := d.key.Load(); key != nil {
-		return *key
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.key
+}
+
+func (d *DB) get(ctx context.Context, k key, now int64) (row, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.load(ctx, k, now); err != nil {
+		return row{}, err
+	}
+	return d.view.rows[k.scope][k.name].unlessOld(k.kind, d.queue.era.at(now)), nil
+}
+
+func (d *DB) list(ctx context.Context, s scope, now int64) (map[string]row, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.load(ctx, key{s, ""}, now); err != nil {
+		return nil, err
+	}
+	return d.view.listAt(s, d.queue.era.at(now)), nil
+}
+
+// load reads the rows of the scope of a key into the view, unless they are there. It needs the
+// lock, and frees it while it reads.
+func (d *DB) load(ctx context.Context, k key, now int64) error {
+	ttl := int64(strangerTTL)
+	if d.view.rows[k.scope][k.name].accepted {
+		ttl = knownTTL
+	}
+	if read, ok := d.loaded[k.scope]; ok && now >= read && now-read < ttl {
+		d.total.Cached++
+		return nil
+	}
+	pending := d.pending(k.scope) // a batch may be written meanwhile
+	found, err := d.read(ctx, k.scope)
+	if err != nil {
+		d.total.Failed++
+		return d.clean(err)
+	}
+	d.total.Read++
+	at, names := d.queue.era.at(now), make(map[string]row, len(found))
+	for _, r := range found {
+		names[r.name] = r.row
+	}
+	deleteOld(names, k.kind, at)
+	d.room()
+	d.view.set(k.scope, names)
+	d.loaded[k.scope] = now
+	for _, rows := range append(pending, d.pending(k.scope)...) {
+		for name, r := range rows {
+			_ = d.view.merge(key{k.scope, name}, r, at) // past the share of the scope
+		}
 	}
 	return nil
 }
 
-func (d *DB) expiryTime(now int64) int64 {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.era.at(now)
+// pending returns the rows of a scope that are not in the database yet. It needs the lock.
+func (d *DB) pending(s scope) []map[string]row {
+	return []map[string]row{d.flying.rows[s], d.queue.rows[s]}
 }
 
-// queued returns what is not in the database yet. It needs the lock.
-func (d *DB) queued(k key) row { return d.flying.all[k].with(k.kind, d.queue.all[k]) }
-
-func (d *DB) known(ctx context.Context, k key) (row, error) {
-	now := d.now()
-	d.mu.Lock()
-	e, _ := d.cache.get(k)
-	ttl := int64(strangerTTL)
-	if e.accepted {
-		ttl = knownTTL
-	}
-	if e.read != 0 && now >= e.read && now-e.read < ttl {
-		d.count.Cached++
-		d.mu.Unlock()
-		return e.row, nil
-	}
-	queued := d.queued(k)
-	d.mu.Unlock()
-	r, err := read(ctx, d, func(ctx context.Context, db *sql.DB) (r row, err error) {
-		err = db.QueryRowContext(ctx, readKnown, k.String(), k.name).
-			Scan(&r.first, &r.last, &r.days, &r.accepted)
-		if errors.Is(err, sql.ErrNoRows) {
-			return row{}, nil
+// room drops random scopes from a full view. It needs the lock.
+func (d *DB) room() {
+	for s := range d.loaded {
+		if max(d.view.size, len(d.loaded)) < viewRows {
+			return
 		}
-		return r, err
-	})
-	if err != nil {
-		return row{}, err
+		d.view.set(s, nil)
+		delete(d.loaded, s)
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	// A batch may have been written between the two looks into the queue.
-	r = r.with(k.kind, queued).with(k.kind, d.queued(k))
-	d.cache.put(k, cached{r, now})
-	return r, nil
-}
-
-func (d *DB) neighbours(ctx context.Context, s scope, since int64) (map[string]row, error) {
-	queued := map[string]row{}
-	d.mu.Lock()
-	d.flying.overlay(s, queued)
-	d.queue.overlay(s, queued)
-	d.mu.Unlock()
-	list, err := read(ctx, d, func(ctx context.Context, db *sql.DB) (map[string]row, error) {
-		rows, err := db.QueryContext(ctx, readNeighbours, s.String(), since)
-		if err != nil {
-			return nil, err
-		}
-		list := map[string]row{}
-		for name, last := "", int64(0); rows.Next(); {
-			err = errors.Join(err, rows.Scan(&name, &last))
-			list[name] = row{last: last}
-		}
-		return list, errors.Join(err, rows.Err(), rows.Close())
-	})
-	if err != nil {
-		return nil, err
-	}
-	for name, r := range queued {
-		if old, ok := list[name]; ok || len(list) < MaxNeighbours {
-			list[name] = old.with(s.kind, r)
-		}
-	}
-	return list, nil
-}
-
-func (d *DB) waiting(ctx context.Context, own, org key, since int64) (tries, error) {
-	d.mu.Lock()
-	queued := tries{
-		d.queued(own).last, d.queued(org).last,
-		len(d.flying.names[own.scope]) + len(d.queue.names[own.scope]),
-	}
-	d.mu.Unlock()
-	t, err := read(ctx, d, func(ctx context.Context, db *sql.DB) (t tries, err error) {
-		err = db.QueryRowContext(ctx, readWaiting, own.String(), own.name, org.String(), org.name,
-			since).Scan(&t.own, &t.org, &t.kept)
-		return t, err
-	})
-	return tries{cmp.Or(queued.own, t.own), cmp.Or(queued.org, t.org), queued.kept + t.kept}, err
 }
 
 // put queues a row. What is written already today costs one look into the cache.
 func (d *DB) put(k key, n row, now int64) error {
 	d.mu.Lock()
-	jumped := d.era.wrote(now)
-	err := d.enqueue(k, n)
+	jumped := d.queue.era.wrote(now)
+	err := d.enqueue(k, n, d.queue.era.at(now))
 	switch {
 	case errors.Is(err, ErrFull):
-		d.count.Dropped++
+		d.total.Dropped++
 	case err != nil:
-		d.count.OverShare++
+		d.total.OverShare++
 	}
-	full := d.stop == nil && len(d.queue.all) > queueRows/2
+	full := d.tool && d.queue.size > queueRows/2
 	d.mu.Unlock()
 	if jumped {
 		d.say(errJumped)
@@ -300,64 +270,58 @@ func (d *DB) put(k key, n row, now int64) error {
 	return err
 }
 
-func (d *DB) enqueue(k key, n row) error {
-	if k.kind == waitingRow {
-		if d.count.Waiting >= d.opts.MaxRows {
-			return ErrFull
-		}
-		return d.queue.put(k, n)
-	}
-	e, _ := d.cache.get(k)
-	merged := e.with(k.kind, n)
-	if merged == e.row {
+func (d *DB) enqueue(k key, n row, at int64) error {
+	known := d.view.rows[k.scope][k.name]
+	if known.with(k.kind, n) == known {
 		return nil
 	}
-	if err := d.queue.put(k, n); err != nil {
+	if k.kind == waitingRow && d.total.Waiting >= d.opts.MaxRows {
+		return ErrFull
+	}
+	if err := d.queue.merge(k, n, at); err != nil {
 		return err
 	}
-	d.cache.put(k, cached{merged, e.read})
+	if _, ok := d.loaded[k.scope]; !ok {
+		d.room()
+		d.loaded[k.scope] = 0
+	}
+	_ = d.view.merge(k, n, at) // past the share of the scope
 	return nil
 }
 
-// read runs f for at most 50 ms. A driver that does not come back keeps its goroutine and one of
-// the connections, never a session.
-func read[T any](
-	ctx context.Context, d *DB, f func(context.Context, *sql.DB) (T, error),
-) (T, error) {
+// read reads a scope for at most 50 ms. A driver that does not come back keeps its goroutine and
+// one of the connections, never a session. It needs the lock, and frees it for that time.
+func (d *DB) read(ctx context.Context, s scope) ([]stored, error) {
 	type answer struct {
-		value T
-		err   error
+		rows []stored
+		err  error
 	}
-	a := answer{err: ErrAway}
-	if db := d.db.Load(); db != nil && !d.away.Load() {
-		limit, cancel := context.WithTimeout(ctx, d.readTime)
-		done := make(chan answer, 1)
-		go func() {
-			v, err := f(limit, db)
-			done <- answer{v, err}
-		}()
-		select {
-		case a = <-done:
-		case <-limit.Done():
-			a.err = limit.Err()
-		}
-		cancel()
-		switch {
-		case a.err == nil:
-			d.failed.Store(0)
-		case ctx.Err() == nil && d.failed.Add(1) >= maxFailures:
-			d.away.Store(true)
-			d.say(a.err)
-		}
+	db := d.db.Load()
+	if db == nil || d.failed >= maxFailures {
+		return nil, ErrAway
+	}
+	d.mu.Unlock()
+	limit, cancel := context.WithTimeout(ctx, d.readTime)
+	defer cancel()
+	done := make(chan answer, 1)
+	go func() {
+		rows, err := query(limit, db, readScope, s.String(), int(s.kind))
+		done <- answer{rows, err}
+	}()
+	var a answer
+	select {
+	case a = <-done:
+	case <-limit.Done():
+		a.err = limit.Err()
 	}
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	if a.err != nil {
-		d.count.Failed++
-		return a.value, d.clean(a.err)
+	switch {
+	case a.err == nil:
+		d.failed = 0
+	case ctx.Err() == nil:
+		d.failed++
 	}
-	d.count.Read++
-	return a.value, nil
+	return a.rows, a.err
 }
 
 // run writes a batch a second until the last Close.
@@ -365,14 +329,14 @@ func (d *DB) run() {
 	defer close(d.done)
 	ticker := time.NewTicker(d.opts.Every)
 	defer ticker.Stop()
-	d.tick(writeTime)
-	close(d.ready)
 	for {
 		select {
 		case <-ticker.C:
 			d.tick(writeTime)
 		case <-d.stop:
-			d.tick(closeTime)
+			if !d.readOnly {
+				d.tick(closeTime)
+			}
 			d.shut()
 			return
 		}
@@ -382,21 +346,15 @@ func (d *DB) run() {
 func (d *DB) tick(limit time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	err := d.Flush(ctx)
-	if err == nil {
-		err = d.expire(ctx)
-	}
-	if err != nil {
-		d.say(err)
-	}
+	d.say(cmp.Or(d.Flush(ctx), d.expire(ctx), d.checkpoint(ctx)))
 }
 
 // say reports an error, at most once a minute.
 func (d *DB) say(err error) {
-	now := d.now()
+	now := d.opts.Clock().Unix()
 	d.mu.Lock()
 	report := d.opts.Report
-	if d.reported != 0 && now >= d.reported && now-d.reported < reportEvery {
+	if err == nil || d.reported != 0 && now >= d.reported && now-d.reported < reportEvery {
 		report = nil
 	} else {
 		d.reported = now
@@ -413,24 +371,13 @@ func (d *DB) shut() {
 	}
 }
 
-// connect returns the open database, or opens it: for the first time, after a failure, or when
-// another file has taken its place.
+// connect returns the open database, or opens it: for the first time, or when another file has
+// taken its place. What was kept there is forgotten then.
 func (d *DB) connect(ctx context.Context) (*sql.DB, error) {
-	if db := d.db.Load(); db != nil {
-		var version int
-		gone := d.replaced(d.file)
-		if !gone && (!d.away.Load() || db.QueryRowContext(ctx, readVersion).Scan(&version) == nil) {
-			d.failed.Store(0)
-			d.away.Store(false)
-			return db, nil
-		}
-		d.shut()
-		if gone { // what was kept there is forgotten
-			d.mu.Lock()
-			d.cache = newRecent[key, cached](cacheRows)
-			d.mu.Unlock()
-		}
+	if db := d.db.Load(); db != nil && !d.replaced(d.file) {
+		return db, nil
 	}
+	d.shut()
 	if !d.readOnly {
 		file, err := d.prepare()
 		if err != nil {
@@ -438,25 +385,24 @@ func (d *DB) connect(ctx context.Context) (*sql.DB, error) {
 		}
 		d.file = file
 	}
-	db, err := d.open(d.readOnly, d.lockTime)
+	db, err := d.open(d.readOnly, d.tool)
 	if err != nil {
 		return nil, err
 	}
-	m, err := meta{}, d.upgrade(ctx, db)
-	if err == nil {
-		m, err = readMeta(ctx, db)
+	var m meta
+	if err = d.upgrade(ctx, db); err == nil {
+		err = m.read(ctx, db, readMeta)
 	}
 	if err != nil {
 		_ = db.Close() // the first error tells
 		return nil, err
 	}
 	d.mu.Lock()
-	d.era.sure = cmp.Or(d.era.sure, m.newest)
-	d.mu.Unlock()
-	d.key.Store(&m.key)
+	defer d.mu.Unlock()
+	d.view, d.loaded = NewMap(math.MaxInt), map[scope]int64{}
+	d.queue.era.sure = cmp.Or(d.queue.era.sure, m.newest)
+	d.key = []byte(m.secret)
 	d.db.Store(db)
-	d.failed.Store(0)
-	d.away.Store(false)
 	return db, nil
 }
 
@@ -466,100 +412,65 @@ func (d *DB) Flush(ctx context.Context) error {
 	defer d.writing.Unlock()
 	db, err := d.connect(ctx)
 	if err != nil {
-		d.away.Store(true)
 		return d.clean(err)
 	}
 	d.mu.Lock()
-	batch, clock := d.queue, d.era
-	d.flying, d.queue = batch, newRows(queueRows)
+	batch := d.queue
+	d.flying, d.queue = batch, NewMap(queueRows)
+	d.queue.era = batch.era
 	d.mu.Unlock()
 
-	m, err := readMeta(ctx, db)
-	var over uint64
-	if err == nil && len(batch.all) != 0 {
-		err = transact(ctx, db, func(tx *sql.Tx) (err error) {
-			over, err = d.write(ctx, tx, batch, &m.counts, clock)
-			return err
-		})
+	var m meta
+	if err = m.read(ctx, db, readMeta); err == nil && batch.size > 0 {
+		m, err = d.write(ctx, db, batch)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.flying, d.unwritten = newRows(0), err != nil
+	d.flying, d.unwritten = NewMap(0), err != nil
 	if err != nil {
-		for k, r := range d.queue.all {
-			if batch.put(k, r) != nil {
-				d.count.Dropped++
+		batch.era = d.queue.era
+		for s, names := range d.queue.rows {
+			for name, r := range names {
+				if batch.merge(key{s, name}, r, 0) != nil {
+					d.total.Dropped++
+				}
 			}
 		}
 		d.queue = batch
 		return d.clean(err)
 	}
-	d.count.Written += uint64(len(batch.all))
-	d.count.OverShare += over
-	d.count.Counts = m.counts
+	d.failed = 0
+	d.total.Written += uint64(batch.size) //nolint:gosec // a number of rows
+	d.total.OverShare += m.over
+	d.total.Counts = m.Counts
+	d.moved += batch.size
 	return nil
 }
 
-// write writes a batch in the order of keys, so that two servers never wait for each other. It adds
-// new rows to the counts and returns how many rows the table did not take.
-func (d *DB) write(
-	ctx context.Context, tx *sql.Tx, batch *rows, counts *Counts, clock era,
-) (over uint64, err error) {
-	update, err := tx.PrepareContext(ctx, d.dialect(updateRow)) //nolint:gosec // a constant
-	if err != nil {
-		return 0, err
+// write writes a batch in the order of keys, so that pages are visited once.
+func (d *DB) write(ctx context.Context, db *sql.DB, batch *Map) (meta, error) {
+	rows := make([]stored, 0, batch.size)
+	for s, names := range batch.rows {
+		for name, r := range names {
+			rows = append(rows, stored{id{s.String(), s.kind, name}, r})
+		}
 	}
-	insert, err := tx.PrepareContext(ctx, d.dialect(insertRow)) //nolint:gosec // a constant
-	if err != nil {
-		return 0, err
-	}
-	keys := slices.SortedFunc(maps.Keys(batch.all), func(a, b key) int {
-		return cmp.Or(strings.Compare(a.String(), b.String()), cmp.Compare(a.kind, b.kind),
+	slices.SortFunc(rows, func(a, b stored) int {
+		return cmp.Or(strings.Compare(a.scope, b.scope), cmp.Compare(a.kind, b.kind),
 			strings.Compare(a.name, b.name))
 	})
-	var added Counts
-	at := clock.at(d.now())
-	for _, k := range keys {
-		r := batch.all[k]
-		accepted, share := 0, kinds[k.kind].share
-		if r.accepted {
-			accepted, share = 1, 2*share
+	at := batch.era.at(d.opts.Clock().Unix())
+	return change(ctx, db, func(tx *sql.Tx, m *meta) (err error) {
+		if sure := batch.era.sure; !d.tool || sure > m.newest {
+			m.newest = sure
 		}
-		if *counts.of(k.kind) >= d.opts.MaxRows {
-			share = 0
+		for some := range slices.Chunk(rows, mostKeys) {
+			if err == nil {
+				err = d.merge(ctx, tx, m, some, at)
+			}
 		}
-		args := []any{int(k.kind), k.String(), k.name, r.first, r.last, r.days, accepted}
-		n, err := affected(update.ExecContext(ctx, args...))
-		if err == nil && n == 0 {
-			n, err = affected(insert.ExecContext(ctx, append(args, share, k.kind.oldest(at))...))
-			*added.of(k.kind) += n
-		}
-		if err == nil && n == 0 && d.kind == postgres { // another server may just have added it
-			n, err = affected(update.ExecContext(ctx, args...))
-		}
-		if err != nil {
-			return 0, err
-		}
-		over += uint64(1 - n) //nolint:gosec // n is 0 or 1
-	}
-	always := 1
-	if d.stop == nil { // a tool learns old mail, too
-		always = 0
-	}
-	if _, err := tx.ExecContext(ctx, setNewest, clock.sure, always); err != nil {
-		return 0, err
-	}
-	for k := knownRow; k <= waitingRow; k++ {
-		*counts.of(k) += *added.of(k)
-	}
-	return over, added.store(ctx, tx)
-}
-
-func affected(r sql.Result, err error) (int64, error) {
-	if err != nil {
-		return 0, err
-	}
-	return r.RowsAffected()
+		return err
+	})
 }
 
 // expire looks for old rows in the next portion of the table, once a tick: of 10^7 rows each one is
@@ -572,53 +483,45 @@ func (d *DB) expire(ctx context.Context) error {
 		return nil
 	}
 	d.mu.Lock()
-	at, full := d.era.at(d.now()), d.count.Known >= d.opts.MaxRows
+	at, full := d.queue.era.at(d.opts.Clock().Unix()), d.total.Known >= d.opts.MaxRows
 	d.mu.Unlock()
-	strangers := knownRow.oldest(at)
-	if full {
-		strangers = dayOf(at)
+	old := func(r stored) bool {
+		stranger := r.kind == knownRow && !r.accepted && r.days < seenDays
+		return r.unlessOld(r.kind, at) == row{} || full && stranger && r.last < dayOf(at)
 	}
-	statement, args := removeOld, append(slices.Clip(d.swept[:]),
-		knownRow.oldest(at), neighbourRow.oldest(at), waitingRow.oldest(at), strangers)
-	var scope, name string
-	var k kind
-	//nolint:gosec // a constant
-	err := db.QueryRowContext(ctx, d.dialect(endOfPortion), d.swept[:]...).Scan(&scope, &k, &name)
-	d.swept = [3]any{scope, int(k), name} // after the last portion empty: the beginning
-	switch {
-	case err == nil:
-		statement, args = statement+toEndOfPortion, append(args, d.swept[:]...)
-	case !errors.Is(err, sql.ErrNoRows):
+	rows, err := d.after(ctx, db, &d.swept)
+	rows = slices.DeleteFunc(rows, func(r stored) bool { return !old(r) })
+	if err != nil {
 		return d.clean(err)
 	}
-	n, err := d.remove(ctx, db, statement, args...)
+	n, err := d.remove(ctx, db, rows, old)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.count.Expired += uint64(n) //nolint:gosec // a number of rows
+	d.total.Expired += uint64(n) //nolint:gosec // a number of rows
 	return d.clean(err)
 }
 
-// remove deletes rows by a statement and returns how many there were.
-func (d *DB) remove(ctx context.Context, db *sql.DB, statement string, args ...any) (int64, error) {
-	var n int64
-	err := transact(ctx, db, func(tx *sql.Tx) error {
-		//nolint:gosec // constants of this package
-		rows, err := tx.QueryContext(ctx, d.dialect(statement+" RETURNING kind"), args...)
-		if err != nil {
-			return err
-		}
-		var gone Counts
-		for k := knownRow; rows.Next(); n++ {
-			err = errors.Join(err, rows.Scan(&k))
-			*gone.of(k)--
-		}
-		if err = errors.Join(err, rows.Err(), rows.Close()); err != nil {
-			return err
-		}
-		return gone.store(ctx, tx)
-	})
-	if err != nil {
-		n = 0
+// after returns the portion of the table behind a key, and moves the key to its end. Behind the
+// last portion it is empty: the beginning.
+func (d *DB) after(ctx context.Context, db *sql.DB, key *id) ([]stored, error) {
+	rows, err := query(ctx, db, d.dialect(readPortion), key.scope, int(key.kind), key.name)
+	*key = id{}
+	if len(rows) == portionRows {
+		*key = rows[portionRows-1].id
 	}
-	return n, err
+	return rows, err
+}
+
+// checkpoint moves what was written from the journal of SQLite into its file, while no batch waits
+// for it.
+func (d *DB) checkpoint(ctx context.Context) error {
+	d.writing.Lock()
+	defer d.writing.Unlock()
+	db := d.db.Load()
+	if db == nil || d.kind != sqlite || d.moved < checkpointRows {
+		return nil
+	}
+	d.moved = 0
+	_, err := db.ExecContext(ctx, "PRAGMA wal_checkpoint")
+	return d.clean(err)
 }

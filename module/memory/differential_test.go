@@ -41,7 +41,7 @@ func TestMapAndDatabaseAgree(t *testing.T) {
 				today = dayOf(c.now().Unix())
 				flush(t, db)
 				db.expireAll(t)
-				entries.rows.expire(entries.expiryTime(c.now().Unix()))
+				entries.expire(entries.era.at(c.now().Unix()))
 			}
 			known := names
 			if i < 2000 { // too few organisations for a network to have its most

@@ -98,7 +98,6 @@ func TestReadOnlyDisk(t *testing.T) {
 			remount(syscall.MS_RDONLY)
 			db := openDB(t, driver, path, c, func(o *Options) { o.Report = r.add })
 			m := &Memory{Store: db, Clock: c.now}
-			<-db.ready
 			m.Accept(stranger)
 			if err := db.Flush(context.Background()); err == nil {
 				t.Fatal("a read-only file system took a write")

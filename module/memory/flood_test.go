@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"testing"
 	"time"
@@ -167,6 +168,25 @@ func TestFloodFromManyNetworks(t *testing.T) {
 		}
 		t.Logf("%d greetings: %+v, later %+v; %+v", floodSize(t), n, counted(t, db), db.Counters())
 	})
+}
+
+// What this process keeps of the database is bounded, whoever greets or is looked up.
+func TestViewIsBounded(t *testing.T) {
+	c := newClock()
+	db := openDB(t, "sqlite", filepath.Join(t.TempDir(), "helo.db"), c)
+	m := &Memory{Store: db, Clock: c.now}
+	small := db.queue
+	db.queue = NewMap(4 * viewRows)
+	for i := range viewRows {
+		m.Greet(sender(fmt.Sprintf("mail.s%d.example", i), fmt.Sprintf("10.%d.%d.1", i/256, i%256)), true)
+	}
+	if _, err := m.Known(context.Background(), friend); err != nil {
+		t.Fatal(err)
+	}
+	if len(db.loaded) > viewRows || db.view.size > viewRows+1 || db.view.size < viewRows/2 {
+		t.Errorf("%d scopes, %d rows", len(db.loaded), db.view.size)
+	}
+	db.queue = small // nothing is to be written
 }
 
 // The same in a Map, which a replay uses: it says that its answers are incomplete.

@@ -158,7 +158,7 @@ func flush(tb testing.TB, db *DB) {
 // expireAll looks at the whole table.
 func (d *DB) expireAll(tb testing.TB) {
 	tb.Helper()
-	for d.swept[0] = "!"; d.swept[0] != ""; { // the beginning of the table, and not yet its end
+	for d.swept.scope = "!"; d.swept.scope != ""; { // the beginning of the table, and not yet its end
 		if err := d.expire(context.Background()); err != nil {
 			tb.Fatal(err)
 		}

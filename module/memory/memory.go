@@ -21,6 +21,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -52,23 +53,15 @@ type Sender struct {
 	Lists     *heloname.Lists // nil: the built-in lists
 }
 
-// Store keeps the rows of a Memory: a DB or a Map.
+// Store keeps the rows of a Memory: a DB or a Map. What is older at a time than its kind is kept is
+// not there, unless the clock has jumped.
 type Store interface {
-	known(ctx context.Context, k key) (row, error)
-	neighbours(ctx context.Context, s scope, since int64) (map[string]row, error)
-	waiting(ctx context.Context, own, org key, since int64) (tries, error)
+	get(ctx context.Context, k key, now int64) (row, error)
+	// list returns the rows of a scope by name.
+	list(ctx context.Context, s scope, now int64) (map[string]row, error)
 	// put merges a row. It never blocks on the database.
-	put(k key, r row, now int64) error
-	// expiryTime is the time that rows are old by: now, unless the clock has jumped.
-	expiryTime(now int64) int64
+	put(k key, n row, now int64) error
 	secret() []byte // key of the hashes; nil while the store is away
-}
-
-// tries are the first attempts of a message from a network and from an organisation, as Unix
-// times (0: none), and how many messages of the network have waited since a time.
-type tries struct {
-	own, org int64
-	kept     int
 }
 
 // Memory decides by what a store holds. A nil Memory knows nobody and writes nothing. Its fields
@@ -97,14 +90,8 @@ func (m *Memory) Known(ctx context.Context, s Sender) (checkhelo.Known, error) {
 	if m == nil || !k.network.IsValid() || k.name == "" {
 		return checkhelo.Stranger, nil
 	}
-	r, err := m.Store.known(ctx, k)
-	if err != nil {
-		return checkhelo.Stranger, err
-	}
-	if r.last == 0 || r.last < knownRow.oldest(m.Store.expiryTime(m.now())) {
-		return checkhelo.Stranger, nil
-	}
-	return r.grade(), nil
+	r, err := m.Store.get(ctx, k, m.now())
+	return r.grade(), err
 }
 
 func (r row) grade() checkhelo.Known {
@@ -125,21 +112,15 @@ func (m *Memory) Neighbours(ctx context.Context, s Sender) checkhelo.Answer[[]st
 	if m == nil || own == "" || !network.IsValid() {
 		return checkhelo.Answer[[]string]{State: checkhelo.NotFound}
 	}
-	oldest := neighbourRow.oldest(m.Store.expiryTime(m.now()))
-	orgs, err := m.Store.neighbours(ctx, scope{kind: neighbourRow, network: network}, oldest)
+	orgs, err := m.Store.list(ctx, scope{kind: neighbourRow, network: network}, m.now())
 	if err != nil {
 		return checkhelo.Answer[[]string]{State: checkhelo.Failed, Err: err}
 	}
-	var others []string
-	for org, r := range orgs {
-		if org != own && r.last >= oldest {
-			others = append(others, org)
-		}
-	}
+	delete(orgs, own)
+	others := slices.Sorted(maps.Keys(orgs))
 	if len(others)+1 < cmp.Or(m.NeighboursMin, defaultMinOrgs) {
 		return checkhelo.Answer[[]string]{State: checkhelo.NotFound}
 	}
-	slices.Sort(others)
 	return checkhelo.Answer[[]string]{State: checkhelo.Found, Value: others}
 }
 
@@ -185,14 +166,13 @@ func (m *Memory) Wait(ctx context.Context, s Sender, from, rcpt string) (Wait, e
 	}
 	own, org := s.waitKeys(secret, from, rcpt)
 	now := m.now()
-	t, err := m.Store.waiting(ctx, own, org, now-windowSeconds)
-	if err != nil {
+	first, err := m.attempt(ctx, own, now)
+	ofOrg, fault := m.attempt(ctx, org, now)
+	if err = cmp.Or(err, fault); err != nil {
 		return Wait{}, err
 	}
-	t.own, t.org = counts(t.own, now), counts(t.org, now)
-	first := t.own
-	if t.org != 0 && (first == 0 || t.org < first) && s.proven() {
-		first = t.org
+	if ofOrg != 0 && (first == 0 || ofOrg < first) && s.proven() {
+		first = ofOrg
 	}
 	delay := cmp.Or(m.Delay, DefaultDelay)
 	if first != 0 {
@@ -202,34 +182,40 @@ func (m *Memory) Wait(ctx context.Context, s Sender, from, rcpt string) (Wait, e
 		}
 		return Wait{Result: WaitAgain, Left: delay - waited}, nil
 	}
-	switch err := m.begin(own, org, t, now); {
+	switch err := m.begin(ctx, own, now); {
 	case errors.Is(err, errShare):
 		return Wait{Result: WaitShare, Left: delay}, nil
 	case err != nil:
 		return Wait{}, err
+	case org.org != "" && ofOrg == 0:
+		_ = m.Store.put(org, row{last: now}, now) // a help: the wait counts without it
 	}
 	return Wait{Result: WaitStarted, Left: delay}, nil
 }
 
 // begin keeps the first attempt of a message.
-func (m *Memory) begin(own, org key, t tries, now int64) error {
-	if t.kept >= MaxWaiting {
+func (m *Memory) begin(ctx context.Context, own key, now int64) error {
+	kept, err := m.Store.list(ctx, own.scope, now)
+	switch {
+	case err != nil:
+		return err
+	case len(kept) >= MaxWaiting:
 		return errShare
 	}
-	err := m.Store.put(own, row{last: now}, now)
-	if err == nil && org.org != "" && t.org == 0 {
-		_ = m.Store.put(org, row{last: now}, now) // a help: the wait counts without it
-	}
-	return err
+	return m.Store.put(own, row{last: now}, now)
 }
 
-// counts returns a first attempt if it counts now, otherwise 0. One in the future was written
+// attempt returns the time of the first attempt of a message, or 0. One in the future was written
 // before the clock was set back.
-func counts(try, now int64) int64 {
-	if try > now || now-try > windowSeconds {
-		return 0
+func (m *Memory) attempt(ctx context.Context, k key, now int64) (int64, error) {
+	if !k.network.IsValid() && k.org == "" {
+		return 0, nil
 	}
-	return try
+	r, err := m.Store.get(ctx, k, now)
+	if r.last > now || now-r.last > windowSeconds {
+		return 0, err
+	}
+	return r.last, err
 }
 
 // Greet records a session that got to RCPT TO. taken tells that at least one recipient was

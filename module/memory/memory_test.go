@@ -291,6 +291,10 @@ func TestKnown(t *testing.T) {
 			+90d greet ` + mail + `
 			+270d known ` + mail + `= accepted
 			+271d known ` + mail + `= unknown`,
+		"a greeting does not bring back what is too old": `
+			+0 accept ` + mail + `
+			+181d greet ` + mail + `
+			+181d known ` + mail + `= unknown`,
 		"three days over seven are a grade of their own": `
 			+0 greet ` + mail + `
 			+1d greet ` + mail + `

@@ -1,9 +1,9 @@
 package memory
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,10 +11,8 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
-	"time"
 )
 
 // Errors of opening.
@@ -31,6 +29,7 @@ const (
 	fileMode = 0o600
 	sqlite   = "sqlite3"
 	postgres = "postgres"
+	maxConns = 5 // one of them writes
 )
 
 // place says where the rows lie.
@@ -53,11 +52,9 @@ func newPlace(kind, dsn string, drivers []string) (place, error) {
 	if i < 0 {
 		return place{}, fmt.Errorf("%w: %s", ErrNoDriver, kind)
 	}
-	p := place{kind, choice[i], dsn}
 	if kind == postgres {
-		return p, nil
+		return place{kind, choice[i], dsn}, nil
 	}
-	p.kind = sqlite
 	path, err := filepath.Abs(dsn)
 	if err != nil {
 		return place{}, fmt.Errorf("memory: %w", err)
@@ -66,8 +63,7 @@ func newPlace(kind, dsn string, drivers []string) (place, error) {
 	if dir, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil {
 		path = filepath.Join(dir, filepath.Base(path))
 	}
-	p.dsn = path
-	return p, nil
+	return place{sqlite, choice[i], path}, nil
 }
 
 // String returns the file, or PostgreSQL without the DSN, which can hold a password.
@@ -79,81 +75,55 @@ func (p place) String() string {
 }
 
 // open returns the database without connecting to it.
-func (p place) open(readOnly bool, lockTime time.Duration) (*sql.DB, error) {
-	c := &connector{place: p}
-	busy := fmt.Sprintf("PRAGMA busy_timeout=%d", lockTime.Milliseconds())
-	// Driver sqlite3 has statements of its own before ours; driver sqlite ignores the parameter.
-	file := func(mode string) string {
-		u := url.URL{Scheme: "file", Path: p.dsn}
-		u.RawQuery = fmt.Sprintf("mode=%s&_busy_timeout=%d", mode, lockTime.Milliseconds())
-		return u.String()
+func (p place) open(readOnly, tool bool) (*sql.DB, error) {
+	dsn := p.postgresDSN()
+	if p.kind == sqlite {
+		dsn = p.sqliteDSN(readOnly, tool)
 	}
-	switch {
-	case p.kind == postgres && !strings.Contains(p.dsn, "connect_timeout"):
-		// A server that does not answer must not hold a connection up for minutes.
-		c.name = addOption(p.dsn, "connect_timeout=5")
-	case p.kind == postgres:
-		c.name = p.dsn
-	case readOnly:
-		c.name = file("ro")
-		c.pragmas = []string{busy, "PRAGMA query_only=1"}
-	default:
-		c.name = file("rw")
-		// FULL: a power cut loses no more than a crash, for one fsync a batch.
-		c.pragmas = []string{busy, "PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL"}
-	}
-	bare, err := sql.Open(p.driver, "")
+	db, err := sql.Open(p.driver, dsn)
 	if err != nil {
 		return nil, err
 	}
-	c.driver = bare.Driver()
-	_ = bare.Close() // it never connected
-	db := sql.OpenDB(c)
-	db.SetMaxOpenConns(maxReaders + 1)
-	db.SetMaxIdleConns(maxReaders + 1)
+	db.SetMaxOpenConns(maxConns)
+	db.SetMaxIdleConns(maxConns)
 	return db, nil
 }
 
-func addOption(dsn, option string) string {
+// postgresDSN adds a time-out for a server that takes connections and does not answer. One that the
+// DSN has counts instead.
+func (p place) postgresDSN() string {
+	const option = "connect_timeout=5"
 	switch {
-	case !strings.Contains(dsn, "://"):
-		return dsn + " " + option
-	case strings.Contains(dsn, "?"):
-		return dsn + "&" + option
+	case !strings.Contains(p.dsn, "://"):
+		return option + " " + p.dsn
+	case strings.Contains(p.dsn, "?"):
+		return p.dsn + "&" + option
 	}
-	return dsn + "?" + option
+	return p.dsn + "?" + option
 }
 
-// connector runs the PRAGMAs as statements on each connection: the two SQLite drivers spell them
-// differently in a DSN.
-type connector struct {
-	place
-	name    string
-	driver  driver.Driver
-	pragmas []string
-}
-
-// Driver returns the driver of the database.
-func (c *connector) Driver() driver.Driver { return c.driver }
-
-// Connect opens one connection.
-func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
-	conn, err := c.driver.Open(c.name)
-	if err != nil {
-		return nil, err
+// sqliteDSN names each PRAGMA twice: as driver sqlite3 reads it, and as driver sqlite does.
+func (p place) sqliteDSN(readOnly, tool bool) string {
+	lockTime := "200" // ms that a statement waits for another process
+	if tool {
+		lockTime = "10000" // a server writes for a moment only
 	}
-	for _, pragma := range c.pragmas {
-		e, ok := conn.(driver.ExecerContext)
-		if !ok {
-			return nil, errors.Join(ErrNoDriver, conn.Close())
-		}
-		// A file that cannot be written or has no shared memory keeps its journal mode.
-		_, err := e.ExecContext(ctx, pragma, nil)
-		if err != nil && !strings.Contains(pragma, "journal_mode") {
-			return nil, errors.Join(err, conn.Close())
-		}
+	options := url.Values{}
+	set := func(pragma, value string) {
+		options.Add("_"+pragma, value)
+		options.Add("_pragma", pragma+"="+value)
 	}
-	return conn, nil
+	set("busy_timeout", lockTime)
+	if readOnly {
+		options.Set("mode", "ro")
+		set("query_only", "1")
+	} else {
+		options.Set("mode", "rw")
+		set("journal_mode", "WAL")
+		set("synchronous", "FULL")  // a power cut loses no more than a crash, for one fsync a batch
+		set("cache_size", "-32000") // KiB; the inner pages of 10^7 rows take 9,000
+	}
+	return (&url.URL{Scheme: "file", Path: p.dsn, RawQuery: options.Encode()}).String()
 }
 
 // prepare makes the file of SQLite, which its owner alone may read, and returns what it is.
@@ -163,18 +133,16 @@ func (p place) prepare() (os.FileInfo, error) {
 	}
 	f, err := os.OpenFile(p.dsn, os.O_CREATE|os.O_RDWR, fileMode)
 	if err == nil {
-		err = f.Close()
-	} else if errors.Is(err, fs.ErrPermission) || !errors.Is(err, fs.ErrNotExist) {
-		err = nil // it may still be readable
+		_ = f.Close() // nothing was written
 	}
-	if err != nil {
-		return nil, err
+	info, statErr := os.Stat(p.dsn)
+	switch {
+	case statErr != nil:
+		return nil, cmp.Or(err, statErr)
+	case info.Mode().Perm()&^fileMode != 0:
+		return info, os.Chmod(p.dsn, fileMode)
 	}
-	info, err := os.Stat(p.dsn)
-	if err == nil && info.Mode().Perm()&^fileMode != 0 {
-		err = os.Chmod(p.dsn, fileMode)
-	}
-	return info, err
+	return info, nil // a file that cannot be written may still be readable
 }
 
 // replaced tells whether another file, or none, has taken the place of an open one.
@@ -186,50 +154,30 @@ func (p place) replaced(opened os.FileInfo) bool {
 	return errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(opened, info)
 }
 
-var passwords = regexp.MustCompile(
-	`(?i)\bpassword\s*=\s*('(?:[^'\\]|\\.)*'|\S*)|://[^:/@\s]*:([^@\s]*)@|[?&]password=([^&\s]*)`)
-
 // clean returns an error of a driver as text, with the place and without the password of a DSN.
 func (p place) clean(err error) error {
 	if err == nil {
 		return nil
 	}
-	text := err.Error()
-	switch own, ok := strings.CutPrefix(text, "memory: "); {
+	own, ok := strings.CutPrefix(err.Error(), "memory: ")
+	switch {
 	case ok && strings.HasPrefix(own, p.String()):
 		return err
 	case ok:
 		return fmt.Errorf("memory: %s: %w", p, err)
-	case p.kind == postgres:
-		text = p.redact(err)
+	case p.kind == postgres && !harmless(err):
+		own = "the driver does not take the DSN, or the connection broke"
 	}
-	return fmt.Errorf("memory: %s: %s", p, text)
+	return fmt.Errorf("memory: %s: %s", p, own)
 }
 
-// redact returns what the driver says about a connection. About a DSN that it cannot read it
-// quotes parts of it: that is left out.
-func (p place) redact(err error) string {
-	text := err.Error()
+// harmless tells whether an error comes from PostgreSQL, the network or database/sql. Others can
+// quote the DSN.
+func harmless(err error) bool {
+	var server interface{ SQLState() string }
 	var network net.Error
-	known := errors.As(err, &network) || errors.Is(err, context.DeadlineExceeded)
-	for _, prefix := range []string{"pq: ", "sql: ", "driver: "} {
-		known = known || strings.HasPrefix(text, prefix)
-	}
-	if !known {
-		return "the driver does not take the DSN, or the connection broke"
-	}
-	for _, m := range passwords.FindAllStringSubmatch(p.dsn, -1) {
-		for _, secret := range m[1:] {
-			plain, err := url.QueryUnescape(secret)
-			if err != nil {
-				plain = secret
-			}
-			for _, s := range []string{secret, strings.Trim(secret, "'"), plain} {
-				if s != "" {
-					text = strings.ReplaceAll(text, s, "...")
-				}
-			}
-		}
-	}
-	return text
+	text := err.Error()
+	return errors.As(err, &server) || !strings.Contains(text, `"`) &&
+		(errors.As(err, &network) || errors.Is(err, context.DeadlineExceeded) ||
+			strings.HasPrefix(text, "pq: ") || strings.HasPrefix(text, "driver: "))
 }

@@ -3,8 +3,8 @@ package memory
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/netip"
-	"slices"
 	"sync"
 )
 
@@ -45,6 +45,15 @@ func (k kind) oldest(now int64) int64 {
 	return now - kinds[k].keep
 }
 
+// share returns how many rows of its scope leave room for a new row. Accepted senders have twice
+// the share of their network.
+func (k kind) share(n row) int {
+	if n.accepted {
+		return 2 * kinds[k].share
+	}
+	return kinds[k].share
+}
+
 // scope is a network, or the organisation of a waiting message. Its rows of one kind share a limit.
 type scope struct {
 	kind    kind
@@ -74,8 +83,16 @@ type row struct {
 	accepted bool
 }
 
+// unlessOld returns r, or no row if it is older than its kind is kept.
+func (r row) unlessOld(k kind, now int64) row {
+	if r.last < k.oldest(now) {
+		return row{}
+	}
+	return r
+}
+
 // with returns r with what n adds, which is later or of the same day. It gives the same row when n
-// was merged before. The statement updateRow does the same.
+// was merged before.
 func (r row) with(k kind, n row) row {
 	switch {
 	case n.last == 0:
@@ -93,64 +110,6 @@ func (r row) with(k kind, n row) row {
 	r.first, r.last = min(r.first, n.first), max(r.last, n.last)
 	r.accepted = r.accepted || n.accepted
 	return r
-}
-
-// rows is a bounded set of rows: a Map, or the queue of a DB.
-type rows struct {
-	all   map[key]row
-	names map[scope][]string
-	most  int
-}
-
-func newRows(most int) *rows {
-	return &rows{map[key]row{}, map[scope][]string{}, most}
-}
-
-// put merges a row. Strangers leave a quarter of the rows to accepted senders, who have twice the
-// share of their network, too.
-func (r *rows) put(k key, n row) error {
-	old, ok := r.all[k]
-	if !ok {
-		share, most := kinds[k.kind].share, r.most-r.most/4
-		if n.accepted {
-			share, most = 2*share, r.most
-		}
-		names := r.names[k.scope]
-		switch {
-		case len(names) >= share:
-			return errShare
-		case len(r.all) >= most:
-			return ErrFull
-		}
-		r.names[k.scope] = append(names, k.name)
-	}
-	r.all[k] = old.with(k.kind, n)
-	return nil
-}
-
-// overlay merges the rows of a scope into a list by name.
-func (r *rows) overlay(s scope, list map[string]row) {
-	for _, name := range r.names[s] {
-		list[name] = list[name].with(s.kind, r.all[key{s, name}])
-	}
-}
-
-// expire deletes what is old at a time.
-func (r *rows) expire(now int64) {
-	for s, names := range r.names {
-		oldest := s.kind.oldest(now)
-		kept := slices.DeleteFunc(names, func(name string) bool {
-			k := key{s, name}
-			old := r.all[k].last < oldest
-			if old {
-				delete(r.all, k)
-			}
-			return old
-		})
-		if r.names[s] = kept; len(kept) == 0 {
-			delete(r.names, s)
-		}
-	}
 }
 
 const (
@@ -185,25 +144,29 @@ func (e *era) at(now int64) int64 {
 	return now
 }
 
-// Map is a bounded Store in memory, for a replay. It is safe for concurrent use.
+// Map is a bounded Store in memory: that of a replay, the rows that a DB has yet to write, and
+// those that it has read. It is safe for concurrent use.
 type Map struct {
 	mu      sync.Mutex
-	rows    *rows
+	rows    map[scope]map[string]row
+	size    int
+	most    int
 	era     era
 	swept   int64 // when old rows were last looked for, in units of sweepSeconds
 	dropped uint64
+	db      *DB // of a Learner
 }
 
 const sweepSeconds = 10 * 60
 
 // NewMap returns a Map of at most that many rows.
-func NewMap(most int) *Map { return &Map{rows: newRows(most)} }
+func NewMap(most int) *Map { return &Map{rows: map[scope]map[string]row{}, most: most} }
 
 // Resize sets the largest number of rows.
 func (m *Map) Resize(most int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.rows.most = most
+	m.most = most
 }
 
 // Dropped returns how many writes found the Map full. Answers are incomplete when it is not 0.
@@ -217,40 +180,45 @@ func (m *Map) Dropped() uint64 {
 func (m *Map) Len() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return len(m.rows.all)
+	return m.size
 }
 
-func (m *Map) known(_ context.Context, k key) (row, error) {
+func (m *Map) get(_ context.Context, k key, now int64) (row, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.rows.all[k], nil
+	return m.rows[k.scope][k.name].unlessOld(k.kind, m.era.at(now)), nil
 }
 
-func (m *Map) neighbours(_ context.Context, s scope, _ int64) (map[string]row, error) {
+func (m *Map) list(_ context.Context, s scope, now int64) (map[string]row, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	list := map[string]row{}
-	m.rows.overlay(s, list)
-	return list, nil
+	return m.listAt(s, m.era.at(now)), nil
 }
 
-func (m *Map) waiting(_ context.Context, own, org key, since int64) (tries, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if len(m.rows.names[own.scope]) >= MaxWaiting {
-		m.sweep(since + windowSeconds)
-	}
-	return tries{m.rows.all[own].last, m.rows.all[org].last, len(m.rows.names[own.scope])}, nil
+func (m *Map) listAt(s scope, at int64) map[string]row {
+	list := maps.Clone(m.rows[s])
+	deleteOld(list, s.kind, at)
+	return list
+}
+
+func deleteOld(list map[string]row, k kind, at int64) {
+	maps.DeleteFunc(list, func(_ string, r row) bool { return r.unlessOld(k, at) == row{} })
 }
 
 // put looks for old rows when a row finds no room.
 func (m *Map) put(k key, n row, now int64) error {
+	if m.db != nil && k.kind != waitingRow {
+		_ = m.db.put(k, n, now) // it counts what it does not take
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.era.wrote(now)
-	err := m.rows.put(k, n)
-	if err != nil && m.sweep(now) {
-		err = m.rows.put(k, n)
+	at := m.era.at(now)
+	err := m.merge(k, n, at)
+	if bin := now / sweepSeconds; err != nil && bin != m.swept {
+		m.swept = bin
+		m.expire(at)
+		err = m.merge(k, n, at)
 	}
 	if errors.Is(err, ErrFull) {
 		m.dropped++
@@ -258,21 +226,45 @@ func (m *Map) put(k key, n row, now int64) error {
 	return err
 }
 
-// sweep deletes old rows, unless it has just done so.
-func (m *Map) sweep(now int64) (swept bool) {
-	if bin := now / sweepSeconds; bin != m.swept {
-		m.swept, swept = bin, true
-		m.rows.expire(m.era.at(now))
+// merge merges a row. Strangers leave a quarter of the rows to accepted senders.
+func (m *Map) merge(k key, n row, at int64) error {
+	names := m.rows[k.scope]
+	old, ok := names[k.name]
+	if !ok {
+		most := m.most
+		if !n.accepted {
+			most -= most / 4
+		}
+		switch {
+		case len(names) >= k.kind.share(n):
+			return errShare
+		case m.size >= most:
+			return ErrFull
+		case names == nil:
+			names = map[string]row{}
+			m.rows[k.scope] = names
+		}
+		m.size++
 	}
-	return swept
+	names[k.name] = old.unlessOld(k.kind, at).with(k.kind, n)
+	return nil
 }
 
-func (m *Map) expiryTime(now int64) int64 {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.era.at(now)
+// expire deletes what is old at a time.
+func (m *Map) expire(at int64) {
+	for s := range m.rows {
+		m.set(s, m.listAt(s, at))
+	}
 }
 
-var mapSecret = make([]byte, 32) // a Map is written nowhere
+// set replaces the rows of a scope.
+func (m *Map) set(s scope, names map[string]row) {
+	m.size += len(names) - len(m.rows[s])
+	if m.rows[s] = names; len(names) == 0 {
+		delete(m.rows, s)
+	}
+}
+
+var mapSecret = []byte{} // a Map is written nowhere
 
 func (m *Map) secret() []byte { return mapSecret }

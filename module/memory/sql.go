@@ -4,9 +4,9 @@ import (
 	"context"
 	"crypto/rand"
 	"database/sql"
-	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -15,9 +15,8 @@ import (
 // two more pages of each row written, and be half of the file.
 var schema = [][]string{
 	{
-		`CREATE TABLE helo_meta (name TEXT PRIMARY KEY, number BIGINT NOT NULL, text TEXT NOT NULL)`,
-		`INSERT INTO helo_meta (name, number, text) VALUES ('version', 0, ''), ('newest', 0, ''),
-			('known', 0, ''), ('neighbour', 0, ''), ('waiting', 0, '')`,
+		`CREATE TABLE helo_meta (version BIGINT NOT NULL, newest BIGINT NOT NULL, known BIGINT NOT NULL,
+			neighbours BIGINT NOT NULL, waiting BIGINT NOT NULL, secret TEXT NOT NULL)`,
 		`CREATE TABLE helo_memory (scope TEXT NOT NULL, kind BIGINT NOT NULL, name TEXT NOT NULL,
 			first_seen BIGINT NOT NULL, last_seen BIGINT NOT NULL, days BIGINT NOT NULL,
 			accepted BIGINT NOT NULL, PRIMARY KEY (scope, kind, name)) WITHOUT ROWID`,
@@ -25,60 +24,124 @@ var schema = [][]string{
 }
 
 const (
-	readVersion = `SELECT number FROM helo_meta WHERE name = 'version'`
-	setVersion  = `UPDATE helo_meta SET number = $1 WHERE name = 'version'`
-	addKey      = `INSERT INTO helo_meta (name, number, text) VALUES ('key', 0, $1)`
-	setNewest   = `UPDATE helo_meta SET number = $1 WHERE name = 'newest' AND (number < $1 OR $2 = 1)`
-	addToCount  = `UPDATE helo_meta SET number = number + $1 WHERE name = $2`
+	readVersion = `SELECT version FROM helo_meta`
+	setVersion  = `UPDATE helo_meta SET version = $1`
+	addMeta     = `INSERT INTO helo_meta VALUES (0, 0, 0, 0, 0, $1)`
+	readMeta    = `SELECT newest, known, neighbours, waiting, secret FROM helo_meta`
+	setMeta     = `UPDATE helo_meta SET newest = $1, known = $2, neighbours = $3, waiting = $4`
+	// lockMeta comes first in each transaction: the others wait for it, on all servers.
+	lockMeta = `UPDATE helo_meta SET version = version
+		RETURNING newest, known, neighbours, waiting, secret`
 
-	readKnown = `SELECT first_seen, last_seen, days, accepted FROM helo_memory
-		WHERE kind = 1 AND scope = $1 AND name = $2`
-	readNeighbours = `SELECT name, last_seen FROM helo_memory WHERE kind = 2 AND scope = $1
-		AND last_seen >= $2`
-	readWaiting = `SELECT
-		COALESCE((SELECT last_seen FROM helo_memory WHERE kind = 3 AND scope = $1 AND name = $2), 0),
-		COALESCE((SELECT last_seen FROM helo_memory WHERE kind = 3 AND scope = $3 AND name = $4), 0),
-		(SELECT count(*) FROM helo_memory WHERE kind = 3 AND scope = $1 AND last_seen >= $5)`
+	readScope = `SELECT * FROM helo_memory WHERE scope = $1 AND kind = $2`
+	// countScope counts the rows of a scope that are not older than $3.
+	countScope = `SELECT count(*) FROM helo_memory WHERE scope = $1 AND kind = $2 AND last_seen >= $3`
+	// readPortion reads the rows behind a key.
+	readPortion = `SELECT * FROM helo_memory WHERE (scope, kind, name) > ($1, $2, $3)
+		ORDER BY scope, kind, name LIMIT 1000` // portionRows
+	// readKeys reads the rows of a list of keys, writeRows writes a list of rows.
+	readKeys = `SELECT m.* FROM (VALUES %s) AS v JOIN helo_memory AS m
+		ON m.scope = v.column1 AND m.kind = v.column2 AND m.name = v.column3`
+	writeRows = `INSERT INTO helo_memory VALUES %s ON CONFLICT (scope, kind, name) DO UPDATE SET
+		first_seen = excluded.first_seen, last_seen = excluded.last_seen, days = excluded.days,
+		accepted = excluded.accepted`
+	deleteRow = `DELETE FROM helo_memory WHERE scope = $1 AND kind = $2 AND name = $3`
 
-	// updateRow merges a row as row.with does.
-	updateRow = `UPDATE helo_memory SET
-		days = days + CASE WHEN kind <> 1 THEN 0 ELSE LEAST(
-			CAST($6 AS BIGINT) - CASE WHEN CAST($4 AS BIGINT) <= last_seen THEN 1 ELSE 0 END,
-			GREATEST(0, (CAST($5 AS BIGINT) - last_seen) / 86400)) END,
-		first_seen = LEAST(first_seen, CAST($4 AS BIGINT)),
-		last_seen = CASE WHEN kind = 3 THEN CAST($5 AS BIGINT)
-			ELSE GREATEST(last_seen, CAST($5 AS BIGINT)) END,
-		accepted = GREATEST(accepted, CAST($7 AS BIGINT))
-		WHERE kind = $1 AND scope = $2 AND name = $3`
-	// insertRow adds a row where fewer rows of its scope are kept than its share, $8. Rows older
-	// than $9 do not count.
-	insertRow = `INSERT INTO helo_memory
-			(kind, scope, name, first_seen, last_seen, days, accepted)
-		SELECT CAST($1 AS BIGINT), CAST($2 AS TEXT), CAST($3 AS TEXT), CAST($4 AS BIGINT),
-			CAST($5 AS BIGINT), CAST($6 AS BIGINT), CAST($7 AS BIGINT)
-		WHERE (SELECT count(*) FROM (SELECT 1 FROM helo_memory WHERE kind = CAST($1 AS BIGINT)
-			AND scope = CAST($2 AS TEXT) AND last_seen >= $9 LIMIT 2048) AS n) < $8
-		ON CONFLICT DO NOTHING`
-
-	// endOfPortion is the last key of the portion behind a key.
-	endOfPortion = `SELECT scope, kind, name FROM helo_memory WHERE (scope, kind, name) > ($1, $2, $3)
-		ORDER BY scope, kind, name LIMIT 1 OFFSET 999`
-	// removeOld deletes in a portion what is older than $4, $5 or $6, and strangers older than $7.
-	removeOld = `DELETE FROM helo_memory WHERE (scope, kind, name) > ($1, $2, $3)
-		AND last_seen < CASE WHEN kind = 3 THEN CAST($6 AS BIGINT) WHEN kind = 2 THEN CAST($5 AS BIGINT)
-			WHEN accepted = 0 AND days < 3 THEN CAST($7 AS BIGINT) ELSE CAST($4 AS BIGINT) END`
-	toEndOfPortion = ` AND (scope, kind, name) <= ($8, $9, $10)`
-	// removeChosen takes a condition.
-	removeChosen = `DELETE FROM helo_memory WHERE (scope, kind, name) IN
-		(SELECT scope, kind, name FROM helo_memory WHERE %s LIMIT 1000)`
+	portionRows = 1000
+	mostKeys    = 200 // of one statement
 )
 
-// dialect returns a statement as the database spells it. To SQLite $2 is a name, ?2 a number.
+// dialect returns a statement as the database spells it. To SQLite $2 is a name, ?2 a number. Free
+// room in a page of PostgreSQL takes the new form of a row, which the index then need not know.
 func (p place) dialect(statement string) string {
 	if p.kind == postgres {
-		return strings.ReplaceAll(statement, "WITHOUT ROWID", "")
+		return strings.ReplaceAll(statement, "WITHOUT ROWID", "WITH (fillfactor = 80)")
 	}
-	return strings.NewReplacer("LEAST", "MIN", "GREATEST", "MAX", "$", "?").Replace(statement)
+	return strings.ReplaceAll(statement, "$", "?")
+}
+
+// id is the key of a row in the table.
+type id struct {
+	scope string
+	kind  kind
+	name  string
+}
+
+// stored is a row of the table.
+type stored struct {
+	id
+	row
+}
+
+// Counts are numbers of rows.
+type Counts struct{ Known, Neighbours, Waiting int64 }
+
+func (c *Counts) of(k kind) *int64 {
+	return [...]*int64{knownRow: &c.Known, neighbourRow: &c.Neighbours, waitingRow: &c.Waiting}[k]
+}
+
+// meta is what the store knows about itself.
+type meta struct {
+	Counts
+	newest int64 // Unix time of the last write
+	secret string
+	over   uint64 // rows that the table did not take, in this transaction
+}
+
+func (m *meta) read(ctx context.Context, q queryer, statement string) error {
+	return q.QueryRowContext(ctx, statement).
+		Scan(&m.newest, &m.Known, &m.Neighbours, &m.Waiting, &m.secret)
+}
+
+// queryer is a database or a transaction.
+type queryer interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+// query returns the rows of a statement.
+func query(ctx context.Context, q queryer, statement string, args ...any) ([]stored, error) {
+	rows, err := q.QueryContext(ctx, statement, args...)
+	if err != nil {
+		return nil, err
+	}
+	var list []stored
+	for rows.Next() {
+		var s stored
+		err = errors.Join(err, rows.Scan(&s.scope, &s.kind, &s.name, &s.first, &s.last, &s.days,
+			&s.accepted))
+		list = append(list, s)
+	}
+	return list, errors.Join(err, rows.Err(), rows.Close())
+}
+
+// values sets the keys of rows, or the whole rows, into a statement.
+func (p place) values(
+	statement string, rows []stored, whole bool,
+) (text string, args []any) {
+	var b strings.Builder
+	for i, r := range rows {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		fmt.Fprintf(&b, "($%d, %d, $%d", 2*i+1, r.kind, 2*i+2)
+		if whole {
+			accepted := 0
+			if r.accepted {
+				accepted = 1
+			}
+			fmt.Fprintf(&b, ", %d, %d, %d, %d", r.first, r.last, r.days, accepted)
+		}
+		b.WriteByte(')')
+		args = append(args, r.scope, r.name)
+	}
+	return p.dialect(fmt.Sprintf(statement, b.String())), args
+}
+
+// find returns which of some rows are in the table, and as what.
+func (p place) find(ctx context.Context, tx *sql.Tx, rows []stored) ([]stored, error) {
+	statement, args := p.values(readKeys, rows, false)
+	return query(ctx, tx, statement, args...)
 }
 
 // transact runs f in a transaction.
@@ -94,6 +157,104 @@ func transact(ctx context.Context, db *sql.DB, f func(*sql.Tx) error) error {
 	return tx.Commit()
 }
 
+// change runs f in a transaction while no other process writes, and writes what f makes of m.
+func change(
+	ctx context.Context, db *sql.DB, f func(tx *sql.Tx, m *meta) error,
+) (m meta, err error) {
+	return m, transact(ctx, db, func(tx *sql.Tx) error {
+		if err := m.read(ctx, tx, lockMeta); err != nil {
+			return err
+		}
+		if err := f(tx, &m); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, setMeta, m.newest, m.Known, m.Neighbours, m.Waiting)
+		return err
+	})
+}
+
+// merge merges rows into the table.
+func (d *DB) merge(ctx context.Context, tx *sql.Tx, m *meta, rows []stored, at int64) error {
+	found, err := d.find(ctx, tx, rows)
+	if err != nil {
+		return err
+	}
+	old := make(map[id]row, len(found))
+	for _, r := range found {
+		old[r.id] = r.row
+	}
+	sizes := map[id]int{}
+	merged := make([]stored, 0, len(rows))
+	for _, r := range rows {
+		before, ok := old[r.id]
+		if !ok {
+			if ok, err = d.takes(ctx, tx, m, r, at, sizes); err != nil {
+				return err
+			}
+		}
+		if ok {
+			merged = append(merged, stored{r.id, before.unlessOld(r.kind, at).with(r.kind, r.row)})
+		}
+	}
+	if len(merged) > 0 {
+		statement, args := d.values(writeRows, merged, true)
+		_, err = tx.ExecContext(ctx, statement, args...) //nolint:gosec // all text in it is $1, $2 ...
+	}
+	return err
+}
+
+// takes counts a new row, if there is room for it in its scope and in the table. sizes are those of
+// the scopes so far.
+func (d *DB) takes(
+	ctx context.Context, tx *sql.Tx, m *meta, r stored, at int64, sizes map[id]int,
+) (bool, error) {
+	in := id{r.scope, r.kind, ""}
+	size, ok := sizes[in]
+	if !ok {
+		err := tx.QueryRowContext(ctx, countScope, in.scope, int(in.kind), in.kind.oldest(at)).
+			Scan(&size)
+		if err != nil {
+			return false, err
+		}
+	}
+	n := m.of(r.kind)
+	if ok = size < r.kind.share(r.row) && *n < d.opts.MaxRows; ok {
+		size++
+		*n++
+	} else {
+		m.over++
+	}
+	sizes[in] = size
+	return ok, nil
+}
+
+// remove deletes those of some rows that are as old as they must be, and returns their number.
+func (d *DB) remove(
+	ctx context.Context, db *sql.DB, rows []stored, must func(stored) bool,
+) (n int64, _ error) {
+	if len(rows) == 0 {
+		return 0, nil
+	}
+	_, err := change(ctx, db, func(tx *sql.Tx, m *meta) error {
+		for some := range slices.Chunk(rows, mostKeys) {
+			found, err := d.find(ctx, tx, some)
+			for _, r := range found {
+				if err == nil && must(r) {
+					_, err = tx.ExecContext(ctx, deleteRow, r.scope, int(r.kind), r.name)
+					*m.of(r.kind)--
+					n++
+				}
+			}
+			if err != nil {
+				n = 0
+				return err
+			}
+		}
+		return nil
+	})
+	return n, err
+}
+
 // upgrade brings the tables to the newest version. Nothing is written when they have it.
 func (d *DB) upgrade(ctx context.Context, db *sql.DB) error {
 	var version int
@@ -105,74 +266,17 @@ func (d *DB) upgrade(ctx context.Context, db *sql.DB) error {
 		return err
 	}
 	return transact(ctx, db, func(tx *sql.Tx) error {
-		for ; version < len(schema); version++ {
-			for _, statement := range schema[version] {
-				//nolint:gosec // a constant
-				if _, err := tx.ExecContext(ctx, d.dialect(statement)); err != nil {
-					return err
-				}
-			}
-			if version == 0 {
-				secret := make([]byte, 32)
-				if _, err := rand.Read(secret); err != nil {
-					return err
-				}
-				if _, err := tx.ExecContext(ctx, addKey, hex.EncodeToString(secret)); err != nil {
-					return err
-				}
-			}
-		}
-		_, err := tx.ExecContext(ctx, setVersion, version)
-		return err
-	})
-}
-
-// Counts are numbers of rows.
-type Counts struct{ Known, Neighbours, Waiting int64 }
-
-func (c *Counts) of(k kind) *int64 {
-	return [...]*int64{knownRow: &c.Known, neighbourRow: &c.Neighbours, waitingRow: &c.Waiting}[k]
-}
-
-// store adds c to the counts of the database.
-func (c *Counts) store(ctx context.Context, tx *sql.Tx) error {
-	for k := knownRow; k <= waitingRow; k++ {
-		if n := *c.of(k); n != 0 {
-			if _, err := tx.ExecContext(ctx, addToCount, n, kinds[k].name); err != nil {
+		for _, statement := range slices.Concat(schema[version:]...) {
+			if _, err := tx.ExecContext(ctx, d.dialect(statement)); err != nil { //nolint:gosec // a constant
 				return err
 			}
 		}
-	}
-	return nil
-}
-
-// meta is what the store knows about itself.
-type meta struct {
-	key    []byte
-	newest int64 // Unix time of the last write
-	counts Counts
-}
-
-func readMeta(ctx context.Context, db *sql.DB) (m meta, err error) {
-	rows, err := db.QueryContext(ctx, `SELECT name, number, text FROM helo_meta`)
-	if err != nil {
-		return m, err
-	}
-	for name, text, number := "", "", int64(0); rows.Next(); {
-		if err = errors.Join(err, rows.Scan(&name, &number, &text)); err != nil {
-			continue
-		}
-		switch name {
-		case "key":
-			m.key, err = hex.DecodeString(text)
-		case "newest":
-			m.newest = number
-		}
-		for k := knownRow; k <= waitingRow; k++ {
-			if kinds[k].name == name {
-				*m.counts.of(k) = number
+		if version == 0 {
+			if _, err := tx.ExecContext(ctx, addMeta, rand.Text()); err != nil {
+				return err
 			}
 		}
-	}
-	return m, errors.Join(err, rows.Err(), rows.Close())
+		_, err := tx.ExecContext(ctx, setVersion, len(schema))
+		return err
+	})
 }

@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"math"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -25,22 +27,32 @@ const (
 	KindWaiting   = "waiting"
 )
 
-const toolLockTime = 10 * time.Second // a server writes for a moment only
+const toolReadTime = 10 * time.Second
 
-// Entry is one row, for the operator.
+// Entry is one row, for the operator. A waiting message has the time of its first attempt, the
+// others have days.
 type Entry struct {
-	Kind     string    // one of the Kind constants
-	Network  string    // /24 or /48; "" for a waiting message kept by organisation
-	Name     string    // HELO name, organisation, or hash of a waiting message's addresses
-	First    time.Time // day; of a waiting message the second of the first attempt
-	Last     time.Time // day; zero for a waiting message
-	Days     int       // days with a greeting, of a known sender
-	Accepted bool      // of a known sender
+	Kind        string // one of the Kind constants
+	Network     string // /24 or /48; "" for a waiting message kept by organisation
+	Name        string // HELO name, organisation, or hash of a waiting message's addresses
+	First, Last string // YYYY-MM-DD; of a waiting message RFC 3339 and ""
+	Days        int    // with a greeting, of a known sender
+	Grade       checkhelo.Known
 }
 
-// Grade returns how well a known sender is known, while its entry is kept.
-func (e *Entry) Grade() checkhelo.Known {
-	return row{e.First.Unix(), e.Last.Unix(), e.Days, e.Accepted}.grade()
+func (s stored) entry() Entry {
+	day := func(unix int64) string { return time.Unix(unix, 0).UTC().Format(time.DateOnly) }
+	e := Entry{kinds[s.kind].name, s.scope, s.name, day(s.first), day(s.last), s.days, s.grade()}
+	switch s.kind {
+	case neighbourRow:
+		e.First = e.Last
+	case waitingRow:
+		e.First, e.Last = time.Unix(s.last, 0).UTC().Format(time.RFC3339), ""
+		if !strings.Contains(s.scope, "/") {
+			e.Network, e.Name = "", s.scope+" "+s.name
+		}
+	}
+	return e
 }
 
 // Filter chooses entries: of one network, or of a name and all names below it. The zero value
@@ -67,17 +79,14 @@ func ParseFilter(arg string) (Filter, error) {
 	return Filter{}, fmt.Errorf("memory: %q is no address, network or host name", arg)
 }
 
-// where returns the condition of f. The organisation of a waiting message is its scope.
-func (f Filter) where() (condition string, args []any) {
-	const name = "CASE WHEN kind = 3 THEN scope ELSE name END"
-	switch {
-	case f.Network.IsValid():
-		return "scope = $1", []any{f.Network.String()}
-	case f.Name != "":
-		below := strings.NewReplacer("!", "!!", "%", "!%", "_", "!_").Replace(f.Name)
-		return "(" + name + " = $1 OR " + name + " LIKE $2 ESCAPE '!')", []any{f.Name, "%." + below}
+// has tells whether f chooses a row. The organisation of a waiting message is its scope.
+func (f Filter) has(s stored) bool {
+	name := s.name
+	if s.kind == waitingRow {
+		name = s.scope
 	}
-	return "1 = 1", nil
+	return (!f.Network.IsValid() || s.scope == f.Network.String()) &&
+		(f.Name == "" || name == f.Name || strings.HasSuffix(name, "."+f.Name))
 }
 
 // OpenTool opens a store beside a running server, or without one. It reads only, unless write is
@@ -85,92 +94,79 @@ func (f Filter) where() (condition string, args []any) {
 // fails when the store does not work. What a Memory writes there goes with Flush and Close.
 func OpenTool(ctx context.Context, driver, dsn string, write bool) (*DB, error) {
 	p, err := newPlace(driver, dsn, sql.Drivers())
+	if err == nil && p.kind == sqlite {
+		if write {
+			err = mayWrite(p.dsn)
+		} else if _, err = os.Stat(p.dsn); err != nil {
+			err = fmt.Errorf("memory: %w", err)
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
-	if p.kind == sqlite && write {
-		if err := mayWrite(p.dsn); err != nil {
-			return nil, err
-		}
-	}
-	if p.kind == sqlite && !write {
-		if _, err := os.Stat(p.dsn); err != nil {
-			return nil, fmt.Errorf("memory: %w", err)
-		}
-	}
-	d := newDB(p, Options{})
-	d.users, d.readOnly, d.lockTime, d.readTime = 1, !write, toolLockTime, toolLockTime
+	d := newDB(p, Options{Every: math.MaxInt64})
+	d.users, d.tool, d.readOnly, d.readTime = 1, true, !write, toolReadTime
 	if err := d.Flush(ctx); err != nil {
 		return nil, err
 	}
+	go d.run()
 	return d, nil
+}
+
+// portions yields the rows that f chooses, in the order of keys.
+func (d *DB) portions(ctx context.Context, f Filter) iter.Seq2[[]stored, error] {
+	return func(yield func([]stored, error) bool) {
+		db := d.db.Load()
+		if db == nil {
+			yield(nil, ErrAway)
+			return
+		}
+		var at id
+		if f.Network.IsValid() {
+			at.scope = f.Network.String()
+		}
+		for {
+			rows, err := d.after(ctx, db, &at)
+			chosen := slices.DeleteFunc(rows, func(s stored) bool { return !f.has(s) })
+			end := at == id{} || f.Network.IsValid() && at.scope != f.Network.String()
+			if !yield(chosen, d.clean(err)) || err != nil || end {
+				return
+			}
+		}
+	}
 }
 
 // List returns the entries that f chooses, sorted by network.
 func (d *DB) List(ctx context.Context, f Filter) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
-		db := d.db.Load()
-		if db == nil {
-			yield(Entry{}, ErrAway)
-			return
-		}
-		where, args := f.where()
-		//nolint:gosec // all parts are constants of this package
-		rows, err := db.QueryContext(ctx, "SELECT kind, scope, name, first_seen, last_seen, days,"+
-			" accepted FROM helo_memory WHERE "+where+" ORDER BY scope, kind, name", args...)
-		if err != nil {
-			yield(Entry{}, d.clean(err))
-			return
-		}
-		defer func() { _ = rows.Close() }() // Err has it
-		for rows.Next() {
-			e, err := entry(rows)
-			if !yield(e, d.clean(err)) || err != nil {
+		for rows, err := range d.portions(ctx, f) {
+			if err != nil {
+				yield(Entry{}, err)
 				return
 			}
-		}
-		if err := rows.Err(); err != nil {
-			yield(Entry{}, d.clean(err))
-		}
-	}
-}
-
-func entry(rows *sql.Rows) (e Entry, err error) {
-	var k kind
-	var first, last int64
-	err = rows.Scan(&k, &e.Network, &e.Name, &first, &last, &e.Days, &e.Accepted)
-	if err != nil {
-		return e, err
-	}
-	e.Kind = kinds[k].name
-	e.First, e.Last = time.Unix(first, 0).UTC(), time.Unix(last, 0).UTC()
-	switch k {
-	case neighbourRow:
-		e.First = e.Last
-	case waitingRow:
-		e.First, e.Last = e.Last, time.Time{}
-		if _, err := netip.ParsePrefix(e.Network); err != nil {
-			e.Network, e.Name = "", e.Network+" "+e.Name
+			for _, s := range rows {
+				if !yield(s.entry(), nil) {
+					return
+				}
+			}
 		}
 	}
-	return e, nil
 }
 
 // Forget deletes the entries that f chooses, in portions, and returns how many there were. A
 // running server remembers them for another minute.
 func (d *DB) Forget(ctx context.Context, f Filter) (n int64, err error) {
-	db := d.db.Load()
-	if db == nil {
-		return 0, ErrAway
-	}
-	where, args := f.where()
-	for {
-		gone, err := d.remove(ctx, db, fmt.Sprintf(removeChosen, where), args...)
+	for rows, err := range d.portions(ctx, f) {
+		if err != nil {
+			return n, err
+		}
+		gone, err := d.remove(ctx, d.db.Load(), rows, f.has)
 		n += gone
-		if err != nil || gone == 0 {
+		if err != nil {
 			return n, d.clean(err)
 		}
 	}
+	return n, nil
 }
 
 // Stats describes a store.
@@ -183,24 +179,24 @@ type Stats struct {
 	Size     int64 // octets of the file of SQLite with its journal, otherwise 0
 }
 
-// Stats counts. It reads the whole index of known senders.
+// Stats counts. It reads the whole table.
 func (d *DB) Stats(ctx context.Context) (Stats, error) {
 	db := d.db.Load()
 	if db == nil {
 		return Stats{}, ErrAway
 	}
-	m, err := readMeta(ctx, db)
+	s, m := Stats{Place: d.Place(), Version: len(schema)}, meta{}
+	err := m.read(ctx, db, readMeta)
+	if err == nil {
+		const count = "SELECT count(*) FROM helo_memory WHERE kind = 1 AND accepted = 1"
+		err = db.QueryRowContext(ctx, count).Scan(&s.Accepted)
+	}
 	if err != nil {
 		return Stats{}, d.clean(err)
 	}
-	s := Stats{Place: d.Place(), Version: len(schema), Counts: m.counts}
+	s.Counts = m.Counts
 	if m.newest != 0 {
 		s.Newest = time.Unix(m.newest, 0).UTC()
-	}
-	err = db.QueryRowContext(ctx, "SELECT count(*) FROM helo_memory WHERE kind = 1 AND accepted = 1").
-		Scan(&s.Accepted)
-	if err != nil {
-		return Stats{}, d.clean(err)
 	}
 	if d.kind == sqlite {
 		for _, suffix := range []string{"", "-wal"} {
@@ -227,12 +223,8 @@ func (d *DB) Export(ctx context.Context, w io.Writer, f Filter) error {
 		if err != nil {
 			return err
 		}
-		first, last := e.First.Format(time.DateOnly), e.Last.Format(time.DateOnly)
-		if e.Kind == KindWaiting {
-			first, last = e.First.Format(time.RFC3339), ""
-		}
-		err := out.Write([]string{e.Kind, e.Network, e.Name, first, last,
-			strconv.Itoa(e.Days), strconv.FormatBool(e.Accepted)})
+		err := out.Write([]string{e.Kind, e.Network, e.Name, e.First, e.Last,
+			strconv.Itoa(e.Days), strconv.FormatBool(e.Grade == checkhelo.Accepted)})
 		if err != nil {
 			return err
 		}

@@ -201,7 +201,7 @@ func TestToolNeedsItsStore(t *testing.T) {
 			t.Error("reading made a file")
 		}
 		withFriend(t, driver, path, newClock())
-		execute(t, driver, path, "UPDATE helo_meta SET number = 2 WHERE name = 'version'")
+		execute(t, driver, path, "UPDATE helo_meta SET version = 2")
 		for _, write := range []bool{false, true} {
 			if _, err := OpenTool(ctx, driver, path, write); !errors.Is(err, ErrNewer) {
 				t.Error(err)

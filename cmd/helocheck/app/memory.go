@@ -148,13 +148,12 @@ func listMemory(ctx context.Context, w io.Writer, db *memory.DB, f memory.Filter
 			return err
 		}
 		found = true
-		first, last := e.First.Format(time.DateOnly), e.Last.Format(time.DateOnly)
-		text := "waiting since " + e.First.Format(time.RFC3339)
+		text := "waiting since " + e.First
 		switch e.Kind {
 		case memory.KindKnown:
-			text = fmt.Sprintf("sender %s, days %d, %s to %s", e.Grade(), e.Days, first, last)
+			text = fmt.Sprintf("sender %s, days %d, %s to %s", e.Grade, e.Days, e.First, e.Last)
 		case memory.KindNeighbour:
-			text = "neighbour, " + last
+			text = "neighbour, " + e.Last
 		}
 		screen.row(column, e.Network, "", text+": "+heloname.Line(e.Name, maxEvidence))
 	}
@@ -164,7 +163,10 @@ func listMemory(ctx context.Context, w io.Writer, db *memory.DB, f memory.Filter
 	return nil
 }
 
-// learnMemory judges mail of the past and remembers it as the server would have done.
+const learntRows = 500_000 // that judge the mail to learn from
+
+// learnMemory judges mail of the past and remembers it as a server with an empty memory would have
+// done.
 func learnMemory(c *cli.Context, paths []string) (err error) {
 	if len(paths) == 0 {
 		return usage("memory learn takes FILE, DIR or -, as replay does")
@@ -192,7 +194,8 @@ func learnMemory(c *cli.Context, paths []string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	r.judge.memory.store = db
+	learner := db.Learner(learntRows)
+	r.judge.memory.store = learner
 	before, err := db.Stats(c.Context)
 	if err != nil {
 		return err
@@ -209,6 +212,9 @@ func learnMemory(c *cli.Context, paths []string) (err error) {
 		after.Known-before.Known, after.Accepted-before.Accepted)
 	if n := r.judge.memory.untimed; n > 0 {
 		fmt.Fprintf(c.App.ErrWriter, "%d messages without a time are not learnt\n", n)
+	}
+	if n := learner.Dropped(); n > 0 {
+		fmt.Fprintln(c.App.ErrWriter, fullMemory(n))
 	}
 	return ended(&stats, problem)
 }

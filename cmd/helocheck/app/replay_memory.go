@@ -20,7 +20,7 @@ const (
 // at hand. Records must come in the order of their times.
 type simulation struct {
 	settings memory.Memory
-	store    memory.Store              // all servers', to learn from the input; nil: a simulation
+	store    *memory.Map               // all servers', to learn from the input; nil: a simulation
 	servers  map[string]*memory.Memory // by Record.Server
 	now      time.Time
 	rows     int // of all servers
@@ -57,7 +57,8 @@ func (s *simulation) with(rec *replay.Record, at time.Time, do func(*memory.Memo
 	m := s.servers[rec.Server]
 	if m == nil && len(s.servers) < simulatedServers && !at.IsZero() {
 		one := s.settings
-		if one.Store = s.store; one.Store == nil {
+		one.Store = s.store
+		if s.store == nil {
 			one.Store = memory.NewMap(0)
 		}
 		m = &one
@@ -69,11 +70,11 @@ func (s *simulation) with(rec *replay.Record, at time.Time, do func(*memory.Memo
 		return
 	}
 	s.now = at
-	store, simulated := m.Store.(*memory.Map)
-	if !simulated {
+	if s.store != nil {
 		do(m)
 		return
 	}
+	store := m.Store.(*memory.Map)
 	before := store.Len()
 	store.Resize(simulatedRows - s.rows + before)
 	do(m)
@@ -102,10 +103,13 @@ func (s *simulation) notes() (notes []string) {
 			s.untimed))
 	}
 	if n := s.dropped(); n > 0 {
-		notes = append(notes, fmt.Sprintf("memory was full %d times: known senders may count as"+
-			" strangers", n))
+		notes = append(notes, fullMemory(n))
 	}
 	return notes
+}
+
+func fullMemory(n uint64) string {
+	return fmt.Sprintf("memory was full %d times: known senders may count as strangers", n)
 }
 
 // wait notes a message that was told to wait. Its client tries again after the delay, and is known
