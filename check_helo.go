@@ -456,7 +456,7 @@ func listed(f *Facts) (Finding, bool) {
 func dynamicName(f *Facts) (Finding, bool) { return hit(f.Lists.Dynamic(f.Helo.ASCII, f.Client)) }
 func defaultHost(f *Facts) (Finding, bool) { return hit(f.Lists.DefaultHost(f.Helo.ASCII)) }
 func newTLD(f *Facts) (Finding, bool) {
-	return hit(heloname.TLD(f.Helo.ASCII), f.Lists.NewTLD(f.Helo.ASCII))
+	return hit(heloname.TLD(f.Helo.ASCII), heloname.NewTLD(f.Helo.ASCII))
 }
 func bareDomain(f *Facts) (Finding, bool) {
 	return hit("", heloname.OrgDomain(f.Helo.ASCII) == f.Helo.ASCII)

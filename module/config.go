@@ -76,7 +76,7 @@ type settings struct {
 	judge  *judge.Judge
 	policy *checkhelo.Policy
 
-	presetGiven, ceilingGiven, extended bool
+	presetGiven, ceilingGiven bool
 
 	extension heloname.Extension
 	cacheSize int
@@ -159,9 +159,10 @@ func (s *settings) declare() {
 		"dynamic_words": &ext.DynamicWords, "static_words": &ext.StaticWords,
 		"reserved_tlds": &ext.ReservedTLDs, "not_reserved_tlds": &ext.NotReserved,
 	} {
-		s.args(name, func(args []string) error {
-			*words, s.extended = args, true
-			return ext.Check()
+		s.args(name, func(args []string) (err error) {
+			*words = args
+			j.Lists, err = heloname.DefaultLists().With(*ext)
+			return err
 		})
 	}
 }
@@ -195,9 +196,6 @@ func (s *settings) finish() error {
 		}
 	}
 	heloname.DefaultLists() // parsed here, not at the first mail
-	if s.extended {
-		j.Lists = heloname.DefaultLists().With(s.extension)
-	}
 	if g.Exchange == nil {
 		j.OwnPTR = true
 		s.systemDNS()
@@ -610,10 +608,12 @@ func (s *settings) provider(_ *config.Map, node config.Node) error {
 	if _, err := block.Process(); err != nil {
 		return err
 	}
-	s.extension.Providers, s.extended = append(s.extension.Providers, p), true
-	if err := s.extension.Check(); err != nil {
+	s.extension.Providers = append(s.extension.Providers, p)
+	lists, err := heloname.DefaultLists().With(s.extension)
+	if err != nil {
 		return config.NodeErr(node, "%v", err)
 	}
+	s.judge.Lists = lists
 	return nil
 }
 

@@ -2,6 +2,7 @@ package heloname
 
 import (
 	_ "embed"
+	"slices"
 	"strings"
 	"sync"
 
@@ -47,20 +48,22 @@ func TLDDate() string {
 // KnownTLD tells whether the root zone had the last label of a name on TLDDate.
 func KnownTLD(ascii string) bool { return knownTLDs()[TLD(ascii)] }
 
+// NewTLD tells whether the last label of a name is a generic top-level domain
+// of ICANN's New gTLD Program, opened in 2013, or a country code that was given
+// away free. Other country codes, internationalised TLDs and what the root
+// zone does not have are not new.
+func NewTLD(ascii string) bool {
+	tld := TLD(ascii)
+	return slices.Contains(freeTLDs, tld) || len(tld) > 2 && !strings.HasPrefix(tld, acePrefix) &&
+		!slices.Contains(oldTLDs, tld) && KnownTLD(tld)
+}
+
 // NumericTLD tells whether the last label is a number, decimal or
 // hexadecimal with 0x. The root zone has none (RFC 3696, section 2), and
 // programs take such names for addresses.
 func NumericTLD(ascii string) bool {
-	label, base := TLD(ascii), byte(10)
-	if len(label) > 2 && label[:2] == "0x" {
-		label, base = label[2:], 16
-	}
-	for i := range len(label) {
-		if hexValue(label[i]) >= base {
-			return false
-		}
-	}
-	return label != ""
+	hex, isHex := strings.CutPrefix(TLD(ascii), "0x")
+	return consists(hex, digits) || isHex && consists(hex, hexDigits)
 }
 
 // OrgDomain returns the organisational domain: one label more than the
@@ -116,15 +119,18 @@ const minShared = 4
 // are lower-case ASCII without final dot. It does not allocate.
 func Related(helo, ptr string) bool {
 	x, y := firstLabel(OrgDomain(helo)), firstLabel(OrgDomain(ptr))
-	switch {
-	case len(x) < minShared:
-	case hasLabel(ptr, x), strings.Contains(y, x):
-		return true
-	case len(y) >= minShared && strings.Contains(x, y):
-		return true
+	if len(x) >= minShared {
+		for label := range strings.SplitSeq(ptr, ".") {
+			if label == x {
+				return true
+			}
+		}
+		if strings.Contains(y, x) || len(y) >= minShared && strings.Contains(x, y) {
+			return true
+		}
 	}
 	host := firstLabel(helo)
-	return host == firstLabel(ptr) && hasDigit(host) && hasWord(host)
+	return host == firstLabel(ptr) && strings.ContainsAny(host, digits) && hasWord(host)
 }
 
 func firstLabel(s string) string {
@@ -132,18 +138,9 @@ func firstLabel(s string) string {
 	return label
 }
 
-func hasLabel(name, label string) bool {
-	for part := range strings.SplitSeq(name, ".") {
-		if part == label {
-			return true
-		}
-	}
-	return false
-}
-
 // hasWord tells whether s has three letters in a row.
 func hasWord(s string) bool {
-	for _, run := range letterRuns(s) {
+	for _, run := range runs(s, isLower) {
 		if len(run) >= 3 {
 			return true
 		}

@@ -235,14 +235,8 @@ func TestNewTLD(t *testing.T) {
 		"mail.online.com":          false,
 		"":                         false,
 	} {
-		if got := (*Lists)(nil).NewTLD(name); got != want {
+		if got := NewTLD(name); got != want {
 			t.Errorf("NewTLD(%q) = %v", name, got)
 		}
-	}
-	if new(Lists).NewTLD("mail.example.com") {
-		t.Error("without a list a TLD is new")
-	}
-	if !(*Lists)(nil).With(Extension{}).NewTLD("mail.example.online") {
-		t.Error("an extension took the TLDs away")
 	}
 }

@@ -49,18 +49,17 @@ func ExampleLists_Dynamic() {
 }
 
 func ExampleLists_With() {
-	ext := heloname.Extension{
+	lists, err := heloname.DefaultLists().With(heloname.Extension{
 		Providers: []heloname.Provider{{
 			Name: "club", Helo: []string{"club.example"}, PTR: []string{"example.net"},
 		}},
 		ReservedTLDs: []string{"office"},
 		NotReserved:  []string{"example"},
-	}
-	if err := ext.Check(); err != nil {
+	})
+	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	lists := heloname.DefaultLists().With(ext)
 	fmt.Println(lists.Provider("mx.club.example").Owns("mx1.example.net"))
 	fmt.Println(lists.Reserved("mail.office"))
 	fmt.Println(lists.Reserved("mx.club.example"))

@@ -1,8 +1,8 @@
 package heloname
 
 import (
-	"iter"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"golang.org/x/net/publicsuffix"
@@ -24,7 +24,7 @@ const (
 // is lower-case ASCII without final dot; the evidence is for a log.
 func (l *Lists) Dynamic(ascii string, client netip.Addr) (evidence string, ok bool) {
 	l = l.orDefault()
-	if !hasDigit(ascii) {
+	if !strings.ContainsAny(ascii, digits) {
 		return "", false
 	}
 	word, numbered := l.accessWords(ascii)
@@ -50,7 +50,7 @@ func (l *Lists) Dynamic(ascii string, client netip.Addr) (evidence string, ok bo
 // dsl-1-2-3-4.example.mx and example.email the suffix tells nothing.
 func (l *Lists) accessWords(ascii string) (word, numbered string) {
 	suffix, org := len(ascii), -1 // where they start, looked up late
-	for start, part := range letterRuns(ascii) {
+	for start, part := range runs(ascii, isLower) {
 		class := l.words[part] &^ rentedWord
 		if class == 0 {
 			continue
@@ -68,27 +68,11 @@ func (l *Lists) accessWords(ascii string) (word, numbered string) {
 		if word == "" {
 			word = part
 		}
-		if numbered == "" && class == lineWord && besideNumber(ascii[:org], start, len(part)) {
+		if numbered == "" && class == lineWord && besideNumber(ascii[:start], ascii[start+len(part):org]) {
 			numbered = part
 		}
 	}
 	return word, numbered
-}
-
-// letterRuns yields the start and text of every run of letters.
-func letterRuns(s string) iter.Seq2[int, string] {
-	return func(yield func(int, string) bool) {
-		for i := 0; i < len(s); {
-			end := i
-			for end < len(s) && isLower(s[end]) {
-				end++
-			}
-			if end > i && !yield(i, s[i:end]) {
-				return
-			}
-			i = end + 1
-		}
-	}
 }
 
 // minStatic is the least length in letters of a static word that also counts
@@ -98,7 +82,7 @@ const minStatic = 4
 // static tells whether a part of a name in front of its public suffix starts or
 // ends with a static word.
 func (l *Lists) static(ascii string) bool {
-	for _, part := range letterRuns(ascii[:suffixStart(ascii)]) {
+	for _, part := range runs(ascii[:suffixStart(ascii)], isLower) {
 		for n := minStatic; n < len(part); n++ {
 			if (l.words[part[:n]]|l.words[part[len(part)-n:]])&(staticWord|mailWord) != 0 {
 				return true
@@ -115,44 +99,21 @@ func suffixStart(ascii string) int {
 	return len(ascii) - len(suffix)
 }
 
-// besideNumber tells whether enough digits stand right before or right after
-// the word of n octets at start.
-func besideNumber(s string, start, n int) bool {
-	before, after := s[:start], s[start+n:]
-	i := len(before)
-	for i > 0 && numeric(before[i-1]) {
-		i--
-	}
-	j := 0
-	for j < len(after) && numeric(after[j]) {
-		j++
-	}
-	return enoughDigits(before[i:]) || enoughDigits(after[:j])
+// besideNumber tells whether enough digits stand right before or right after a word.
+func besideNumber(before, after string) bool {
+	const numeric = digits + "-._"
+	before = before[len(strings.TrimRight(before, numeric)):]
+	after = after[:len(after)-len(strings.TrimLeft(after, numeric))]
+	return enoughDigits(before) || enoughDigits(after)
 }
-
-func numeric(c byte) bool { return separator(c) || isDigit(c) }
 
 func enoughDigits(s string) bool {
 	total, numbers := 0, 0
-	for i := range len(s) {
-		if !isDigit(s[i]) {
-			continue
-		}
-		total++
-		if i == 0 || separator(s[i-1]) {
-			numbers++
-		}
+	for _, number := range runs(s, isDigit) {
+		total += len(number)
+		numbers++
 	}
 	return total >= minOneNumber || numbers > 1 && total >= minTwoNumbers
-}
-
-func hasDigit(s string) bool {
-	for i := range len(s) {
-		if isDigit(s[i]) {
-			return true
-		}
-	}
-	return false
 }
 
 // DefaultHost tells whether a name is one that an installer, a hosting panel
@@ -163,12 +124,13 @@ func hasDigit(s string) bool {
 // allocate.
 func (l *Lists) DefaultHost(ascii string) (evidence string, ok bool) {
 	l = l.orDefault()
-	label, _, _ := strings.Cut(ascii, ".")
-	by := l.defaultLabel(label)
+	by := l.defaultLabel(firstLabel(ascii))
 	if by != "" && OrgDomain(ascii) == ascii {
 		by = ""
 	}
-	if by == "" && l.rentedDomain(ascii) {
+	above := func(domain string) bool { return Below(ascii, domain) }
+	if by == "" && (slices.ContainsFunc(rentedDomains, above) ||
+		strings.Contains(ascii, "ip-") && networkDomain.MatchString(ascii)) {
 		by = "default domain of rented machines"
 	}
 	if by == "" || l.Provider(ascii) != nil {
@@ -180,27 +142,16 @@ func (l *Lists) DefaultHost(ascii string) (evidence string, ok bool) {
 // defaultLabel returns who makes such labels, "" when nobody does. A mail server may be numbered
 // (mail-123456).
 func (l *Lists) defaultLabel(label string) string {
-	letters := 0
-	for letters < len(label) && isLower(label[letters]) {
-		letters++
+	tail := strings.TrimLeft(label, letters)
+	word := label[:len(label)-len(tail)]
+	for _, form := range defaultLabels {
+		if slices.Contains(form.words, word) && form.tail.MatchString(tail) {
+			return form.by
+		}
 	}
-	word := label[:letters]
-	if form := l.labels[word]; form.tail != nil && form.tail.MatchString(label[letters:]) {
-		return form.by
-	}
-	mail := l.words[word]&mailWord != 0
-	if !mail && len(label) >= 5 && hasDigit(label) && serialLabel.MatchString(label) {
+	if l.words[word]&mailWord == 0 && len(label) >= 5 && strings.ContainsAny(label, digits) &&
+		serialLabel.MatchString(label) {
 		return "id or serial number"
 	}
 	return ""
-}
-
-// rentedDomain tells whether a name lies under a domain of rented machines.
-func (l *Lists) rentedDomain(ascii string) bool {
-	for s := ascii; s != ""; _, s, _ = strings.Cut(s, ".") {
-		if l.hosts[s] {
-			return true
-		}
-	}
-	return len(l.hosts) > 0 && strings.Contains(ascii, "ip-") && networkDomain.MatchString(ascii)
 }

@@ -1,32 +1,21 @@
 package heloname
 
 import (
+	"errors"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
 )
 
-// Lists holds the names that age: reserved suffixes, providers, the words of
-// access networks, top-level domains and default host names. It does not
-// change and is safe for concurrent use. The zero value is empty; a nil *Lists
-// stands for DefaultLists.
+// Lists holds the names that an operator may add to: reserved suffixes, providers
+// and the words of access networks. It does not change and is safe for concurrent
+// use. A nil *Lists stands for DefaultLists.
 type Lists struct {
 	reserved  map[string]source
-	providers map[string]*Provider // by HELO suffix
-	families  map[string]*Provider // by first label
+	providers map[string]*Provider // by HELO domain or family
 	words     map[string]wordClass
-	tlds      map[string]tldClass
-	labels    map[string]labelForm
-	hosts     map[string]bool // domains of rented machines
-}
-
-// labelForm is what may follow a word in a default host name, and the evidence for it.
-type labelForm struct {
-	by   string
-	tail *regexp.Regexp
 }
 
 // source tells where a reserved suffix comes from.
@@ -50,48 +39,27 @@ const (
 	rentedWord
 )
 
-// tldClass tells how a top-level domain came to be.
-type tldClass uint8
-
-const (
-	oldTLD tldClass = iota + 1
-	freeTLD
-)
-
 var defaultLists = sync.OnceValue(func() *Lists {
-	l := (&Lists{
-		tlds: make(map[string]tldClass), labels: make(map[string]labelForm), hosts: make(map[string]bool),
-	}).clone()
+	l := &Lists{make(map[string]source), make(map[string]*Provider), make(map[string]wordClass)}
 	for src, names := range reservedNames {
-		l.addReserved(src, names)
+		for name := range strings.FieldsSeq(names) {
+			l.reserved[name] = src
+		}
 	}
 	for class, words := range listedWords {
-		for _, w := range words {
-			l.words[w] |= class
+		for word := range strings.FieldsSeq(words) {
+			l.words[word] |= class
 		}
-	}
-	for _, tld := range oldTLDs {
-		l.tlds[tld] = oldTLD
-	}
-	for _, tld := range freeTLDs {
-		l.tlds[tld] = freeTLD
-	}
-	for _, row := range defaultLabels {
-		for _, word := range row.words {
-			l.labels[word] = labelForm{row.by, row.tail}
-		}
-	}
-	for _, domain := range rentedDomains {
-		l.hosts[domain] = true
 	}
 	for _, row := range providerRows {
-		ptr := slices.Concat(row.strong, row.helo, row.ptr)
-		l.addProvider(Provider{Name: row.name, Helo: row.strong, PTR: ptr, Strong: true})
-		l.addProvider(Provider{Name: row.name, Helo: row.helo, PTR: ptr})
+		strong, helo := strings.Fields(row.strong), strings.Fields(row.helo)
+		ptr := slices.Concat(strong, helo, strings.Fields(row.ptr))
+		l.add(&Provider{Name: row.name, Helo: strong, PTR: ptr, Strong: true})
+		l.add(&Provider{Name: row.name, Helo: helo, PTR: ptr})
 	}
-	for _, domain := range mailboxDomains {
+	for domain := range strings.FieldsSeq(mailboxDomains) {
 		own := []string{domain}
-		l.addProvider(Provider{Name: domain, Helo: own, PTR: own})
+		l.add(&Provider{Name: domain, Helo: own, PTR: own})
 	}
 	return l
 })
@@ -104,6 +72,12 @@ func (l *Lists) orDefault() *Lists {
 		return defaultLists()
 	}
 	return l
+}
+
+func (l *Lists) add(p *Provider) {
+	for _, domain := range p.Helo {
+		l.providers[domain] = p
+	}
 }
 
 // Extension is what an operator adds to the lists or takes from them. Names
@@ -119,83 +93,71 @@ type Extension struct {
 }
 
 // With returns a copy of l with the entries of ext, which replace built-in ones.
-// Entries that Check rejects are left out.
-func (l *Lists) With(ext Extension) *Lists {
+// It returns an error for an entry that cannot be used: a name that is no host
+// name, a word with other characters than letters, or a provider without name,
+// HELO domain or PTR domain.
+func (l *Lists) With(ext Extension) (*Lists, error) {
 	l = l.orDefault()
-	n := l.clone()
+	n := &Lists{maps.Clone(l.reserved), maps.Clone(l.providers), maps.Clone(l.words)}
 	for _, p := range ext.Providers {
-		if p.check() == nil {
-			p.Strong = true
-			n.dropProvider(p.Name)
-			n.addProvider(p)
+		if p.Name == "" || len(p.Helo) == 0 || len(p.PTR) == 0 {
+			return nil, fmt.Errorf("heloname: provider %q needs a name, HELO and PTR domains", p.Name)
 		}
+		var err error
+		if p.Helo, err = providerDomains(p.Helo); err == nil {
+			p.PTR, err = providerDomains(p.PTR)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("heloname: provider %s: %w", p.Name, err)
+		}
+		p.Strong = true
+		maps.DeleteFunc(n.providers, func(_ string, old *Provider) bool {
+			return strings.EqualFold(old.Name, p.Name)
+		})
+		n.add(&p)
 	}
-	n.addWords(lineWord|rentedWord, ext.DynamicWords)
-	n.addWords(staticWord, ext.StaticWords)
-	n.addReserved(fromCustom, ext.ReservedTLDs)
-	n.addReserved(notReserved, ext.NotReserved)
-	return n
+	return n, errors.Join(
+		n.addWords(lineWord|rentedWord, ext.DynamicWords), n.addWords(staticWord, ext.StaticWords),
+		n.addReserved(fromCustom, ext.ReservedTLDs), n.addReserved(notReserved, ext.NotReserved))
 }
 
-// clone copies the maps that an extension writes to.
-func (l *Lists) clone() *Lists {
-	n := *l
-	n.reserved, n.words = copyOf(l.reserved), copyOf(l.words)
-	n.providers, n.families = copyOf(l.providers), copyOf(l.families)
-	return &n
-}
-
-func copyOf[V any](m map[string]V) map[string]V {
-	n := make(map[string]V, len(m))
-	maps.Copy(n, m)
-	return n
-}
-
-// Check returns the first entry of ext that cannot be used: a name that is
-// no host name, a word with other characters than letters, or a provider
-// without name, HELO suffix or PTR suffix.
-func (ext Extension) Check() error {
-	for _, p := range ext.Providers {
-		if err := p.check(); err != nil {
-			return err
+func (l *Lists) addWords(class wordClass, words []string) error {
+	for _, word := range words {
+		lower := strings.ToLower(word)
+		if !consists(lower, letters) || len(lower) > maxLabel {
+			return fmt.Errorf("heloname: %q is not a word of letters", word)
 		}
-	}
-	for _, w := range slices.Concat(ext.DynamicWords, ext.StaticWords) {
-		if !isWord(strings.ToLower(w)) {
-			return fmt.Errorf("heloname: %q is not a word of letters", w)
-		}
-	}
-	for _, name := range slices.Concat(ext.ReservedTLDs, ext.NotReserved) {
-		if _, ok := suffixOf(name); !ok {
-			return fmt.Errorf("heloname: %q is not a domain name", name)
-		}
+		l.words[lower] = class
 	}
 	return nil
 }
 
-func (l *Lists) addWords(class wordClass, words []string) {
-	for _, w := range words {
-		if w = strings.ToLower(w); isWord(w) {
-			l.words[w] = class
-		}
-	}
-}
-
-func (l *Lists) addReserved(src source, names []string) {
+func (l *Lists) addReserved(src source, names []string) error {
 	for _, name := range names {
-		if s, ok := suffixOf(name); ok {
-			l.reserved[s] = src
+		suffix, err := Domain(strings.TrimPrefix(name, "."))
+		if err != nil {
+			return fmt.Errorf("heloname: %q is not a domain name", name)
+		}
+		l.reserved[suffix] = src
+	}
+	return nil
+}
+
+// providerDomains brings domains and families into the form of Name.ASCII.
+func providerDomains(names []string) ([]string, error) {
+	domains := make([]string, len(names))
+	for i, name := range names {
+		label, isFamily := strings.CutSuffix(strings.TrimPrefix(name, "."), familyMark)
+		domain, err := Domain(label)
+		if err != nil || isFamily && strings.Contains(domain, ".") {
+			return nil, fmt.Errorf("%q is not a domain name", name)
+		}
+		if domains[i] = domain; isFamily {
+			domains[i] += familyMark
 		}
 	}
+	return domains, nil
 }
-
-// suffixOf brings a domain of a list into the form of Name.ASCII.
-func suffixOf(name string) (string, bool) {
-	ascii, err := Domain(strings.TrimPrefix(name, "."))
-	return ascii, err == nil
-}
-
-func isWord(s string) bool { return isRun(s, isLower, 1, maxLabel) }
 
 // Reserved returns the longest suffix of a name under which no public mail
 // server can stand. The name is lower-case ASCII without final dot. registry
@@ -205,9 +167,9 @@ func isWord(s string) bool { return isRun(s, isLower, 1, maxLabel) }
 func (l *Lists) Reserved(ascii string) (suffix string, registry bool, ok bool) {
 	l = l.orDefault()
 	src := notReserved
-	for s := ascii; s != ""; _, s, _ = strings.Cut(s, ".") {
-		if v, in := l.reserved[s]; in {
-			suffix, src = s, v
+	for suffix = ascii; suffix != ""; _, suffix, _ = strings.Cut(suffix, ".") {
+		var listed bool
+		if src, listed = l.reserved[suffix]; listed {
 			break
 		}
 	}
@@ -217,20 +179,6 @@ func (l *Lists) Reserved(ascii string) (suffix string, registry bool, ok bool) {
 		return "", false, false
 	}
 	return suffix, src == fromRegistry, true
-}
-
-// NewTLD tells whether the last label of a name is a generic top-level domain
-// of ICANN's New gTLD Program, opened in 2013, or a country code that was given
-// away free. Other country codes, internationalised TLDs and what the root
-// zone does not have are not new. The name is lower-case ASCII without final
-// dot.
-func (l *Lists) NewTLD(ascii string) bool {
-	tld := TLD(ascii)
-	l = l.orDefault()
-	if class := l.tlds[tld]; class != 0 || len(l.tlds) == 0 {
-		return class == freeTLD
-	}
-	return len(tld) > 2 && !hasACE(tld) && KnownTLD(tld)
 }
 
 // Provider is a well-known sender of mail. All names are lower-case domains;
@@ -247,113 +195,37 @@ type Provider struct {
 	Strong bool
 }
 
+// familyMark ends the name of a family.
+const familyMark = ".*"
+
 // Owns tells whether a PTR name, lower-case and without final dot, is one of
 // the provider's own. It says nothing about whether the name resolves back
 // to the client.
 func (p *Provider) Owns(ptrName string) bool {
-	for _, domain := range p.PTR {
-		label, isFamily := strings.CutSuffix(domain, familyMark)
-		if Below(ptrName, domain) || isFamily && label == familyOf(ptrName) {
-			return true
-		}
-	}
-	return false
+	above := func(domain string) bool { return Below(ptrName, domain) }
+	return slices.ContainsFunc(p.PTR, above) ||
+		slices.Contains(p.PTR, TLD(withoutCountry(ptrName))+familyMark)
 }
 
 // Domain tells whether a name is one of the provider's HELO domains itself,
 // not a host below it. The name is lower-case ASCII without final dot.
 func (p *Provider) Domain(ascii string) bool {
-	for _, domain := range p.Helo {
-		if ascii == domain {
-			return true
-		}
-		label, isFamily := strings.CutSuffix(domain, familyMark)
-		if isFamily && strings.HasPrefix(ascii, label) && isCountry(ascii[len(label):]) {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(p.Helo, ascii) || slices.Contains(p.Helo, withoutCountry(ascii)+familyMark)
 }
 
-// familyMark ends the name of a family.
-const familyMark = ".*"
-
-// isCountry tells whether s is ".xx", ".co.xx" or ".com.xx" with any two
-// letters.
-func isCountry(s string) bool {
-	dot := len(s) - 3
-	if dot < 0 || s[dot] != '.' || !isRun(s[dot+1:], isLower, 2, 2) {
-		return false
-	}
-	return dot == 0 || s[:dot] == ".co" || s[:dot] == ".com"
-}
-
-// familyOf returns the label in front of the country part of a name, ""
-// when the name has none.
-func familyOf(ascii string) string {
+// withoutCountry returns what stands before the .xx, .co.xx or .com.xx of a name; "" when it
+// ends otherwise.
+func withoutCountry(ascii string) string {
 	dot := len(ascii) - 3
-	if dot < 1 || ascii[dot] != '.' {
+	if dot < 1 || ascii[dot] != '.' || !consists(ascii[dot+1:], letters) {
 		return ""
 	}
-	for _, part := range [...]string{".com", ".co"} {
-		if strings.HasSuffix(ascii[:dot], part) {
-			dot -= len(part)
-			break
+	for _, second := range [...]string{".com", ".co"} {
+		if rest, ok := strings.CutSuffix(ascii[:dot], second); ok {
+			return rest
 		}
 	}
-	if !isCountry(ascii[dot:]) {
-		return ""
-	}
-	return ascii[strings.LastIndexByte(ascii[:dot], '.')+1 : dot]
-}
-
-func (p *Provider) check() error {
-	if p.Name == "" || len(p.Helo) == 0 || len(p.PTR) == 0 {
-		return fmt.Errorf("heloname: provider %q needs a name, HELO and PTR domains", p.Name)
-	}
-	for _, name := range slices.Concat(p.Helo, p.PTR) {
-		if _, ok := providerDomain(name); !ok {
-			return fmt.Errorf("heloname: provider %s: %q is not a domain name", p.Name, name)
-		}
-	}
-	return nil
-}
-
-// providerDomain brings a domain or family into the form it is stored in.
-func providerDomain(name string) (string, bool) {
-	label, isFamily := strings.CutSuffix(name, familyMark)
-	s, ok := suffixOf(label)
-	if !isFamily {
-		return s, ok
-	}
-	return s + familyMark, ok && !strings.Contains(s, ".")
-}
-
-func (l *Lists) dropProvider(name string) {
-	named := func(_ string, p *Provider) bool { return strings.EqualFold(p.Name, name) }
-	maps.DeleteFunc(l.providers, named)
-	maps.DeleteFunc(l.families, named)
-}
-
-// addProvider adds p, which check has passed.
-func (l *Lists) addProvider(p Provider) {
-	p.Helo, p.PTR = providerDomains(p.Helo), providerDomains(p.PTR)
-	for _, s := range p.Helo {
-		if label, isFamily := strings.CutSuffix(s, familyMark); isFamily {
-			l.families[label] = &p
-			continue
-		}
-		l.providers[s] = &p
-	}
-}
-
-func providerDomains(names []string) []string {
-	out := make([]string, 0, len(names))
-	for _, name := range names {
-		s, _ := providerDomain(name)
-		out = append(out, s)
-	}
-	return out
+	return ascii[:dot]
 }
 
 // Provider returns the provider whose HELO domains a name equals or lies
@@ -361,10 +233,10 @@ func providerDomains(names []string) []string {
 // dot; the longest domain decides, a family comes last.
 func (l *Lists) Provider(ascii string) *Provider {
 	l = l.orDefault()
-	for s := ascii; s != ""; _, s, _ = strings.Cut(s, ".") {
-		if p := l.providers[s]; p != nil {
+	for domain := ascii; domain != ""; _, domain, _ = strings.Cut(domain, ".") {
+		if p := l.providers[domain]; p != nil {
 			return p
 		}
 	}
-	return l.families[familyOf(ascii)]
+	return l.providers[TLD(withoutCountry(ascii))+familyMark]
 }

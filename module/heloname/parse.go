@@ -27,22 +27,16 @@ const (
 	BadLiteral              // starts with a bracket but is no valid literal
 )
 
+var kindNames = [...]string{
+	"malformed", "fqdn", "single_label", "bare_ip", "literal", "bad_literal",
+}
+
 // String returns the kind's name as logs and JSON show it.
 func (k Kind) String() string {
-	switch k {
-	case FQDN:
-		return "fqdn"
-	case SingleLabel:
-		return "single_label"
-	case BareIP:
-		return "bare_ip"
-	case Literal:
-		return "literal"
-	case BadLiteral:
-		return "bad_literal"
-	default:
-		return "malformed"
+	if int(k) >= len(kindNames) {
+		k = Malformed
 	}
+	return kindNames[k]
 }
 
 // Name is one parsed HELO argument.
@@ -53,8 +47,8 @@ type Name struct {
 	// "" unless Kind is FQDN or SingleLabel.
 	ASCII string
 	Addr  netip.Addr // set for BareIP and Literal, as Unmap returns it; not for 1.2.3.4.5
-	// Problem says in plain words what the first syntax fault is; "" when
-	// Kind is neither Malformed nor BadLiteral.
+	// Problem says in plain words what the first syntax fault is: a clause about the
+	// argument, fit for a reply. It is "" when Kind is neither Malformed nor BadLiteral.
 	Problem     string
 	Underscore  bool // otherwise valid, with at least one "_"
 	TrailingDot bool // one final dot was cut off
@@ -67,46 +61,21 @@ const (
 	maxLabel = 63
 )
 
-// Texts of Name.Problem: clauses about the argument, fit for a reply.
-const (
-	problemEmpty       = "it is empty"
-	problem8Bit        = "it holds a byte outside ASCII"
-	problemControl     = "it holds a control character"
-	problemChar        = "it holds a character other than letters, digits, hyphens and dots"
-	problemLeadingDot  = "it starts with a dot"
-	problemEmptyLabel  = "it has two dots in a row"
-	problemFinalDots   = "it ends with more than one dot"
-	problemLongLabel   = "a part between dots is longer than 63 characters"
-	problemLongName    = "it is longer than 253 characters"
-	problemHyphenFirst = "a part between dots starts with a hyphen"
-	problemHyphenLast  = "a part between dots ends with a hyphen"
-	problemALabel      = "a part that starts with xn-- is not a valid encoded name"
-	problemZone        = "it is an IPv6 address with a zone"
-	problemNumeric     = "its last part is a number, so it is neither a host name nor an address"
+// acePrefix starts an A-label, RFC 5890, 2.3.2.1.
+const acePrefix = "xn--"
 
-	problemUnclosed    = "it has no closing bracket at its end"
-	problemNoAddress   = "its brackets are empty"
-	problemNotIPv6     = "the text after its IPv6 tag is not an IPv6 address"
-	problemNotIPv4     = "the text after its IPv4 tag is not an IPv4 address"
-	problemNotAddress  = "the text in its brackets is not an IP address"
-	problemLiteralZone = "the IPv6 address in its brackets has a zone"
+const (
+	letters   = "abcdefghijklmnopqrstuvwxyz"
+	digits    = "0123456789"
+	hexDigits = digits + "abcdef"
 )
 
 func isLower(c byte) bool { return c >= 'a' && c <= 'z' }
 func isDigit(c byte) bool { return c >= '0' && c <= '9' }
+func isHex(c byte) bool   { return isDigit(c) || c >= 'a' && c <= 'f' }
 
-// isRun tells whether s has low to high octets, all of them in set.
-func isRun(s string, set func(byte) bool, low, high int) bool {
-	if len(s) < low || len(s) > high {
-		return false
-	}
-	for i := range len(s) {
-		if !set(s[i]) {
-			return false
-		}
-	}
-	return true
-}
+// consists tells whether s is not empty and has no other characters than those of set.
+func consists(s, set string) bool { return s != "" && strings.Trim(s, set) == "" }
 
 // Parse classifies the argument of HELO or EHLO (RFC 5321, section 4.1.1.1):
 // the first word after the verb. It accepts any bytes and never fails; what
@@ -114,157 +83,105 @@ func isRun(s string, set func(byte) bool, low, high int) bool {
 // not allocate for a well-formed name in lower case.
 func Parse(arg string) Name {
 	n := Name{Raw: arg}
-	if arg == "" {
-		n.Problem = problemEmpty
-		return n
-	}
-	if arg[0] == '[' {
-		parseLiteral(&n)
-		return n
-	}
-	s := arg
-	if len(s) > 1 && s[len(s)-1] == '.' && s[len(s)-2] != '.' {
-		s = s[:len(s)-1]
-		n.TrailingDot = true
-	}
-	if addr, ok := bareIP(s); ok {
-		n.Kind, n.Addr = BareIP, addr
-		return n
-	}
-	parseHost(&n, s)
-	if n.Kind == Malformed {
-		n.TrailingDot = false
+	switch {
+	case arg == "":
+		n.Problem = "it is empty"
+	case arg[0] == '[':
+		n.parseLiteral()
+	default:
+		n.parseHost()
 	}
 	return n
 }
 
-// parseHost fills n for a host name s without its final dot.
-func parseHost(n *Name, s string) {
-	sc, problem := scan(s)
-	if problem == problemChar && hasZone(s) {
-		problem = problemZone
+// parseHost fills n for an argument without brackets.
+func (n *Name) parseHost() {
+	s, dotted := n.Raw, false
+	if end := len(s) - 1; end > 0 && s[end] == '.' && s[end-1] != '.' {
+		s, dotted = s[:end], true
 	}
-	if problem == "" && len(s) > maxName {
-		problem = problemLongName
-	}
-	if problem == "" && sc.upper {
-		s = strings.ToLower(s)
-	}
-	if problem == "" && sc.alabel && !validALabels(s) {
-		problem = problemALabel
-	}
-	// RFC 1123, 2.1 and RFC 3696, 2: no top-level domain is all-numeric, so that a
-	// host name cannot be taken for an address.
-	if problem == "" && isRun(TLD(s), isDigit, 1, maxLabel) {
-		if strings.Trim(s, ".0123456789") == "" {
-			n.Kind = BareIP
+	addr := bareIP(s)
+	if !addr.IsValid() {
+		n.Problem = labelsProblem(s)
+		if n.Problem == "" {
+			s = strings.ToLower(s)
+			n.Problem = nameProblem(s)
+		} else if hasZone(s) {
+			n.Problem = "it is an IPv6 address with a zone"
+		}
+		if n.Problem != "" {
 			return
 		}
-		problem = problemNumeric
 	}
-	if problem != "" {
-		n.Problem = problem
-		return
-	}
-	n.ASCII, n.Underscore = s, sc.underscore
-	n.Kind = SingleLabel
-	if sc.dots > 0 {
-		n.Kind = FQDN
-	}
-}
-
-// scanned is what one pass over a name found.
-type scanned struct {
-	dots                      int
-	upper, underscore, alabel bool
-}
-
-// scan goes once over s and returns the first fault of characters, labels
-// and dots; "" when there is none. RFC 5321, 4.1.2 and RFC 1123, 2.1.
-func scan(s string) (sc scanned, problem string) {
-	start := 0
-	for i := range len(s) {
-		switch c := s[i]; {
-		case isLower(c), isDigit(c), c == '-':
-		case c >= 'A' && c <= 'Z':
-			sc.upper = true
-		case c == '_':
-			sc.underscore = true
-		case c == '.':
-			if problem := labelFault(s, start, i); problem != "" {
-				return sc, problem
-			}
-			sc.alabel = sc.alabel || hasACE(s[start:i])
-			sc.dots++
-			start = i + 1
-		default:
-			return sc, badByte(c)
-		}
-	}
-	sc.alabel = sc.alabel || hasACE(s[start:])
-	return sc, labelFault(s, start, len(s))
-}
-
-// labelFault returns what is wrong with the dots and hyphens of s[start:end],
-// a label whose characters are known to be good.
-func labelFault(s string, start, end int) string {
+	n.TrailingDot = dotted
 	switch {
-	case end == 0:
-		return problemLeadingDot
-	case start == end && strings.Trim(s[start:], ".") == "":
-		return problemFinalDots
-	case start == end:
-		return problemEmptyLabel
-	case end-start > maxLabel:
-		return problemLongLabel
-	case s[start] == '-':
-		return problemHyphenFirst
-	case s[end-1] == '-':
-		return problemHyphenLast
+	case addr.IsValid() || consists(s, digits+"."):
+		n.Kind, n.Addr = BareIP, addr
+		return
+	case strings.Contains(s, "."):
+		n.Kind = FQDN
+	default:
+		n.Kind = SingleLabel
+	}
+	n.ASCII, n.Underscore = s, strings.Contains(s, "_")
+}
+
+// labelsProblem returns the first fault of characters, labels and dots; "" when there
+// is none. RFC 5321, 4.1.2 and RFC 1123, 2.1.
+func labelsProblem(s string) string {
+	for rest, more := s, true; more; {
+		var label string
+		label, rest, more = strings.Cut(rest, ".")
+		for i := range len(label) {
+			switch c := label[i]; {
+			case isLower(c | 0x20), isDigit(c), c == '-', c == '_':
+			case c >= 0x80:
+				return "it holds a byte outside ASCII"
+			case c < ' ', c == 0x7f:
+				return "it holds a control character"
+			default:
+				return "it holds a character other than letters, digits, hyphens and dots"
+			}
+		}
+		switch {
+		case label == "" && s[0] == '.':
+			return "it starts with a dot"
+		case label == "" && strings.Contains(strings.TrimRight(s, "."), ".."):
+			return "it has two dots in a row"
+		case label == "":
+			return "it ends with more than one dot"
+		case len(label) > maxLabel:
+			return "a part between dots is longer than 63 characters"
+		case label[0] == '-':
+			return "a part between dots starts with a hyphen"
+		case label[len(label)-1] == '-':
+			return "a part between dots ends with a hyphen"
+		}
 	}
 	return ""
 }
 
-func badByte(c byte) string {
-	switch {
-	case c >= 0x80:
-		return problem8Bit
-	case c < 0x20 || c == 0x7f:
-		return problemControl
+// nameProblem returns the first fault of a lower-case name whose labels are good by
+// themselves; "" when there is none.
+func nameProblem(s string) string {
+	if len(s) > maxName {
+		return "it is longer than 253 characters"
 	}
-	return problemChar
-}
-
-// hasZone tells whether s is an IPv6 address with a zone (RFC 4007), which
-// has a meaning on one host only.
-func hasZone(s string) bool {
-	base, _, found := strings.Cut(untag(s, ipv6Tag), "%")
-	if !found || len(base) > maxAddr {
-		return false
-	}
-	addr, err := netip.ParseAddr(base)
-	return err == nil && addr.Is6()
-}
-
-// hasACE tells whether a label starts with the prefix of an A-label,
-// RFC 5890, 2.3.2.1.
-func hasACE(label string) bool {
-	return len(label) >= 4 && label[2] == '-' && label[3] == '-' &&
-		label[0]|0x20 == 'x' && label[1]|0x20 == 'n'
-}
-
-// validALabels checks every label of the lower-case name s that starts with
-// xn--. Labels with other letters before "--" are ordinary host names and
-// in use (r3---sn-..., s1--mail), so they are not looked at.
-func validALabels(s string) bool {
-	for s != "" {
-		label, rest, _ := strings.Cut(s, ".")
-		if hasACE(label) && !validALabel(label) {
-			return false
+	// Labels with other letters before "--" are ordinary host names and in use
+	// (r3---sn-..., s1--mail).
+	for rest := s; strings.Contains(rest, acePrefix); {
+		var label string
+		label, rest, _ = strings.Cut(rest, ".")
+		if strings.HasPrefix(label, acePrefix) && !validALabel(label) {
+			return "a part that starts with xn-- is not a valid encoded name"
 		}
-		s = rest
 	}
-	return true
+	// RFC 1123, 2.1 and RFC 3696, 2: no top-level domain is all-numeric, so that a
+	// host name cannot be taken for an address.
+	if consists(TLD(s), digits) && !consists(s, digits+".") {
+		return "its last part is a number, so it is neither a host name nor an address"
+	}
+	return ""
 }
 
 // validALabel tells whether label decodes to a U-label that encodes to the

@@ -6,6 +6,31 @@ import (
 	"testing"
 )
 
+// Texts of Name.Problem.
+const (
+	problemEmpty       = "it is empty"
+	problem8Bit        = "it holds a byte outside ASCII"
+	problemControl     = "it holds a control character"
+	problemChar        = "it holds a character other than letters, digits, hyphens and dots"
+	problemLeadingDot  = "it starts with a dot"
+	problemEmptyLabel  = "it has two dots in a row"
+	problemFinalDots   = "it ends with more than one dot"
+	problemLongLabel   = "a part between dots is longer than 63 characters"
+	problemLongName    = "it is longer than 253 characters"
+	problemHyphenFirst = "a part between dots starts with a hyphen"
+	problemHyphenLast  = "a part between dots ends with a hyphen"
+	problemALabel      = "a part that starts with xn-- is not a valid encoded name"
+	problemZone        = "it is an IPv6 address with a zone"
+	problemNumeric     = "its last part is a number, so it is neither a host name nor an address"
+
+	problemUnclosed    = "it has no closing bracket at its end"
+	problemNoAddress   = "its brackets are empty"
+	problemNotIPv6     = "the text after its IPv6 tag is not an IPv6 address"
+	problemNotIPv4     = "the text after its IPv4 tag is not an IPv4 address"
+	problemNotAddress  = "the text in its brackets is not an IP address"
+	problemLiteralZone = "the IPv6 address in its brackets has a zone"
+)
+
 // label returns n times c.
 func label(c string, n int) string { return strings.Repeat(c, n) }
 
@@ -373,7 +398,7 @@ func checkNameFuncs(t *testing.T, name string) {
 	if evidence, ok := DefaultLists().DefaultHost(name); ok != (evidence != "") {
 		t.Fatalf("DefaultHost(%q) = %q, %v", name, evidence, ok)
 	}
-	if DefaultLists().NewTLD(name) && !KnownTLD(name) {
+	if NewTLD(name) && !KnownTLD(name) {
 		t.Fatalf("%q: an unknown TLD is new", name)
 	}
 	if p := DefaultLists().Provider(name); p != nil && !p.Owns(name) {

@@ -93,7 +93,7 @@ func plainProvider(l *Lists, name string) *Provider {
 		}
 	}
 	if m := familyPattern.FindStringSubmatch(name); m != nil {
-		return l.families[m[1]]
+		return l.providers[m[1]+familyMark]
 	}
 	return nil
 }
@@ -227,17 +227,21 @@ func TestEveryEntry(t *testing.T) {
 			t.Errorf("%s is not reserved, %q is", suffix, got)
 		}
 	}
-	for tld, class := range l.tlds {
-		if got := l.NewTLD("mail.example." + tld); got != (class == freeTLD) {
+	for _, tld := range slices.Concat(oldTLDs, freeTLDs) {
+		if got := NewTLD("mail.example." + tld); got != slices.Contains(freeTLDs, tld) {
 			t.Errorf("%s is new: %v", tld, got)
 		}
 	}
-	for suffix := range l.hosts {
+	for _, suffix := range rentedDomains {
 		if !defaultHost(l, "mail."+suffix) || defaultHost(l, "mail.x"+suffix) {
 			t.Errorf("%s is no default domain", suffix)
 		}
 	}
-	for label, p := range l.families {
+	for domain, p := range l.providers {
+		label, isFamily := strings.CutSuffix(domain, familyMark)
+		if !isFamily {
+			continue
+		}
 		for _, country := range []string{".at", ".co.nz", ".com.mx"} {
 			if !p.Domain(label+country) || !p.Owns("mx."+label+country) || p.Strong {
 				t.Errorf("%s%s is not a family's: %+v", label, country, p)

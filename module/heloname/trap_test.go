@@ -130,7 +130,7 @@ func TestTrapPTR(t *testing.T) {
 // TestTrapPrivateTLD: an operator can take a private TLD off the list.
 func TestTrapPrivateTLD(t *testing.T) {
 	const name = "exchange.example.local"
-	l := DefaultLists().With(Extension{NotReserved: []string{"local"}})
+	l := with(t, Extension{NotReserved: []string{"local"}})
 	if !reserved(DefaultLists(), name) || reserved(l, name) || !reserved(l, "exchange.example.lan") {
 		t.Errorf("%s: reserved %v, taken out %v", name, reserved(DefaultLists(), name), reserved(l, name))
 	}
