@@ -11,6 +11,7 @@ package exempt
 
 import (
 	"context"
+	"iter"
 	"net/netip"
 	"strings"
 	"time"
@@ -33,14 +34,6 @@ const (
 	WhyName        = "name"         // Names holds the HELO name, and there is proof
 	WhyRecipient   = "rcpt"         // the recipient accepts mail from every client
 	WhyTableFailed = "table_failed" // the lookup in a table failed
-)
-
-// The table names that OnError gets: the operator's directives.
-const (
-	clientsTable    = "exempt_clients"
-	namesTable      = "exempt_names"
-	networksTable   = "exempt_networks"
-	recipientsTable = "exempt_recipients"
 )
 
 // List holds all exemptions of an operator. The zero value exempts nobody. All
@@ -75,51 +68,32 @@ type List struct {
 // its login, by its address, or by a HELO name whose value in Names lists that
 // address. The HELO name alone proves nothing.
 func (l *List) Conn(ctx context.Context, ip netip.Addr, helo, user string) (why string, ok bool) {
-	if l.Authenticated && user != "" {
-		return WhyAuth, true
-	}
 	ip = heloname.Unmap(ip)
-	if l.Networks.Contains(ip) {
+	switch {
+	case l.Authenticated && user != "":
+		return WhyAuth, true
+	case l.Networks.Contains(ip):
 		return WhyNetwork, true
 	}
-	for _, t := range [...]struct {
-		Table
-		name, why string
-	}{{l.NetworkTable, networksTable, WhyNetwork}, {l.Clients, clientsTable, WhyClient}} {
-		if t.Table == nil || !ip.IsValid() {
-			continue
+	if ip.IsValid() && (l.NetworkTable != nil || l.Clients != nil) {
+		key := ip.String()
+		networks := source{l.NetworkTable, "exempt_networks", WhyNetwork}
+		if why, ok = l.search(ctx, networks, key, true, anyValue); ok {
+			return why, true
 		}
-		_, found, err := l.lookup(ctx, t.Table, ip.String())
-		if err != nil {
-			return l.failed(t.name, err)
-		}
-		if found {
-			return t.why, true
+		if why, ok = l.search(ctx, l.clients(WhyClient), key, true, anyValue); ok {
+			return why, true
 		}
 	}
-	proves := func(value string) bool { return l.valueHolds(value, ip) }
-	found, err := l.search(ctx, l.Names, helo, false, proves)
-	if err != nil {
-		return l.failed(namesTable, err)
-	}
-	if found {
-		return WhyName, true
-	}
-	return "", false
+	lists := func(value string) bool { return l.valueHolds(value, ip) }
+	return l.search(ctx, l.names(), heloname.Parse(helo).ASCII, false, lists)
 }
 
 // ClientName reports whether Clients holds a name of the client, or a parent of
 // it unless alone is true. The caller must have confirmed the name: a PTR name
 // that resolves back to the client.
 func (l *List) ClientName(ctx context.Context, name string, alone bool) (why string, ok bool) {
-	found, err := l.search(ctx, l.Clients, name, alone, anyValue)
-	if err != nil {
-		return l.failed(clientsTable, err)
-	}
-	if found {
-		return WhyClientName, true
-	}
-	return "", false
+	return l.search(ctx, l.clients(WhyClientName), heloname.Parse(name).ASCII, alone, anyValue)
 }
 
 // Name reports whether Names holds the HELO name or a parent of it. A listed
@@ -129,19 +103,11 @@ func (l *List) ClientName(ctx context.Context, name string, alone bool) (why str
 func (l *List) Name(ctx context.Context, helo string, proved bool) (
 	listed bool, why string, ok bool,
 ) {
-	found, err := l.search(ctx, l.Names, helo, false, anyValue)
-	switch {
-	case err != nil:
-		why, _ = l.failed(namesTable, err)
-	case found:
-		why = WhyName
-	default:
-		return false, "", false
-	}
+	why, listed = l.search(ctx, l.names(), heloname.Parse(helo).ASCII, false, anyValue)
 	if !proved {
-		return true, "", false
+		why = ""
 	}
-	return true, why, true
+	return listed, why, listed && proved
 }
 
 // Recipient reports whether rcpt, the address of a RCPT TO without angle
@@ -158,38 +124,86 @@ func (l *List) Recipient(ctx context.Context, rcpt string) (why string, ok bool)
 	if domain == "" {
 		keys = keys[2:]
 	}
+	recipients := source{l.RecipientTable, "exempt_recipients", WhyRecipient}
 	for _, key := range keys {
-		_, found, err := l.lookup(ctx, l.RecipientTable, key)
-		if err != nil {
-			return l.failed(recipientsTable, err)
-		}
-		if found {
-			return WhyRecipient, true
+		if why, ok = l.search(ctx, recipients, key, true, anyValue); ok {
+			return why, true
 		}
 	}
 	return "", false
 }
 
-// lookup is t.Lookup without entries that are past their day.
-func (l *List) lookup(ctx context.Context, t Table, key string) (string, bool, error) {
-	value, found, err := t.Lookup(ctx, key)
-	if err != nil || !found {
-		return "", false, err
+// source is a table with the directive that OnError gets and the reason for what it holds.
+type source struct {
+	Table
+	directive, why string
+}
+
+func (l *List) clients(why string) source { return source{l.Clients, "exempt_clients", why} }
+func (l *List) names() source             { return source{l.Names, "exempt_names", WhyName} }
+
+func anyValue(string) bool { return true }
+
+// search looks key up and then, unless alone is true, its parents. It reports
+// whether one of the found values satisfies want. An entry past its day does not
+// count, and an error exempts.
+//
+// A name must be a host name or "": other octets could make a table fail
+// (PostgreSQL rejects NUL and broken UTF-8).
+func (l *List) search(
+	ctx context.Context, s source, key string, alone bool, want func(value string) bool,
+) (why string, ok bool) {
+	if s.Table == nil {
+		return "", false
 	}
 	now := time.Now
 	if l.Clock != nil {
 		now = l.Clock
 	}
-	value, found = InForce(value, now())
-	return value, found, nil
+	for entry := range Ancestry(key) {
+		value, found, err := s.Lookup(ctx, entry)
+		if err != nil {
+			l.report(s.directive, err)
+			return WhyTableFailed, true
+		}
+		if found {
+			value, found = InForce(value, now())
+		}
+		if found && want(value) {
+			return s.why, true
+		}
+		if alone {
+			break
+		}
+	}
+	return "", false
 }
 
-// failed reports a table error and exempts the client.
-func (l *List) failed(table string, err error) (why string, ok bool) {
+func (l *List) report(directive string, err error) {
 	if l.OnError != nil {
-		l.OnError(table, err)
+		l.OnError(directive, err)
 	}
-	return WhyTableFailed, true
+}
+
+// maxParents is the number of parents of one name that are looked up at most: a
+// client may put any number of labels in front of a domain.
+const maxParents = 8
+
+// Ancestry yields name and then its parents, nearest first and each with a
+// leading dot: a.example.org, .example.org, .org. Of more than 8 parents it
+// yields those nearest to the root.
+func Ancestry(name string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		if name == "" || !yield(name) {
+			return
+		}
+		for parents := strings.Count(name[1:], "."); parents > 0; parents-- {
+			name = name[1+strings.IndexByte(name[1:], '.'):]
+			if parents <= maxParents && !yield(name) {
+				return
+			}
+		}
+	}
 }
 
 // valueHolds reports whether a value of Names lists ip among its addresses and
@@ -197,20 +211,28 @@ func (l *List) failed(table string, err error) (why string, ok bool) {
 // begins like an address but is none exempts nobody and goes to OnError.
 func (l *List) valueHolds(value string, ip netip.Addr) bool {
 	holds := false
-	for word := range strings.FieldsFuncSeq(value, isSeparator) {
+	separates := func(r rune) bool { return r == ',' || r == ' ' || r == '\t' }
+	for word := range strings.FieldsFuncSeq(value, separates) {
 		prefix, err := parseNetwork(word)
 		switch {
 		case err == nil:
 			holds = holds || prefix.Contains(ip)
-		case looksLikeAddress(word) && l.OnError != nil:
-			l.OnError(namesTable, err)
+		case word[0] >= '0' && word[0] <= '9' && strings.ContainsAny(word, ".:/"):
+			l.report("exempt_names", err)
 		}
 	}
 	return holds
 }
 
-func isSeparator(r rune) bool { return r == ',' || r == ' ' || r == '\t' }
-
-func looksLikeAddress(word string) bool {
-	return word[0] >= '0' && word[0] <= '9' && strings.ContainsAny(word, ".:/")
+// InForce returns the value of a table entry without its leading until=YYYY-MM-DD, and whether the
+// entry still counts at now: it does on that day (UTC) and before. A date that cannot be read
+// counts as past, so that a mistake exempts nobody for ever.
+func InForce(value string, now time.Time) (rest string, ok bool) {
+	text, dated := strings.CutPrefix(strings.TrimSpace(value), "until=")
+	if !dated {
+		return value, true
+	}
+	day, rest, _ := strings.Cut(text, " ")
+	last, err := time.Parse(time.DateOnly, day)
+	return strings.TrimSpace(rest), err == nil && now.Before(last.AddDate(0, 0, 1))
 }

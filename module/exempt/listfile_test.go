@@ -9,7 +9,6 @@ import (
 
 func TestListFileThatLostItsEnd(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "networks")
-	var files listFiles
 	for _, step := range []struct{ text, err string }{
 		{"", ""},
 		{"10.0.0.0/8\n127.0.2.16", ""}, // never had one
@@ -21,7 +20,7 @@ func TestListFileThatLostItsEnd(t *testing.T) {
 		if err := os.WriteFile(path, []byte(step.text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		data, err := files.read(path)
+		data, err := ReadList(path)
 		switch {
 		case step.err == "" && (err != nil || string(data) != step.text):
 			t.Errorf("%q: %q, %v", step.text, data, err)

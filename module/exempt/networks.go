@@ -1,12 +1,9 @@
 package exempt
 
 import (
-	"errors"
 	"fmt"
 	"iter"
 	"net/netip"
-	"os"
-	"strings"
 
 	"github.com/gaissmai/bart"
 
@@ -16,8 +13,6 @@ import (
 // accepted ends every error about a network.
 const accepted = `accepted: an address (192.0.2.1, 2001:db8::1), ` +
 	`a network (192.0.2.0/24, 2001:db8::/32), or "file" and a path`
-
-var errNoPath = errors.New(`"file" without a path; ` + accepted)
 
 // Networks is a set of IPv4 and IPv6 networks. A nil set is empty. It is safe
 // for concurrent use once made.
@@ -38,31 +33,6 @@ func ParseNetworks(
 	return n, nil
 }
 
-// parseList calls add for each entry among args and in the files that they name.
-func parseList(
-	args []string, readFile func(path string) ([]byte, error), add func(entry string) error,
-) error {
-	if readFile == nil {
-		readFile = os.ReadFile
-	}
-	for i := 0; i < len(args); i++ {
-		var err error
-		switch {
-		case args[i] != "file":
-			err = add(args[i])
-		case i+1 == len(args) || args[i+1] == "":
-			err = errNoPath
-		default:
-			i++ // a file may be called "file"
-			err = addFile(args[i], readFile, add)
-		}
-		if err != nil {
-			return fmt.Errorf("exempt: %w", err)
-		}
-	}
-	return nil
-}
-
 // Contains reports whether ip, as heloname.Unmap returns it, lies in one of the
 // networks.
 func (n *Networks) Contains(ip netip.Addr) bool {
@@ -81,27 +51,6 @@ func (n *Networks) add(entry string) error {
 		return fmt.Errorf("%s %s", entry, problem)
 	}
 	n.table.Insert(prefix)
-	return nil
-}
-
-func addFile(path string, readFile func(string) ([]byte, error), add func(string) error) error {
-	data, err := readFile(path)
-	if err != nil {
-		return err
-	}
-	text := strings.TrimPrefix(string(data), "\ufeff") // some editors write it
-	number := 0
-	for line := range strings.Lines(text) {
-		number++
-		entry, _, _ := strings.Cut(line, "#")
-		entry = strings.TrimSpace(entry)
-		if entry == "" {
-			continue
-		}
-		if err := add(entry); err != nil {
-			return fmt.Errorf("%s:%d: %w", path, number, err)
-		}
-	}
 	return nil
 }
 

@@ -9,41 +9,34 @@ import (
 )
 
 // The widest networks that an exemption takes without a warning, in bits. A
-// regional registry gives nobody more than an IPv4 /8 or an IPv6 /16.
+// regional registry gives nobody more than an IPv4 /8 or an IPv6 /16. Private and
+// link-local networks never hold the servers of many operators.
 const (
 	widest4       = 8
 	widest6       = 16
 	widestPrivate = 7 // fc00::/7, RFC 4193
 )
 
-// tooWide reports whether a network holds the servers of many operators.
-// Private and link-local networks never do.
-func tooWide(p netip.Prefix) bool {
-	addr := p.Addr()
-	switch {
-	case addr.Is4():
-		return p.Bits() < widest4
-	case addr.IsPrivate() || addr.IsLinkLocalUnicast():
-		return p.Bits() < widestPrivate
-	default:
-		return p.Bits() < widest6
-	}
-}
-
 // NetworkProblem returns what is wrong with a network of exempt_networks or
 // self_addresses, "" for nothing. Never is true where it cannot be meant.
 func NetworkProblem(p netip.Prefix) (problem string, never bool) {
+	addr, widest := p.Addr(), widest6
+	switch {
+	case addr.Is4():
+		widest = widest4
+	case addr.IsPrivate() || addr.IsLinkLocalUnicast():
+		widest = widestPrivate
+	}
 	switch {
 	case p.Bits() == 0:
 		return "holds every client: the check would be off", true
-	case p.IsSingleIP() && p.Addr().IsUnspecified():
+	case p.IsSingleIP() && addr.IsUnspecified():
 		return "is the address of no client", true
-	case tooWide(p):
+	case p.Bits() < widest:
 		return fmt.Sprintf("is wider than /%d (IPv4) or /%d (IPv6): it holds the servers of many"+
 			" operators", widest4, widest6), false
-	default:
-		return "", false
 	}
+	return "", false
 }
 
 // KeyProblem returns why a key of a table of names or addresses never matches,

@@ -2,6 +2,7 @@ package exempt
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"unicode/utf8"
 
@@ -68,14 +69,8 @@ func (r Recipients) Contains(rcpt string) bool {
 		return false
 	}
 	local, domain := splitAddress(rcpt)
-	_, ok := r[local]
-	if !ok && domain != "" {
-		_, ok = r["@"+domain]
-	}
-	if !ok && domain != "" {
-		_, ok = r[local+"@"+domain]
-	}
-	return ok
+	has := func(key string) bool { _, ok := r[key]; return ok }
+	return has(local) || domain != "" && (has("@"+domain) || has(local+"@"+domain))
 }
 
 // splitAddress cuts an address at its last "@" and normalises both parts: the
@@ -94,22 +89,13 @@ func splitAddress(s string) (local, domain string) {
 	return local, domain
 }
 
+var quotedPair = regexp.MustCompile(`(?s)\\(.)`)
+
 // unquote takes the quotes and backslashes off a Quoted-string, which means
 // the same mailbox as without them (RFC 5321, 4.1.2).
 func unquote(local string) string {
 	if len(local) < 2 || local[0] != '"' || local[len(local)-1] != '"' {
 		return local
 	}
-	local = local[1 : len(local)-1]
-	if !strings.Contains(local, `\`) {
-		return local
-	}
-	var b strings.Builder
-	for i := 0; i < len(local); i++ {
-		if local[i] == '\\' && i+1 < len(local) {
-			i++
-		}
-		b.WriteByte(local[i])
-	}
-	return b.String()
+	return quotedPair.ReplaceAllString(local[1:len(local)-1], "$1")
 }

@@ -126,7 +126,7 @@ func inetAton(s string) netip.Addr {
 		all = all<<bits | number
 	}
 	var octets [4]byte
-	binary.BigEndian.PutUint32(octets[:], uint32(all)) //nolint:gosec // four octets in all, see bits
+	binary.BigEndian.PutUint32(octets[:], uint32(all)) // four octets in all, see bits
 	return netip.AddrFrom4(octets)
 }
 

@@ -68,7 +68,8 @@ func (l *Lists) accessWords(ascii string) (word, numbered string) {
 		if word == "" {
 			word = part
 		}
-		if numbered == "" && class == lineWord && besideNumber(ascii[:start], ascii[start+len(part):org]) {
+		before, after := ascii[:start], ascii[start+len(part):org]
+		if numbered == "" && class == lineWord && besideNumber(before, after) {
 			numbered = part
 		}
 	}
