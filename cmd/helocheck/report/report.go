@@ -2,8 +2,8 @@ package report
 
 import (
 	"cmp"
+	"iter"
 	"maps"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -60,7 +60,7 @@ type Rule struct {
 	Verdicts map[string]int64 `json:"verdicts"` // messages by action
 	Examples []string         `json:"examples"` // the most common names
 	index    int
-	common   map[string]int64
+	common   map[string]int64 // messages by name
 }
 
 // Times returns how many messages of a name the rule hit.
@@ -80,6 +80,8 @@ type Against struct {
 	Moves   []Change `json:"moves"`   // between actions
 	Changes []Change `json:"changes"` // by name; the most common
 	More    int      `json:"more"`    // names left out
+
+	moves, changes map[Change]int64 // messages
 }
 
 // Change is a number of messages that a second policy treats differently.
@@ -92,26 +94,32 @@ type Change struct {
 
 // Report sums up.
 func (t *Tally) Report() *Report {
-	r := &Report{
-		Policy: t.policy, Notes: append([]string{}, t.Notes...), Exact: !t.overflow,
-		Lost: t.lost.report(), Classes: make(map[string]*Class), Timeline: t.days.report(),
-		Refused: []*Refused{}, Exempt: t.exempt, TryLater: t.later,
-		NotEvaluated: append([]maddyconf.Table{}, t.NotEvaluated...),
-	}
+	r := t.report
+	r.Notes = append([]string{}, t.Notes...)
+	r.NotEvaluated = append([]maddyconf.Table{}, t.NotEvaluated...)
+	r.Classes, r.Timeline = make(map[string]*Class), t.days.report()
 	for name, kinds := range t.classes {
-		c := t.sum(kinds)
-		r.Classes[name] = c
-		r.Messages += c.Messages
+		r.Classes[name] = t.sum(kinds)
+		r.Messages += r.Classes[name].Messages
 	}
-	clients := sortedBy(t.clients, func(_ netip.Addr, c *Refused) int64 { return c.Messages },
-		func(_ netip.Addr, c *Refused) string { return c.Client })
-	for _, client := range clients[:min(mostRefused, len(clients))] {
-		r.Refused = append(r.Refused, t.clients[client])
+	r.Lost.Senders = ranked(slices.Values(r.Lost.Senders),
+		func(g *Group) int64 { return g.Messages }, func(g *Group) string { return g.Sender })
+	r.Refused = ranked(maps.Values(t.clients),
+		func(c *Refused) int64 { return c.Messages }, func(c *Refused) string { return c.Client })
+	r.Refused = r.Refused[:min(mostRefused, len(r.Refused))]
+	if r.Against != nil {
+		r.Against.sum()
 	}
-	if t.against != nil {
-		r.Against = t.against.report()
-	}
-	return r
+	return &r
+}
+
+// ranked sorts by messages, the most first, and equal ones by text. It never returns nil.
+func ranked[T any](all iter.Seq[T], messages func(T) int64, text func(T) string) []T {
+	list := slices.AppendSeq([]T{}, all)
+	slices.SortFunc(list, func(a, b T) int {
+		return cmp.Or(cmp.Compare(messages(b), messages(a)), strings.Compare(text(a), text(b)))
+	})
+	return list
 }
 
 // newClass returns a class with its actions and the rules that are not off.
@@ -138,80 +146,47 @@ func (t *Tally) newClass() *Class {
 // sum counts one class. Its kinds are walked by organisation and name, so that each of these counts
 // once for the class, for an action and for a rule.
 func (t *Tally) sum(kinds map[kind]int64) *Class {
-	c := t.newClass()
-	orgs := make(map[string]string, len(kinds))
-	list := make([]kind, 0, len(kinds))
+	type place struct{ org, name string }
+	places := make(map[string]place)
 	for k := range kinds {
-		list = append(list, k)
-		if _, ok := orgs[k.name]; !ok {
-			orgs[k.name] = orgOf(k.name)
+		if _, ok := places[k.name]; !ok {
+			places[k.name] = place{orgOf(k.name), k.name}
 		}
 	}
-	slices.SortFunc(list, func(a, b kind) int {
-		return cmp.Or(strings.Compare(orgs[a.name], orgs[b.name]), strings.Compare(a.name, b.name))
-	})
-	var name, org seen
-	for _, k := range list {
-		n := kinds[k]
-		name.turn(k.name)
-		org.turn(orgs[k.name])
-		add := func(c *Count, bit int) {
+	c, last := t.newClass(), make(map[*Count]place)
+	for _, k := range slices.SortedFunc(maps.Keys(kinds), func(a, b kind) int {
+		x, y := places[a.name], places[b.name]
+		return cmp.Or(strings.Compare(x.org, y.org), strings.Compare(x.name, y.name))
+	}) {
+		n, at := kinds[k], places[k.name]
+		add := func(c *Count) {
 			c.Messages += n
-			if k.name == "" { // the kinds that are not kept
+			before := last[c]
+			if k.name == "" || at == before { // the kinds that are not kept have no name
 				return
 			}
-			c.Names += name.first(bit)
-			c.Orgs += org.first(bit)
+			c.Names++
+			if at.org != before.org {
+				c.Orgs++
+			}
+			last[c] = at
 		}
-		add(&c.Count, bits-1)
-		add(c.Actions[actionWords[k.action]], bits-2-int(k.action)) // above the bits of all rules
+		add(&c.Count)
+		add(c.Actions[actionWords[k.action]])
 		for _, r := range c.Rules {
 			if k.rules>>r.index&1 != 0 {
-				add(&r.Count, r.index)
+				add(&r.Count)
 				r.Verdicts[actionWords[k.action]] += n
 				r.common[k.name] += n
 			}
 		}
 	}
 	for _, r := range c.Rules {
-		r.mostCommon()
+		delete(r.common, "")
+		names := ranked(maps.Keys(r.common), r.Times, func(name string) string { return name })
+		r.Examples = slices.Clone(names[:min(examples, len(names))])
 	}
 	return c
-}
-
-// mostCommon keeps the most common names.
-func (r *Rule) mostCommon() {
-	delete(r.common, "")
-	names := sortedBy(r.common, func(_ string, n int64) int64 { return n },
-		func(name string, _ int64) string { return name })
-	r.Examples = slices.Clone(names[:min(examples, len(names))])
-	maps.DeleteFunc(r.common, func(name string, _ int64) bool {
-		return !slices.Contains(r.Examples, name)
-	})
-}
-
-const bits = 64 // of a set of rules and actions
-
-// seen tells what came first of one name, or of one organisation.
-type seen struct {
-	text string
-	bits uint64
-}
-
-// turn turns to another text.
-func (s *seen) turn(text string) {
-	if s.text != text {
-		*s = seen{text: text}
-	}
-}
-
-// first returns 1 when the bit was not set for this text.
-func (s *seen) first(bit int) int {
-	if s.bits>>bit&1 != 0 {
-		return 0
-	}
-	s.bits |= 1 << bit
-	return 1
 }
 
 // orgOf is the organisational domain of a HELO name, the name itself where there is none.
@@ -234,22 +209,21 @@ func (c *Class) ByHits() (names []string) {
 	return names
 }
 
-func (a *against) report() *Against {
-	r := &Against{Policy: a.policy, Moves: []Change{}, Changes: []Change{}}
-	for from := numActions - 1; from >= 0; from-- {
-		for to := numActions - 1; to >= 0; to-- {
-			if n := a.moves[from][to]; n > 0 && from != to {
-				r.Moves = append(r.Moves, Change{From: actionWords[from], To: actionWords[to], Messages: n})
+func (a *Against) sum() {
+	a.Moves, a.Changes = []Change{}, []Change{}
+	for _, from := range strongest {
+		for _, to := range strongest {
+			move := Change{From: from, To: to}
+			if move.Messages = a.moves[move]; move.Messages > 0 {
+				a.Moves = append(a.Moves, move)
 			}
 		}
 	}
-	changes := sortedBy(a.changes, func(_ Change, n int64) int64 { return n },
-		func(c Change, _ int64) string { return c.Helo + " " + c.From + " " + c.To })
+	changes := ranked(maps.Keys(a.changes), func(c Change) int64 { return a.changes[c] },
+		func(c Change) string { return c.Helo + " " + c.From + " " + c.To })
 	for _, c := range changes[:min(shownChanges, len(changes))] {
-		n := a.changes[c]
-		c.Messages = n
-		r.Changes = append(r.Changes, c)
+		c.Messages = a.changes[c]
+		a.Changes = append(a.Changes, c)
 	}
-	r.More = len(changes) - len(r.Changes)
-	return r
+	a.More = len(changes) - len(a.Changes)
 }

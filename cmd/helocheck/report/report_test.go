@@ -306,6 +306,23 @@ func TestLostIsBounded(t *testing.T) {
 	}
 }
 
+// The text says so when it does not list all, also where the cut falls between two senders.
+func TestTextTellsOfTheCut(t *testing.T) {
+	const listed, note = 50, "The list is cut"
+	tally := NewTally("rfc", testRules)
+	for i := range listed + 1 {
+		var out bytes.Buffer
+		tally.Add(message("ham", fmt.Sprintf("mail.example%d.org", i), "192.0.2.1", 1, morning,
+			result(checkhelo.Reject, noPTR, 1)))
+		if err := tally.WriteText(&out); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(out.String(), note); got != (i >= listed) {
+			t.Errorf("%d lost messages: says that the list is cut: %v", i+1, got)
+		}
+	}
+}
+
 // Lost is what was accepted and would not reach the inbox at once.
 func TestLost(t *testing.T) {
 	for _, tt := range []struct {
@@ -381,7 +398,7 @@ func TestNDJSON(t *testing.T) {
 }
 
 func TestTimeline(t *testing.T) {
-	var line timeline
+	var line Timeline
 	line.add(time.Time{}, rejected, 1)
 	if line.report() != nil {
 		t.Error("messages without a time make a chart")
@@ -394,7 +411,7 @@ func TestTimeline(t *testing.T) {
 		}
 	}
 	var sum [numActions]int64
-	for _, p := range line.points {
+	for _, p := range line.counts {
 		for a, n := range p {
 			sum[a] += n
 		}
@@ -415,7 +432,7 @@ func TestTimeline(t *testing.T) {
 
 // A chart of one hour has one label.
 func TestLabels(t *testing.T) {
-	var line timeline
+	var line Timeline
 	line.add(morning, rejected, 1)
 	if got := line.report().Labels(); !slices.Equal(got, []string{"2026-03-01 09:00"}) {
 		t.Errorf("labels %q", got)

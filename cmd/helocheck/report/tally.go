@@ -5,7 +5,6 @@ package report
 
 import (
 	"net/netip"
-	"slices"
 	"strings"
 
 	"maddy.example/checkhelo"
@@ -75,6 +74,9 @@ const (
 
 var actionWords = [numActions]string{"none", "score", "greylist", "quarantine", "reject"}
 
+// strongest has the actions, the strongest first.
+var strongest = []string{"reject", "quarantine", "greylist", "score", "none"}
+
 func actionIndex(a checkhelo.Action) uint8 {
 	return uint8(max(int(a)-int(checkhelo.Ignore), none)) //nolint:gosec // below numActions
 }
@@ -83,22 +85,16 @@ func word(a checkhelo.Action) string { return actionWords[actionIndex(a)] }
 
 // Tally counts. It is not safe for use by many goroutines.
 type Tally struct {
-	policy  string
-	rules   []checkhelo.Rule
-	against *against // nil: none
-
 	// Notes tell the reader what the counts lack, NotEvaluated which tables they do without.
 	Notes        []string
 	NotEvaluated []maddyconf.Table
 
-	classes  map[string]map[kind]int64 // messages
-	kinds    int                       // of all classes
-	overflow bool                      // more kinds came than are kept
-	days     timeline
-	clients  map[netip.Addr]*Refused
-	exempt   map[string]int64 // messages by reason
-	later    int64
-	lost     lost
+	rules   []checkhelo.Rule
+	report  Report                    // what is counted as it is shown
+	classes map[string]map[kind]int64 // messages
+	kinds   int                       // of all classes
+	days    Timeline
+	clients map[netip.Addr]*Refused
 }
 
 // kind is all that greetings counted together have in common, beside their class.
@@ -108,25 +104,23 @@ type kind struct {
 	rules  uint64
 }
 
-// against counts what a second policy does otherwise.
-type against struct {
-	policy  string
-	moves   [numActions][numActions]int64 // messages by first and second action
-	changes map[Change]int64
-}
-
 // NewTally counts under a policy with these rules, in their order.
 func NewTally(policy string, rules []checkhelo.Rule) *Tally {
 	return &Tally{
-		policy: policy, rules: rules,
-		classes: make(map[string]map[kind]int64), clients: make(map[netip.Addr]*Refused),
-		exempt: make(map[string]int64), lost: lost{groups: make(map[string]*Group)},
+		rules: rules, classes: make(map[string]map[kind]int64),
+		clients: make(map[netip.Addr]*Refused),
+		report: Report{
+			Policy: policy, Exact: true, Exempt: make(map[string]int64),
+			Lost: Lost{Senders: []*Group{}, groups: make(map[string]*Group)},
+		},
 	}
 }
 
 // Compare makes Add count Message.Other too, the verdict of a second policy.
 func (t *Tally) Compare(policy string) {
-	t.against = &against{policy: policy, changes: make(map[Change]int64)}
+	t.report.Against = &Against{
+		Policy: policy, moves: make(map[Change]int64), changes: make(map[Change]int64),
+	}
 }
 
 // Add counts a message.
@@ -138,25 +132,25 @@ func (t *Tally) Add(m *Message) {
 		if t.kinds < maxKinds {
 			t.kinds++
 		} else {
-			k.name, t.overflow = "", true
+			k.name, t.report.Exact = "", false
 		}
 	}
 	c[k] += n
 	t.days.add(m.Time, k.action, n)
 	if m.Exempt != "" {
-		t.exempt[m.Exempt] += n
+		t.report.Exempt[m.Exempt] += n
 	}
 	if m.TryLater {
-		t.later += n
+		t.report.TryLater += n
 	}
 	if k.action == rejected && m.Client.IsValid() {
 		t.refuse(m, name)
 	}
 	if m.isLost() {
-		t.lost.add(m)
+		t.report.Lost.add(m)
 	}
-	if t.against != nil && m.Other != nil {
-		t.against.add(m, name)
+	if t.report.Against != nil && m.Other != nil {
+		t.report.Against.add(m, name)
 	}
 }
 
@@ -172,15 +166,16 @@ func (t *Tally) refuse(m *Message, name string) {
 	c.Messages += int64(m.Count)
 }
 
-func (a *against) add(m *Message, name string) {
-	from, to := actionIndex(m.Action), actionIndex(m.Other.Action)
-	a.moves[from][to] += int64(m.Count)
-	if from == to && (from == none || m.rule() == m.Other.rule()) {
+func (a *Against) add(m *Message, name string) {
+	n, from, to := int64(m.Count), word(m.Action), word(m.Other.Action)
+	if from != to {
+		a.moves[Change{From: from, To: to}] += n
+	} else if from == actionWords[none] || m.rule() == m.Other.rule() {
 		return
 	}
 	ch := Change{Helo: name, From: m.change(), To: m.Other.change()}
 	if _, ok := a.changes[ch]; ok || len(a.changes) < maxChanges {
-		a.changes[ch] += int64(m.Count)
+		a.changes[ch] += n
 	}
 }
 
@@ -209,24 +204,4 @@ func (t *Tally) class(name string) map[kind]int64 {
 	c = make(map[kind]int64)
 	t.classes[name] = c
 	return c
-}
-
-// sortedBy returns the values of a map, the largest numbers first, equal ones by their text.
-func sortedBy[K comparable, V any](
-	m map[K]V, number func(K, V) int64, text func(K, V) string,
-) []K {
-	keys := make([]K, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.SortFunc(keys, func(a, b K) int {
-		if x, y := number(a, m[a]), number(b, m[b]); x != y {
-			if x > y {
-				return -1
-			}
-			return 1
-		}
-		return strings.Compare(text(a, m[a]), text(b, m[b]))
-	})
-	return keys
 }

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"maps"
 	"slices"
 	"time"
 )
@@ -13,54 +14,59 @@ const (
 	day  = 24 * hour
 )
 
-// spans are the widths that a point can have, in seconds, each a multiple of the one before.
-var (
-	spans     = [...]int64{hour, 6 * hour, day, 7 * day, 28 * day, 364 * day, 36_400 * day}
-	spanWords = [...]string{"hour", "6 hours", "day", "week", "4 weeks", "year", "century"}
-)
+// spans are the widths that a point can have, each a multiple of the one before.
+var spans = []struct {
+	seconds int64
+	text    string
+}{
+	{hour, "hour"}, {6 * hour, "6 hours"}, {day, "day"}, {7 * day, "week"}, {28 * day, "4 weeks"},
+	{364 * day, "year"}, {36_400 * day, "century"},
+}
 
-// timeline counts messages by time and action. Its points get wider as the time that it covers
+// Timeline counts messages by time and action. Its points get wider as the time that it covers
 // grows.
-type timeline struct {
-	span   int // index into spans
-	points map[int64]*[numActions]int64
+type Timeline struct {
+	Span   string  `json:"span"`
+	Points []Point `json:"points"` // those without messages are left out
+
+	width  int // index into spans
+	counts map[int64][numActions]int64
 	lo, hi int64 // first and last point
 }
 
-func (t *timeline) add(at time.Time, action uint8, n int64) {
+// Point is one span of a timeline.
+type Point struct {
+	From    string           `json:"from"` // UTC
+	Actions map[string]int64 `json:"actions"`
+	at      int64
+}
+
+func (l *Timeline) add(at time.Time, action uint8, n int64) {
 	if at.IsZero() {
 		return
 	}
-	i := floorDiv(at.Unix(), spans[t.span])
-	if len(t.points) == 0 {
-		t.points, t.lo, t.hi = make(map[int64]*[numActions]int64), i, i
+	i := floorDiv(at.Unix(), spans[l.width].seconds)
+	if len(l.counts) == 0 {
+		l.counts, l.lo, l.hi = make(map[int64][numActions]int64), i, i
 	}
-	t.lo, t.hi = min(t.lo, i), max(t.hi, i)
-	t.point(i)[action] += n
-	for t.hi-t.lo >= maxSpans && t.span+1 < len(spans) {
-		t.widen()
+	c := l.counts[i]
+	c[action] += n
+	l.counts[i], l.lo, l.hi = c, min(l.lo, i), max(l.hi, i)
+	for l.hi-l.lo >= maxSpans && l.width+1 < len(spans) {
+		l.widen()
 	}
 }
 
-func (t *timeline) point(i int64) *[numActions]int64 {
-	p := t.points[i]
-	if p == nil {
-		p = new([numActions]int64)
-		t.points[i] = p
-	}
-	return p
-}
-
-func (t *timeline) widen() {
-	narrow, ratio := t.points, spans[t.span+1]/spans[t.span]
-	t.span++
-	t.points = make(map[int64]*[numActions]int64)
-	t.lo, t.hi = floorDiv(t.lo, ratio), floorDiv(t.hi, ratio)
+func (l *Timeline) widen() {
+	narrow, ratio := l.counts, spans[l.width+1].seconds/spans[l.width].seconds
+	l.width, l.lo, l.hi = l.width+1, floorDiv(l.lo, ratio), floorDiv(l.hi, ratio)
+	l.counts = make(map[int64][numActions]int64)
 	for i, from := range narrow {
-		to := t.point(floorDiv(i, ratio))
+		to := l.counts[floorDiv(i, ratio)]
 		for a, n := range from {
 			to[a] += n
 		}
+		l.counts[floorDiv(i, ratio)] = to
 	}
 }
 
@@ -72,41 +78,27 @@ func floorDiv(a, b int64) int64 {
 	return q
 }
 
-// Timeline counts messages by time.
-type Timeline struct {
-	Span   string  `json:"span"`
-	Points []Point `json:"points"`
-	lo, hi int64
-	width  int64 // seconds
-}
-
-// Point is one span of a timeline; those without messages are left out.
-type Point struct {
-	From    string           `json:"from"` // UTC
-	Actions map[string]int64 `json:"actions"`
-	at      int64
-}
-
-func (t *timeline) report() *Timeline {
-	if len(t.points) == 0 {
+// report fills in what is shown; nil without messages.
+func (l *Timeline) report() *Timeline {
+	if len(l.counts) == 0 {
 		return nil
 	}
-	l := &Timeline{Span: spanWords[t.span], lo: t.lo, hi: t.hi, width: spans[t.span]}
-	for i := t.lo; i <= t.hi; i++ {
-		if p := t.points[i]; p != nil {
-			point := Point{From: l.stamp(i), Actions: make(map[string]int64), at: i}
-			for a, n := range p {
-				point.Actions[actionWords[a]] = n
-			}
-			l.Points = append(l.Points, point)
+	shown := *l
+	shown.Span = spans[l.width].text
+	for _, i := range slices.Sorted(maps.Keys(l.counts)) {
+		point := Point{From: l.stamp(i), Actions: make(map[string]int64), at: i}
+		for a, n := range l.counts[i] {
+			point.Actions[actionWords[a]] = n
 		}
+		shown.Points = append(shown.Points, point)
 	}
-	return l
+	return &shown
 }
 
 func (l *Timeline) stamp(point int64) string {
-	at := time.Unix(point*l.width, 0).UTC()
-	if l.width < day {
+	width := spans[l.width].seconds
+	at := time.Unix(point*width, 0).UTC()
+	if width < day {
 		return at.Format("2006-01-02 15:04")
 	}
 	return at.Format(time.DateOnly)

@@ -49,26 +49,19 @@ type Greeting struct {
 
 // greeting writes a message down.
 func (m *Message) greeting() Greeting {
+	ip, _ := m.Client.MarshalText() // "" for none; there is no error
 	g := Greeting{
-		Server: m.Server, Helo: m.Helo, RDNS: m.PTR, PTR: m.PTRState.String(), From: m.From,
-		Rcpt: m.Rcpts, MsgID: m.MsgID, Auth: m.Auth, Class: m.Class, Outcome: m.Outcome,
-		Action: word(m.Action), Would: word(m.Would), Rule: m.rule(), Hits: m.Hits, Score: m.Score,
-		Exempt: m.Exempt, Known: m.Known.String(),
+		Server: m.Server, Helo: m.Helo, IP: string(ip), RDNS: m.PTR, PTR: m.PTRState.String(),
+		From: m.From, Rcpt: append([]string{}, m.Rcpts...), MsgID: m.MsgID, Auth: m.Auth,
+		Class: m.Class, Outcome: m.Outcome, Action: word(m.Action), Would: word(m.Would),
+		Rule: m.rule(), Hits: append([]Hit{}, m.Hits...), Score: m.Score, Exempt: m.Exempt,
+		Known: m.Known.String(),
 	}
-	if !m.Time.IsZero() {
-		g.Time = &m.Time
-	}
-	if m.Client.IsValid() {
-		g.IP = m.Client.String()
+	if at := m.Time; !at.IsZero() {
+		g.Time = &at
 	}
 	if m.TryLater {
 		g.Action, g.Would, g.Rule = "tempfail", "tempfail", "dns_error"
-	}
-	if g.Rcpt == nil {
-		g.Rcpt = []string{}
-	}
-	if g.Hits == nil {
-		g.Hits = []Hit{}
 	}
 	if m.Other != nil {
 		g.Against = word(m.Other.Action)
@@ -80,6 +73,25 @@ func (m *Message) greeting() Greeting {
 		g.Allow = m.allow()
 	}
 	return g
+}
+
+// When returns the time, "" for none.
+func (g *Greeting) When() string {
+	if g.Time == nil {
+		return ""
+	}
+	return g.Time.UTC().Format(time.RFC3339)
+}
+
+// Name returns what is known of the PTR record.
+func (g *Greeting) Name() string {
+	switch {
+	case g.RDNS == "":
+		return g.PTR
+	case g.PTR == "confirmed":
+		return g.RDNS
+	}
+	return g.RDNS + " (" + g.PTR + ")"
 }
 
 // Writer writes greetings as they are judged, one JSON object a line.
@@ -148,6 +160,9 @@ type Lost struct {
 	Messages int64    `json:"messages"`
 	Senders  []*Group `json:"senders"`
 	More     int64    `json:"more"` // messages that are not listed
+
+	groups map[string]*Group // the Senders
+	listed int
 }
 
 // Group is the lost messages of one organisation.
@@ -157,18 +172,11 @@ type Group struct {
 	Greetings []Greeting `json:"greetings"`
 }
 
-// lost collects them.
-type lost struct {
-	groups   map[string]*Group
-	messages int64
-	listed   int
-	more     int64
-}
-
-func (l *lost) add(m *Message) {
-	l.messages += int64(m.Count)
+func (l *Lost) add(m *Message) {
+	n := int64(m.Count)
+	l.Messages += n
 	if l.listed >= maxLost {
-		l.more += int64(m.Count)
+		l.More += n
 		return
 	}
 	org := orgOf(shown(m.Helo))
@@ -176,10 +184,11 @@ func (l *lost) add(m *Message) {
 	if g == nil {
 		g = &Group{Sender: org}
 		l.groups[org] = g
+		l.Senders = append(l.Senders, g)
 	}
-	g.Messages += int64(m.Count)
+	g.Messages += n
 	if len(g.Greetings) >= groupLost {
-		l.more += int64(m.Count)
+		l.More += n
 		return
 	}
 	l.listed++
@@ -188,26 +197,30 @@ func (l *lost) add(m *Message) {
 
 // kept returns a copy that holds nothing of the input but short, printable texts.
 func (g Greeting) kept() Greeting {
-	if g.Time != nil {
-		at := *g.Time
-		g.Time = &at
-	}
+	short := func(s string, octets int) string { return strings.Clone(heloname.Clean(s, octets)) }
 	for _, s := range []*string{&g.Server, &g.From, &g.MsgID, &g.RDNS, &g.Class} {
-		*s = strings.Clone(heloname.Clean(*s, maxWord))
+		*s = short(*s, maxWord)
 	}
-	g.Helo = strings.Clone(heloname.Clean(g.Helo, maxName))
+	g.Helo = short(g.Helo, maxName)
 	g.Rcpt = slices.Clone(g.Rcpt[:min(maxRcpts, len(g.Rcpt))])
 	for i := range g.Rcpt {
-		g.Rcpt[i] = strings.Clone(heloname.Clean(g.Rcpt[i], maxWord))
+		g.Rcpt[i] = short(g.Rcpt[i], maxWord)
 	}
 	return g
 }
 
-func (l *lost) report() Lost {
-	r := Lost{Messages: l.messages, More: l.more, Senders: []*Group{}}
-	for _, org := range sortedBy(l.groups, func(_ string, g *Group) int64 { return g.Messages },
-		func(org string, _ *Group) string { return org }) {
-		r.Senders = append(r.Senders, l.groups[org])
+// First returns the list cut to its first n messages.
+func (l Lost) First(n int) Lost {
+	cut := Lost{Messages: l.Messages, More: l.More}
+	for _, g := range l.Senders {
+		part := *g
+		part.Greetings = g.Greetings[:min(n, len(g.Greetings))]
+		if n -= len(part.Greetings); len(part.Greetings) > 0 {
+			cut.Senders = append(cut.Senders, &part)
+		}
+		for _, left := range g.Greetings[len(part.Greetings):] {
+			cut.More += int64(max(1, left.Count))
+		}
 	}
-	return r
+	return cut
 }

@@ -1,0 +1,153 @@
+package report
+
+import (
+	_ "embed"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	html "html/template"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"text/template"
+
+	"maddy.example/checkhelo/module/heloname"
+)
+
+var (
+	//go:embed report.txt
+	textSource string
+	//go:embed report.html
+	pageSource string
+
+	funcs = template.FuncMap{
+		"grouped": grouped, "share": share, "bar": bar, "join": strings.Join,
+		"actions": func() []string { return strongest }, "clean": heloname.Clean,
+	}
+	text = template.Must(template.New("text").Funcs(funcs).Parse(textSource))
+	// Texts of clients are cleaned, and the template of the page escapes them once more.
+	page = html.Must(html.New("page").Funcs(funcs).Parse(pageSource))
+)
+
+// WriteText writes tables for people.
+func (t *Tally) WriteText(w io.Writer) error {
+	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	return errors.Join(text.Execute(out, t.Report()), out.Flush())
+}
+
+// WriteHTML writes one page that needs nothing but itself.
+func (t *Tally) WriteHTML(w io.Writer) error { return page.Execute(w, t.Report()) }
+
+// Effect is the action with its points.
+func (r *Rule) Effect() string {
+	if r.Score > 0 {
+		return fmt.Sprintf("%s %d", r.Action, r.Score)
+	}
+	return r.Action
+}
+
+// AtLeast writes a number of names or organisations, of which only the first may be known.
+func (r *Report) AtLeast(n int) string {
+	if r.Exact {
+		return grouped(int64(n))
+	}
+	return "at least " + grouped(int64(n))
+}
+
+// share writes a part in percent.
+func share(n, of int64) string {
+	switch {
+	case n == 0 || of == 0:
+		return "0 %"
+	case float64(n)/float64(of) < 0.0001:
+		return "<0.01 %"
+	default:
+		return fmt.Sprintf("%.2f %%", 100*float64(n)/float64(of))
+	}
+}
+
+// grouped writes a number with a comma between thousands.
+func grouped(n int64) string {
+	text := strconv.FormatInt(n, 10)
+	for i := len(text) - 3; i > 0; i -= 3 {
+		text = text[:i] + "," + text[i:]
+	}
+	return text
+}
+
+// Part is a piece of a bar, in percent of its width or height.
+type Part struct {
+	Action     string
+	X, Y, W, H float64
+	Messages   int64
+	Text       string
+}
+
+// bar divides a row by action, strongest first; whole fills its width.
+func bar(counts map[string]int64, whole int64) (parts []Part) {
+	x := 0.0
+	for _, action := range strongest {
+		n := counts[action]
+		if n == 0 {
+			continue
+		}
+		const visible = 0.4 // percent
+		w := max(100*float64(n)/float64(whole), visible)
+		parts = append(parts, Part{Action: action, X: x, W: w, H: 100, Messages: n})
+		x += w
+	}
+	return parts
+}
+
+// Bar returns the shares of a class's actions.
+func (c *Class) Bar() []Part {
+	counts := make(map[string]int64)
+	for action, n := range c.Actions {
+		counts[action] = n.Messages
+	}
+	return bar(counts, c.Messages)
+}
+
+var csvHeader = []string{"class", "kind", "name", "action", "messages", "names", "examples", "orgs",
+	"time", "from", "rcpt", "helo", "ip", "rdns", "ptr", "msg_id", "exempt"}
+
+// WriteCSV writes one row for each class, action and rule, each lost message and each note.
+// Examples and recipients are separated by spaces.
+func (t *Tally) WriteCSV(w io.Writer) error {
+	r, out := t.Report(), csv.NewWriter(w)
+	row := func(cells ...string) {
+		// An error stays in out until the end.
+		_ = out.Write(append(cells, make([]string, len(csvHeader)-len(cells))...))
+	}
+	counts := func(class, kind, name, action string, n *Count, common []string) {
+		row(class, kind, name, action, strconv.FormatInt(n.Messages, 10), strconv.Itoa(n.Names),
+			strings.Join(common, " "), strconv.Itoa(n.Orgs))
+	}
+	row(csvHeader...)
+	for _, name := range slices.Sorted(maps.Keys(r.Classes)) {
+		c := r.Classes[name]
+		counts(name, "class", name, "", &c.Count, nil)
+		for _, action := range strongest {
+			counts(name, "action", action, action, c.Actions[action], nil)
+		}
+		for _, rule := range t.rules {
+			if hit := c.Rules[rule.Name]; hit != nil {
+				counts(name, "rule", rule.Name, hit.Action, &hit.Count, hit.Examples)
+			}
+		}
+	}
+	for _, g := range r.Lost.Senders {
+		for _, m := range g.Greetings {
+			row(m.Class, "lost", m.Rule, m.Action, strconv.Itoa(max(1, m.Count)), "", "", "", m.When(),
+				m.From, strings.Join(m.Rcpt, " "), m.Helo, m.IP, m.RDNS, m.PTR, m.MsgID, m.Allow)
+		}
+	}
+	for _, note := range r.Notes {
+		row("", "note", note)
+	}
+	out.Flush()
+	return out.Error()
+}
