@@ -2,6 +2,7 @@ package pages
 
 import (
 	"bytes"
+	"errors"
 	"html/template"
 	"path"
 	"regexp"
@@ -13,6 +14,12 @@ import (
 	"github.com/yuin/goldmark/parser"
 	"github.com/yuin/goldmark/text"
 )
+
+// markup is a text as HTML.
+type markup struct {
+	Body  template.HTML
+	Parts []heading
+}
 
 // heading is one "### " of a text.
 type heading struct{ ID, Title string }
@@ -27,34 +34,29 @@ var rfc = regexp.MustCompile(`\bRFC\s(\d+)`)
 
 const rfcEditor = "https://www.rfc-editor.org/rfc/rfc"
 
-// toHTML renders a text. Each RFC becomes a link, links between the sources of
+// Render renders a text. Each RFC becomes a link, links between the sources of
 // the pages lead to the pages, and links to elsewhere are marked.
-func (s *site) toHTML(source string) (html template.HTML, headings []heading, err error) {
+func (s *site) Render(source string) (r markup, err error) {
 	src := []byte(rfc.ReplaceAllString(source, "[RFC\u00a0$1]("+rfcEditor+"$1)"))
 	doc := markdown.Parser().Parse(text.NewReader(src))
 	err = ast.Walk(doc, func(n ast.Node, entering bool) (ast.WalkStatus, error) {
-		if !entering {
-			return ast.WalkContinue, nil
-		}
 		switch n := n.(type) {
 		case *ast.Link:
-			s.adapt(n)
+			if entering {
+				s.adapt(n)
+			}
 		case *ast.Heading:
-			if id, ok := n.AttributeString("id"); ok {
+			if id, ok := n.AttributeString("id"); ok && entering {
 				id, _ := id.([]byte)
-				headings = append(headings, heading{string(id), plain(string(n.Lines().Value(src)))})
+				r.Parts = append(r.Parts, heading{string(id), plain(string(n.Lines().Value(src)))})
 			}
 		}
 		return ast.WalkContinue, nil
 	})
-	if err != nil {
-		return "", nil, err
-	}
 	var b bytes.Buffer
-	if err := markdown.Renderer().Render(&b, src, doc); err != nil {
-		return "", nil, err
-	}
-	return template.HTML(b.String()), headings, nil //nolint:gosec // our own texts, no raw HTML
+	err = errors.Join(err, markdown.Renderer().Render(&b, src, doc))
+	r.Body = template.HTML(b.String()) //nolint:gosec // our own texts, no raw HTML
+	return r, err
 }
 
 func (s *site) adapt(link *ast.Link) {
@@ -71,10 +73,10 @@ func (s *site) adapt(link *ast.Link) {
 	}
 }
 
-// inline renders one sentence without paragraph and full stop.
-func (s *site) inline(sentence string) (template.HTML, error) {
-	html, _, err := s.toHTML(strings.TrimSuffix(sentence, "."))
-	cut := strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(string(html)), "<p>"), "</p>")
+// Inline renders one sentence without paragraph and full stop.
+func (s *site) Inline(sentence string) (template.HTML, error) {
+	r, err := s.Render(strings.TrimSuffix(sentence, "."))
+	cut := strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(string(r.Body)), "<p>"), "</p>")
 	return template.HTML(cut), err //nolint:gosec // as above
 }
 

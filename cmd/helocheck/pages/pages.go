@@ -7,10 +7,11 @@ package pages
 import (
 	"bytes"
 	"embed"
-	"errors"
+	"encoding/xml"
 	"fmt"
 	"html/template"
-	"io/fs"
+	"io"
+	"net/http"
 	"net/mail"
 	"net/url"
 	"os"
@@ -39,54 +40,41 @@ type Options struct {
 	Rules []checkhelo.Rule
 }
 
-// Refusing returns the rules of policies that can answer a sender: those that reject by
-// themselves or by points, whatever Policy.Ceiling says. The text is that of the first policy
-// under which a rule can do so.
-func Refusing(policies ...*checkhelo.Policy) []checkhelo.Rule {
-	var list []checkhelo.Rule
-	for i := range checkhelo.Rules() {
-		for _, p := range policies {
-			if r := p.Rules()[i]; refuses(p, &r) {
-				list = append(list, r)
-				break
-			}
-		}
-	}
-	return list
+// Refusing returns the rules of a policy that can answer a sender: those that reject by
+// themselves or by points, whatever Policy.Ceiling says.
+func Refusing(p *checkhelo.Policy) []checkhelo.Rule {
+	never := func(r checkhelo.Rule) bool { return !refuses(p, &r) }
+	return slices.DeleteFunc(slices.Clone(p.Rules()), never)
 }
 
 // refuses reports whether r rejects under p, alone or with the points of other rules. Points of
 // a rule that may not reject do not count (RFC 5321, 4.1.4).
 func refuses(p *checkhelo.Policy, r *checkhelo.Rule) bool {
-	if r.Action == checkhelo.Reject {
+	switch {
+	case r.Action == checkhelo.Reject || r.Action == checkhelo.Greylist:
 		return true
-	}
-	if r.Needs&checkhelo.NeedLists != 0 && r.Action != checkhelo.Off {
+	case r.Needs&checkhelo.NeedLists != 0 && r.Action != checkhelo.Off:
 		return true // a list may have an action of its own
-	}
-	if r.Action == checkhelo.Greylist {
-		return true
 	}
 	points := max(r.Score, r.IPv6.Score)
 	return points > 0 && (p.GreylistScore > 0 ||
 		p.RejectScore > 0 && !r.NoReject && r.Most == checkhelo.Off)
 }
 
-// maxName is the longest Options.Name, in octets.
-const maxName = 200
+const (
+	maxName = 200     // octets of Options.Name
+	maxLogo = 1 << 20 // octets of a logo
+)
 
 // site is what all pages share.
 type site struct {
-	Name, Contact string
-	Mailto        string // Contact as a URL has it
-	Echo          string // where senders test their server; "" for none
-	Logo          string // file name; "" for none
-	T             texts
-	Main          string  // language of the pages without a suffix
-	Others        []texts // the other languages of the site
-	logo          []byte
-	templates     *template.Template
-	table         []checkhelo.Rule
+	Options
+	Mailto    string  // Contact as a URL has it
+	Logo      string  // file name; "" for none
+	Main      string  // language of the pages without a suffix
+	T         texts   // of the language
+	Others    []texts // the other languages of the site
+	templates *template.Template
 }
 
 // Page returns the file of a page in the language of the site.
@@ -103,19 +91,11 @@ func (s *site) PageIn(name string, t texts) string {
 // has reports whether the site has a page of that name.
 func (s *site) has(name string) bool {
 	is := func(r checkhelo.Rule) bool { return r.Name == name }
-	return slices.ContainsFunc(s.table, is) || slices.Contains(plainPages, name) || name == "index"
+	return slices.ContainsFunc(s.Rules, is) || slices.Contains(plainPages, name)
 }
 
 // plainPages belong to no rule.
 var plainPages = slices.Concat([]string{"relay-denied", "reach-us"}, docs.Guides)
-
-// view is what one page shows.
-type view struct {
-	Site  *site
-	T     texts
-	Name  string // of the page: its file is Site.Page(Name)
-	Title string // plain text
-}
 
 // Write makes the site in a directory, which is created if need be. Files of
 // an earlier site are overwritten, others are left alone.
@@ -138,18 +118,15 @@ func Write(dir string, o Options) error {
 
 // render returns all files of the site.
 func render(o Options) (map[string][]byte, error) {
-	s, all, err := newSite(o)
+	out := make(map[string][]byte)
+	s, all, err := newSite(o, out)
 	if err != nil {
 		return nil, err
 	}
-	out := make(map[string][]byte)
 	for _, name := range []string{"style.css", "search.js", "icon.svg"} {
 		if out[name], err = files.ReadFile("assets/" + name); err != nil {
 			return nil, err
 		}
-	}
-	if s.Logo != "" {
-		out[s.Logo] = s.logo
 	}
 	for i, t := range all {
 		s.T, s.Others = t, slices.Concat(all[:i], all[i+1:])
@@ -160,9 +137,10 @@ func render(o Options) (map[string][]byte, error) {
 	return out, nil
 }
 
-func newSite(o Options) (*site, []texts, error) {
-	name := strings.TrimSpace(o.Name)
-	if name == "" || len(name) > maxName || strings.ContainsFunc(name, unprintable) {
+// newSite checks the options, and returns the texts of each language. It adds the logo to out.
+func newSite(o Options, out map[string][]byte) (*site, []texts, error) {
+	o.Name = strings.TrimSpace(o.Name)
+	if o.Name == "" || len(o.Name) > maxName || strings.ContainsFunc(o.Name, unprintable) {
 		return nil, nil, fmt.Errorf("found name %q; accepted: one line of 1 to %d octets", o.Name,
 			maxName)
 	}
@@ -177,16 +155,18 @@ func newSite(o Options) (*site, []texts, error) {
 	}
 	at := strings.LastIndexByte(o.Contact, '@')
 	s := &site{
-		Name: name, Contact: o.Contact, Echo: o.Echo, Main: o.Langs[0], table: o.Rules,
+		Options: o, Main: o.Langs[0],
 		Mailto: url.PathEscape(o.Contact[:at]) + "@" + url.PathEscape(o.Contact[at+1:]),
 	}
-	if s.table == nil {
-		s.table = checkhelo.Rules()
+	if s.Rules == nil {
+		s.Rules = checkhelo.Rules()
 	}
 	if o.Logo != "" {
-		if s.Logo, s.logo, err = readLogo(o.Logo); err != nil {
+		var logo []byte
+		if s.Logo, logo, err = readLogo(o.Logo); err != nil {
 			return nil, nil, err
 		}
+		out[s.Logo] = logo
 	}
 	s.templates, err = template.New("").Option("missingkey=error").ParseFS(files, "assets/*.html")
 	return s, all, err
@@ -194,94 +174,132 @@ func newSite(o Options) (*site, []texts, error) {
 
 func unprintable(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }
 
+// readLogo returns a logo and the name that it gets in the site, by content
+// and not by the name that it has.
+func readLogo(path string) (name string, data []byte, err error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return "", nil, err
+	}
+	defer file.Close()
+	data, err = io.ReadAll(io.LimitReader(file, maxLogo+1))
+	var svg struct {
+		XMLName xml.Name `xml:"svg"`
+	}
+	switch kind := http.DetectContentType(data); {
+	case err != nil:
+		return "", nil, err
+	case len(data) > maxLogo:
+		return "", nil, fmt.Errorf("logo %s: more than %d octets", path, maxLogo)
+	case kind == "image/png":
+		return "logo.png", data, nil
+	case kind == "image/jpeg":
+		return "logo.jpg", data, nil
+	case xml.Unmarshal(data, &svg) == nil:
+		return "logo.svg", data, nil
+	}
+	return "", nil, fmt.Errorf("logo %s: accepted: PNG, JPEG, SVG", path)
+}
+
+// view is what a template shows.
+type view struct {
+	Site   *site
+	T      texts
+	Name   string // its file is Site.Page(Name)
+	Title  string // plain text
+	Lang   string // set where the text is not in the site's language
+	Rule   *rulePage
+	Groups []group // the rules, in the index
+	Text   markup
+}
+
+// group is a part of the index.
+type group struct {
+	Title string
+	Rules []*rulePage
+}
+
 // render adds the pages of one language to out.
 func (s *site) render(out map[string][]byte) error {
-	rules, err := s.rules()
+	say := fragments(s.Rules)
+	groups := []group{
+		{Title: s.T["GroupName"]}, {Title: s.T["GroupReverse"]}, {Title: s.T["GroupRecords"]},
+	}
+	for i := range s.Rules {
+		r := &s.Rules[i]
+		p, err := s.rule(r, say[r.Name])
+		if err != nil {
+			return err
+		}
+		if err := s.execute(out, "rule.html", p); err != nil {
+			return err
+		}
+		at := 0
+		switch r.Needs & (checkhelo.NeedForward | checkhelo.NeedPTR) { // both: proof of a name
+		case checkhelo.NeedPTR:
+			at = 1
+		case checkhelo.NeedForward:
+			at = 2
+		}
+		groups[at].Rules = append(groups[at].Rules, p.Rule)
+	}
+	err := s.execute(out, "index.html", view{Name: "index", Title: s.T["IndexTitle"], Groups: groups})
 	if err != nil {
 		return err
 	}
-	for _, r := range rules {
-		page := struct {
-			view
-			*rulePage
-		}{s.view(r.Rule, plain(r.summary)), r}
-		if out[s.Page(r.Rule)], err = s.execute("rule.html", page); err != nil {
+	for _, name := range plainPages {
+		p, err := s.plainPage(name)
+		if err != nil {
 			return err
 		}
-	}
-	index := struct {
-		view
-		Groups []group
-	}{s.view("index", s.T["IndexTitle"]), s.groups(rules)}
-	if out[s.Page("index")], err = s.execute("index.html", index); err != nil {
-		return err
-	}
-	for _, name := range plainPages {
-		if out[s.Page(name)], err = s.plainPage(name); err != nil {
+		if err := s.execute(out, "plain.html", p); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *site) view(name, title string) view { return view{s, s.T, name, title} }
-
-func (s *site) execute(name string, data any) ([]byte, error) {
+func (s *site) execute(out map[string][]byte, template string, p view) error {
 	var b bytes.Buffer
-	err := s.templates.ExecuteTemplate(&b, name, data)
-	return b.Bytes(), err
+	p.Site, p.T = s, s.T
+	err := s.templates.ExecuteTemplate(&b, template, p)
+	out[s.Page(p.Name)] = b.Bytes()
+	return err
 }
 
 // plainPage makes a page that belongs to no rule.
-func (s *site) plainPage(name string) ([]byte, error) {
-	path := "/" + name + ".md"
-	if slices.Contains(docs.Guides, name) {
-		path = "/fix" + path
-	}
-	lang := ""
-	title, text, err := docs.Text(files, s.T["Lang"]+path)
-	if errors.Is(err, fs.ErrNotExist) {
-		if lang = english; slices.Contains(docs.Guides, name) {
-			title, text, err = docs.Guide(name)
-		} else {
-			title, text, err = docs.Text(files, english+path)
-		}
-	}
+func (s *site) plainPage(name string) (view, error) {
+	title, text, lang, err := s.plainText(name)
 	if err != nil {
-		return nil, err
+		return view{}, err
 	}
-	if s.T["Lang"] == english {
-		lang = ""
-	}
-	body, parts, err := s.toHTML(text)
-	if err != nil {
-		return nil, err
-	}
+	shown, err := s.Render(text)
 	// The name and the address go in where no Markdown is read any more.
-	body = template.HTML(strings.NewReplacer( //nolint:gosec // both are escaped
+	shown.Body = template.HTML(strings.NewReplacer( //nolint:gosec // both are escaped
 		"{{name}}", template.HTMLEscapeString(s.Name),
 		"{{contact}}", `<a href="mailto:`+template.HTMLEscapeString(s.Mailto)+`">`+
 			template.HTMLEscapeString(s.Contact)+`</a>`,
-	).Replace(string(body)))
-	return s.execute("plain.html", struct {
-		view
-		Lang  string // set where the text is not in the site's language
-		Body  template.HTML
-		Parts []heading
-	}{s.view(name, title), lang, body, parts})
+	).Replace(string(shown.Body)))
+	return view{Name: name, Title: title, Lang: s.foreign(lang), Text: shown}, err
 }
 
-// rules returns the pages of all rules, in the order of the table.
-func (s *site) rules() ([]*rulePage, error) {
-	say := fragments(s.table)
-	list := make([]*rulePage, 0, len(s.table))
-	for i := range s.table {
-		page, err := s.rule(&s.table[i])
-		if err != nil {
-			return nil, err
+// plainText returns a text in the site's language, else in English.
+func (s *site) plainText(name string) (title, text, lang string, err error) {
+	for _, lang := range []string{s.T["Lang"], english} {
+		for _, folder := range []string{"/", "/fix/"} {
+			if title, text, err = docs.Text(files, lang+folder+name+".md"); err == nil {
+				return title, text, lang, nil
+			}
 		}
-		page.Say = say[page.Rule]
-		list = append(list, page)
 	}
-	return list, nil
+	title, text, err = docs.Guide(name)
+	return title, text, english, err
+}
+
+// foreign returns a language that is not the site's, else "".
+func (s *site) foreign(lang string) string {
+	if lang == s.T["Lang"] {
+		return ""
+	}
+	return lang
 }

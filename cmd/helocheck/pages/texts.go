@@ -2,8 +2,8 @@ package pages
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"strings"
 )
@@ -16,12 +16,8 @@ const english = "en"
 type texts map[string]string
 
 // Languages returns what Options.Langs may be, sorted.
-func Languages() []string {
-	entries, err := fs.ReadDir(files, "texts")
-	if err != nil {
-		panic(err) // embedded, so a build without them cannot be
-	}
-	list := make([]string, 0, len(entries))
+func Languages() (list []string) {
+	entries, _ := files.ReadDir("texts") // it is embedded
 	for _, e := range entries {
 		list = append(list, strings.TrimSuffix(e.Name(), ".json"))
 	}
@@ -35,12 +31,9 @@ func loadTexts(langs []string) (all []texts, err error) {
 			return nil, fmt.Errorf("found language %q; accepted, each once: %s", lang,
 				strings.Join(Languages(), ", "))
 		}
-		data, err := files.ReadFile("texts/" + lang + ".json")
 		t := make(texts)
-		if err == nil {
-			err = json.Unmarshal(data, &t)
-		}
-		if err != nil {
+		data, err := files.ReadFile("texts/" + lang + ".json")
+		if err = errors.Join(err, json.Unmarshal(data, &t)); err != nil {
 			return nil, fmt.Errorf("texts/%s.json: %w", lang, err)
 		}
 		all = append(all, t)
