@@ -10,10 +10,14 @@
 package lint
 
 import (
+	"bufio"
 	"fmt"
+	"iter"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,131 +31,136 @@ import (
 
 // Run reports the warnings about the directives of a check's block, from which j was made.
 func Run(block config.Node, j *judge.Judge, report func(format string, args ...any)) {
-	s := settings{j}
 	for _, node := range block.Children {
-		warn := func(file string, line int, format string, args ...any) {
-			report("%s:%d: %s: %s", file, line, node.Name, fmt.Sprintf(format, args...))
+		l := linter{j, node, report}
+		if look := directives[node.Name]; look != nil {
+			look(&l)
 		}
-		here := func(format string, args ...any) { warn(node.File, node.Line, format, args...) }
-		switch name := node.Name; name {
-		case "exempt_networks", "self_addresses":
-			s.lintNetworks(name, here)
-		case "exempt_recipients":
-			s.lintRecipients(here)
-		case "exempt_dnswl", "blocklists":
-			lintZones(name == "exempt_dnswl", node.Args, here)
-		case "quarantine_threshold", "reject_threshold", "greylist_threshold":
-			s.lintThreshold(name, here)
-		}
-		if table, known := entryProblems[node.Name]; known {
-			lintTable(node, table, warn)
+		if checks := entries[node.Name]; checks != nil {
+			l.table(checks)
 		}
 	}
 }
 
-type settings struct{ *judge.Judge }
+// linter looks at one directive.
+type linter struct {
+	*judge.Judge
+	config.Node
+	report func(format string, args ...any)
+}
 
-// warning reports one problem of a directive.
-type warning func(format string, args ...any)
+func (l *linter) warn(format string, args ...any) { l.warnAt(l.File, l.Line, format, args...) }
 
-func (s settings) lintNetworks(name string, warn warning) {
-	networks := s.Self.Addrs
-	if name == "exempt_networks" {
-		networks = nil
-		for p := range s.Plain.Networks.All() {
-			networks = append(networks, p)
-		}
-		if len(networks) == 0 && s.Tables.NetworkTable == nil {
-			warn("the list holds no entry, so that nobody is exempt")
-		}
-	}
-	for _, p := range networks {
+func (l *linter) warnAt(file string, line int, format string, args ...any) {
+	l.report("%s:%d: %s: %s", file, line, l.Name, fmt.Sprintf(format, args...))
+}
+
+// directives has a function for each directive whose value can be careless.
+var directives = map[string]func(*linter){
+	"exempt_networks":   (*linter).exemptNetworks,
+	"exempt_recipients": (*linter).exemptRecipients,
+	"self_addresses":    func(l *linter) { l.networks(slices.Values(l.Self.Addrs)) },
+	"exempt_dnswl": func(l *linter) {
+		l.zones(blocks, allows, "a block list: clients that are listed would be exempt")
+	},
+	"blocklists": func(l *linter) {
+		l.zones(allows, blocks, "an allow list: names that are listed would be hit")
+	},
+	"quarantine_threshold": func(l *linter) { l.threshold(l.Policy.QuarantineScore) },
+	"reject_threshold":     func(l *linter) { l.threshold(l.Policy.RejectScore) },
+	"greylist_threshold":   func(l *linter) { l.threshold(l.Policy.GreylistScore) },
+}
+
+// What the name of a zone tells of its kind.
+var (
+	allows = regexp.MustCompile(`wl|white|allow`)
+	blocks = regexp.MustCompile(`bl\.|rbl|black|block|deny|spam|zen\.`)
+)
+
+// entries has checks of each entry for each directive with a table. A check returns what is wrong,
+// "" for nothing.
+var entries = map[string][]func(key, value string) string{
+	"exempt_clients":    {hostProblem, suffixProblem, proofProblem},
+	"exempt_names":      {hostProblem, suffixProblem, proofProblem},
+	"deny_names":        {hostProblem, verbProblem},
+	"deny_hosts":        {hostProblem, verbProblem},
+	"recipient_policy":  {recipientProblem, policyProblem},
+	"exempt_recipients": {recipientProblem},
+	"exempt_networks":   {hostProblem, addressProblem},
+}
+
+func (l *linter) networks(list iter.Seq[netip.Prefix]) (found bool) {
+	for p := range list {
+		found = true
 		if problem, _ := exempt.NetworkProblem(p); problem != "" {
-			warn("%s %s", p, problem)
+			l.warn("%s %s", p, problem)
 		}
+	}
+	return found
+}
+
+func (l *linter) exemptNetworks() {
+	if !l.networks(l.Plain.Networks.All()) && l.Tables.NetworkTable == nil {
+		l.warn("the list holds no entry, so that nobody is exempt")
 	}
 }
 
-func (s settings) lintRecipients(warn warning) {
-	switch list := s.Plain.Recipients; {
-	case s.Plain.RecipientTable != nil: // its entries cannot be seen
+func (l *linter) exemptRecipients() {
+	switch list := l.Plain.Recipients; {
+	case l.Plain.RecipientTable != nil: // its entries cannot be seen
 	case len(list) == 0:
-		warn("the list holds no entry, so that nobody can reach postmaster (RFC 5321, section 4.5.1)")
+		l.warn("the list holds no entry, so that nobody can reach postmaster (RFC 5321, section 4.5.1)")
 	case !list.Contains("postmaster"):
-		warn("postmaster is not in the list; RFC 5321, section 4.5.1 wants it to take all mail")
+		l.warn("postmaster is not in the list; RFC 5321, section 4.5.1 wants it to take all mail")
 	}
 }
 
-// lintZones warns about a zone whose name tells the other kind of list.
-func lintZones(allows bool, zones []string, warn warning) {
-	has := func(zone string, words ...string) bool {
-		for _, word := range words {
-			if strings.Contains(zone, word) {
-				return true
-			}
-		}
-		return false
-	}
-	for i, zone := range zones {
+// zones warns about a zone whose name tells the other kind of list.
+func (l *linter) zones(wrong, right *regexp.Regexp, text string) {
+	for i, zone := range l.Args {
 		zone = strings.ToLower(zone)
-		allow := has(zone, "wl", "white", "allow")
-		block := has(zone, "bl.", "rbl", "black", "block", "deny", "spam", "zen.")
-		switch {
-		case allows && block && !allow:
-			warn("zone %d looks like a block list: clients that are listed would be exempt", i+1)
-		case !allows && allow && !block:
-			warn("zone %d looks like an allow list: names that are listed would be hit", i+1)
+		if wrong.MatchString(zone) && !right.MatchString(zone) {
+			l.warn("zone %d looks like %s", i+1, text)
 		}
 	}
 }
 
-// lintThreshold warns about a threshold above the points of all rules together.
-func (s settings) lintThreshold(name string, warn warning) {
-	threshold := map[string]int{"quarantine_threshold": s.Policy.QuarantineScore,
-		"reject_threshold": s.Policy.RejectScore, "greylist_threshold": s.Policy.GreylistScore}[name]
+// threshold warns about one above the points of all rules together.
+func (l *linter) threshold(threshold int) {
 	most := 0
 	for _, preset := range checkhelo.Presets {
-		if preset != s.Policy.Preset && s.Recipients == nil {
+		if preset != l.Policy.Preset && l.Recipients == nil {
 			continue // nobody is judged by it
 		}
 		sum := 0
-		for _, r := range s.Policy.With(preset, s.Policy.Ceiling).Rules() {
+		for _, r := range l.Policy.With(preset, l.Policy.Ceiling).Rules() {
 			if r.Action == checkhelo.Score {
 				sum += r.Score
 			}
 		}
 		most = max(most, sum)
 	}
-	for _, l := range s.Gatherer.Blocklists {
-		most += l.Score
-		for _, resp := range l.Responses {
+	for _, list := range l.Gatherer.Blocklists {
+		most += list.Score
+		for _, resp := range list.Responses {
 			most += resp.Score
 		}
 	}
 	if threshold > most {
-		warn("found %d, which is never reached: all rules together give %d points", threshold, most)
+		l.warn("found %d, which is never reached: all rules together give %d points", threshold, most)
 	}
 }
 
-// entryProblems has a function for each directive with a table. It returns what is wrong with an
-// entry, "" for nothing.
-var entryProblems = map[string]func(key, value string) string{
-	"exempt_clients":    exemptProblem,
-	"exempt_names":      exemptProblem,
-	"deny_names":        denyProblem,
-	"deny_hosts":        denyProblem,
-	"recipient_policy":  policyProblem,
-	"exempt_recipients": recipientProblem,
-	"exempt_networks":   addressProblem,
-}
+func hostProblem(key, _ string) string { return exempt.KeyProblem(key) }
 
-func exemptProblem(key, value string) string {
-	if problem := exempt.KeyProblem(key); problem != "" {
-		return problem
-	}
+func suffixProblem(key, _ string) string {
 	if suffix, below := strings.CutPrefix(key, "."); below && heloname.PublicSuffix(suffix) {
 		return "exempts the names of everybody below a public suffix"
 	}
+	return ""
+}
+
+func proofProblem(_, value string) string {
 	for _, word := range strings.FieldsFunc(value, func(r rune) bool { return r == ',' || r == ' ' }) {
 		if prefix, err := heloname.ParsePrefix(word); err == nil {
 			if problem, _ := exempt.NetworkProblem(prefix); problem != "" {
@@ -164,10 +173,7 @@ func exemptProblem(key, value string) string {
 	return ""
 }
 
-func denyProblem(key, value string) string {
-	if problem := exempt.KeyProblem(key); problem != "" {
-		return problem
-	}
+func verbProblem(_, value string) string {
 	verb, _, _ := strings.Cut(strings.TrimSpace(value), " ")
 	if judge.WithoutAction(verb) {
 		return "refuses nobody: the check has no action " + verb
@@ -175,10 +181,7 @@ func denyProblem(key, value string) string {
 	return ""
 }
 
-func policyProblem(key, value string) string {
-	if problem := recipientProblem(key, ""); problem != "" {
-		return problem
-	}
+func policyProblem(_, value string) string {
 	if err := judge.CheckPolicy(value); err != nil {
 		return "has " + err.Error()
 	}
@@ -197,69 +200,83 @@ func recipientProblem(key, _ string) string {
 }
 
 func addressProblem(key, _ string) string {
-	if problem := exempt.KeyProblem(key); problem != "" {
-		return problem
-	}
 	if _, err := heloname.ParsePrefix(key); err != nil {
 		return "never matches; accepted: an address"
 	}
 	return ""
 }
 
-// lintTable warns about the entries of a directive's own table that never match.
-func lintTable(
-	node config.Node, problem func(key, value string) string, warn func(string, int, string, ...any),
-) {
-	entry := func(file string, line int, key, value string) {
-		rest, ok := exempt.InForce(value, time.Now())
-		if !ok {
-			warn(file, line, "entry %q is past its day or has a date that cannot be read", key)
-		} else if text := problem(key, rest); text != "" {
-			warn(file, line, "entry %q %s", key, text)
-		}
-	}
+// table warns about the entries of a directive's own table that never match.
+func (l *linter) table(checks []func(key, value string) string) {
 	path := ""
-	for _, child := range node.Children {
+	for _, child := range l.Children {
 		switch {
 		case child.Name == "entry" && len(child.Args) > 0:
-			entry(child.File, child.Line, child.Args[0], strings.Join(child.Args[1:], " "))
+			l.entry(child.File, child.Line, child.Args[0], strings.Join(child.Args[1:], " "), checks)
 		case child.Name == "file" && len(child.Args) == 1:
 			path = child.Args[0]
 		}
 	}
-	lists := node.Name == "exempt_networks" || node.Name == "exempt_recipients" // files without values
-	if len(node.Args) == 2 && strings.TrimPrefix(node.Args[0], "table.") == "file" && !lists {
-		path = node.Args[1]
+	lists := l.Name == "exempt_networks" || l.Name == "exempt_recipients" // files without values
+	if len(l.Args) == 2 && strings.TrimPrefix(l.Args[0], "table.") == "file" && !lists {
+		path = l.Args[1]
 	}
 	if path == "" {
 		return
 	}
-	data, err := os.ReadFile(path)
+	path = filepath.Clean(path)
+	err := ReadTable(path, func(line int, key, values string) error {
+		first := strings.Fields(key + ":" + values)[0]
+		if addr, err := netip.ParseAddr(strings.TrimSuffix(first, ":")); err == nil && addr.Is6() {
+			l.warnAt(path, line, "never matches: the key ends at the first colon; accepted: IPv6 addresses"+
+				" in a static table or exempt_networks")
+		} else {
+			l.entry(path, line, key, values, checks)
+		}
+		return nil
+	})
 	if err != nil {
-		warn(node.File, node.Line, "the table has no entries: %v", err)
-		return
+		l.warn("the table has no entries: %v", err)
 	}
-	lintFile(filepath.Clean(path), string(data), entry, warn)
 }
 
-// lintFile passes on each entry of a table's file and warns about lines that are none.
-func lintFile(
-	path, data string, entry func(file string, line int, key, value string),
-	warn func(string, int, string, ...any),
+func (l *linter) entry(
+	file string, line int, key, value string, checks []func(key, value string) string,
 ) {
-	seen := 0
-	for text := range strings.Lines(data) {
-		seen++
-		if strings.HasPrefix(text, "#") || strings.TrimSpace(text) == "" {
-			continue
-		}
-		key, value, _ := strings.Cut(text, ":")
-		first := strings.TrimSuffix(strings.Fields(text)[0], ":")
-		if addr, err := netip.ParseAddr(first); err == nil && addr.Is6() {
-			warn(path, seen, "never matches: the key ends at the first colon; accepted: IPv6 addresses in a"+
-				" static table or exempt_networks")
-			continue
-		}
-		entry(path, seen, strings.TrimSpace(key), strings.TrimSpace(value))
+	rest, ok := exempt.InForce(value, time.Now())
+	if !ok {
+		l.warnAt(file, line, "entry %q is past its day or has a date that cannot be read", key)
+		return
 	}
+	for _, check := range checks {
+		if problem := check(key, rest); problem != "" {
+			l.warnAt(file, line, "entry %q %s", key, problem)
+			return
+		}
+	}
+}
+
+// ReadTable reads the file of a table as Maddy does: lines KEY or KEY: VALUE, VALUE, of which the
+// first colon ends the key.
+func ReadTable(path string, each func(line int, key, values string) error) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	lines := bufio.NewScanner(file)
+	for n := 1; lines.Scan(); n++ {
+		text := strings.TrimSpace(lines.Text())
+		if text == "" || strings.HasPrefix(lines.Text(), "#") {
+			continue
+		}
+		key, values, _ := strings.Cut(text, ":")
+		if err := each(n, strings.TrimSpace(key), strings.TrimSpace(values)); err != nil {
+			return err
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
 }
