@@ -15,7 +15,6 @@ package maddyconf
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -48,17 +47,25 @@ type Config struct {
 	// NotEvaluated lists the tables that Check does without.
 	NotEvaluated []Table
 
-	stateDir string
+	stateDir string // base of relative paths: Maddy's working directory
 }
 
 // Memory returns the kind and the place of the check's memory, as memory.OpenTool takes them; kind
 // is "" with memory off. A relative path is below state_dir.
 func (c *Config) Memory() (kind, place string) {
 	kind, place, _ = c.Check.Memory()
-	if kind == "sqlite3" && !filepath.IsAbs(place) {
-		place = filepath.Join(c.stateDir, place)
+	if kind == "sqlite3" {
+		place = c.absolute(place)
 	}
 	return kind, place
+}
+
+// absolute returns path as the server sees it: relative to the state directory. "" stays.
+func (c *Config) absolute(path string) string {
+	if path == "" || filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(c.stateDir, path)
 }
 
 // Table is a table that only the running server, or a custom Maddy, can read.
@@ -75,26 +82,19 @@ func (t Table) String() string {
 
 // Read returns the blocks and directives of a maddy.conf, with its imports,
 // snippets and macros expanded. An error names the file and mostly the line.
-func Read(path string) ([]config.Node, error) {
+func Read(path string) (nodes []config.Node, err error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
-	return parse(file, path)
-}
-
-// parse calls Maddy's parser. It adds the file to errors that lack it, and turns
-// a panic into an error: the parser panics on a macro that consists only of
-// macros that are not set.
-func parse(r io.Reader, path string) (nodes []config.Node, err error) {
-	defer func() {
+	defer func() { // on a macro that consists only of macros that are not set
 		if p := recover(); p != nil {
 			nodes, err = nil, fmt.Errorf("%s: Maddy's parser fails on this file, and Maddy would not"+
 				" start with it: %v; look for a macro that is empty or not set", path, p)
 		}
 	}()
-	nodes, err = parser.Read(r, path)
+	nodes, err = parser.Read(file, path)
 	if err != nil && !strings.HasPrefix(err.Error(), path+":") {
 		err = fmt.Errorf("%s: %w", path, err)
 	}
@@ -114,20 +114,20 @@ func Load(path, name string) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("maddyconf: %w", err)
 	}
-	r := reader{path: path, top: top, globals: make(map[string]any)}
+	r := reader{path: path, top: top}
 	if err = r.readGlobals(); err != nil {
 		return nil, fmt.Errorf("maddyconf: %w", err)
 	}
-	r.search()
-	chosen, err := r.choose(name)
+	chosen, err := choose(blocksOf(top), name)
 	if err != nil {
 		return nil, fmt.Errorf("maddyconf: %s: %w", path, err)
 	}
-	r.addListeners(&chosen)
 	if err = r.configure(chosen); err != nil {
 		return nil, fmt.Errorf("maddyconf: %w", err)
 	}
-	return &r.conf, nil
+	self := &r.Check.Judge().Self
+	self.Addrs = append(self.Addrs, r.listeners(&chosen)...)
+	return &r.Config, nil
 }
 
 // FromPolicy returns a check that has no setting but its policy: lenient, rfc
@@ -140,7 +140,7 @@ func FromPolicy(preset string) (*module.Check, error) {
 	if err := r.configure(block{args: []string{preset}}); err != nil {
 		return nil, fmt.Errorf("maddyconf: %w", err)
 	}
-	return r.conf.Check, nil
+	return r.Check, nil
 }
 
 // block is one helo_fqdn block of a maddy.conf.
@@ -155,62 +155,54 @@ func (b *block) where() string { return b.File + ":" + strconv.Itoa(b.Line) }
 
 // reader holds what one Load has read.
 type reader struct {
-	path     string
-	top      []config.Node
-	globals  map[string]any
-	stateDir string // base of relative paths: Maddy's working directory
-	blocks   []block
-	own      *container.C
-	named    map[string]*namedTable
-	conf     Config
-}
-
-func (r *reader) warn(format string, args ...any) {
-	r.conf.Warnings = append(r.conf.Warnings, fmt.Sprintf(format, args...))
+	Config
+	path    string
+	top     []config.Node
+	globals map[string]any
+	linked  bool // Maddy's own tables are in this binary
+	named   map[string]*namedTable
 }
 
 func (r *reader) readGlobals() error {
-	globals := config.NewMap(nil, config.Node{Children: r.top})
 	var hostname string
+	globals := config.NewMap(nil, config.Node{Children: r.top})
 	globals.String("state_dir", false, false, "/var/lib/maddy", &r.stateDir)
 	globals.String("hostname", false, false, "", &hostname)
 	globals.AllowUnknown()
 	_, err := globals.Process()
-	r.conf.stateDir = r.stateDir
-	r.globals["hostname"] = hostname
+	r.globals = map[string]any{"hostname": hostname}
 	return err
 }
 
-// search collects every helo_fqdn block.
-func (r *reader) search() {
-	for i := range r.top {
-		node := &r.top[i]
-		switch node.Name {
+// blocksOf returns every helo_fqdn block.
+func blocksOf(top []config.Node) (blocks []block) {
+	group := func(node *config.Node, name string, endpoint *config.Node) {
+		for _, n := range node.Children {
+			if n.Name == "helo_fqdn" || n.Name == modName {
+				blocks = append(blocks, block{n, name, n.Args, endpoint})
+			}
+		}
+	}
+	var descend func(nodes []config.Node, endpoint *config.Node)
+	descend = func(nodes []config.Node, endpoint *config.Node) {
+		for i := range nodes {
+			if nodes[i].Name == "check" {
+				group(&nodes[i], "", endpoint)
+			}
+			descend(nodes[i].Children, endpoint)
+		}
+	}
+	for i := range top {
+		switch node := &top[i]; node.Name {
 		case modName:
-			r.blocks = append(r.blocks, block{Node: *node, name: instance(node)})
+			blocks = append(blocks, block{Node: *node, name: instance(node)})
 		case "checks":
-			r.group(node, instance(node), nil)
+			group(node, instance(node), nil)
 		default:
-			r.descend(node.Children, node)
+			descend(node.Children, node)
 		}
 	}
-}
-
-func (r *reader) descend(nodes []config.Node, endpoint *config.Node) {
-	for i := range nodes {
-		if nodes[i].Name == "check" {
-			r.group(&nodes[i], "", endpoint)
-		}
-		r.descend(nodes[i].Children, endpoint)
-	}
-}
-
-func (r *reader) group(group *config.Node, name string, endpoint *config.Node) {
-	for _, node := range group.Children {
-		if node.Name == "helo_fqdn" || node.Name == modName {
-			r.blocks = append(r.blocks, block{node, name, node.Args, endpoint})
-		}
-	}
+	return blocks
 }
 
 // instance returns the name that Maddy gives a block of the top level.
@@ -222,21 +214,22 @@ func instance(node *config.Node) string {
 }
 
 // choose returns the block that name selects.
-func (r *reader) choose(name string) (block, error) {
+func choose(blocks []block, name string) (block, error) {
 	var fit []block
-	for _, b := range r.blocks {
-		if name == "" || b.name == name || b.where() == name || strconv.Itoa(b.Line) == name ||
-			filepath.Base(b.File)+":"+strconv.Itoa(b.Line) == name {
+	for _, b := range blocks {
+		line := strconv.Itoa(b.Line)
+		names := []string{"", b.name, line, b.where(), filepath.Base(b.File) + ":" + line}
+		if slices.Contains(names, name) {
 			fit = append(fit, b)
 		}
 	}
-	if len(fit) == 0 {
-		if name == "" || len(r.blocks) == 0 {
-			return block{}, ErrNoCheck
-		}
-		return block{}, fmt.Errorf("%w %q; there are %s", ErrNoCheck, name, list(r.blocks))
+	switch {
+	case len(blocks) == 0:
+		return block{}, ErrNoCheck
+	case len(fit) == 0:
+		return block{}, fmt.Errorf("%w %q; there are %s", ErrNoCheck, name, list(blocks))
 	}
-	other := func(b block) bool { return b.text() != fit[0].text() }
+	other := func(b block) bool { return b.content() != fit[0].content() }
 	if slices.ContainsFunc(fit, other) {
 		return block{}, fmt.Errorf("several helo_fqdn checks, name one of %s", list(fit))
 	}
@@ -255,8 +248,8 @@ func list(blocks []block) string {
 	return strings.Join(texts, ", ")
 }
 
-// text returns the content of the block without its place and name.
-func (b *block) text() string {
+// content returns what a block says without its place and name.
+func (b *block) content() string {
 	var text strings.Builder
 	var write func(args []string, children []config.Node)
 	write = func(args []string, children []config.Node) {
@@ -279,83 +272,67 @@ func (r *reader) configure(b block) (err error) {
 			err = fmt.Errorf("%s: Maddy fails on this configuration: %v", r.path, p)
 		}
 	}()
-	linked := registerStandIns()
+	r.linked = registerStandIns()
 	reading := true
 	warn := func(_ time.Time, _ bool, text string) {
 		if reading {
-			r.warn("%s", strings.TrimSpace(text))
+			r.Warnings = append(r.Warnings, strings.TrimSpace(text))
 		}
 	}
-	r.own = container.New()
-	r.own.DefaultLogger = &log.Logger{Out: log.FuncOutput(warn, func() error { return nil })}
+	own := container.New()
+	own.DefaultLogger = &log.Logger{Out: log.FuncOutput(warn, func() error { return nil })}
 	before := container.Global
-	container.Global = r.own
+	container.Global = own
 	defer func() { container.Global, reading = before, false }()
 
 	if err = r.registerTables(); err != nil {
 		return err
 	}
-	b.Children = r.tables(b.Children, linked)
-	made, err := modules.Get(modName)(r.own, modName, b.name)
+	b.Children = r.directives(b.Children)
+	made, err := modules.Get(modName)(own, modName, b.name)
 	if err != nil {
 		return err
 	}
 	if err = made.Configure(b.args, config.NewMap(r.globals, b.Node)); err != nil {
 		return err
 	}
-	r.conf.Check = made.(*module.Check)
-	return r.own.Lifetime.StartAll()
-}
-
-// addListeners adds the addresses of listeners to self_addresses.
-func (r *reader) addListeners(b *block) {
-	own := config.Node{Name: "self_addresses", File: b.File, Line: b.Line, Args: r.listeners(b)}
-	b.Children = slices.Clone(b.Children)
-	for i := range b.Children {
-		if set := &b.Children[i]; set.Name == own.Name {
-			if len(set.Args) > 0 { // else Configure has an error for it
-				set.Args = slices.Concat(set.Args, own.Args)
-			}
-			return
-		}
-	}
-	if len(own.Args) > 0 {
-		b.Children = append(b.Children, own)
-	}
+	r.Check = made.(*module.Check)
+	return own.Lifetime.StartAll()
 }
 
 // listeners returns the addresses of the endpoints that use the block: the one
 // that contains it, those that refer to its name, or else all that take mail.
-func (r *reader) listeners(b *block) (addrs []string) {
-	var asking []config.Node
-	if b.endpoint != nil && takesMail(b.endpoint) {
-		asking = []config.Node{*b.endpoint}
-	}
+func (r *reader) listeners(b *block) []netip.Prefix {
+	var using, all []netip.Prefix
+	found := false
 	for i := range r.top {
-		if b.endpoint == nil && takesMail(&r.top[i]) && mentions(&r.top[i], "&"+b.name) {
-			asking = append(asking, r.top[i])
+		node := &r.top[i]
+		if node.Name != "smtp" && node.Name != "submission" {
+			continue
 		}
-	}
-	if len(asking) == 0 {
-		other := func(n config.Node) bool { return !takesMail(&n) }
-		asking = slices.DeleteFunc(slices.Clone(r.top), other)
-	}
-	for _, node := range asking {
+		uses := node == b.endpoint || b.endpoint == nil && mentions(node, "&"+b.name)
+		found = found || uses
 		for _, arg := range node.Args {
 			at, err := config.ParseEndpoint(arg)
 			if err != nil {
 				continue
 			}
 			addr, err := netip.ParseAddr(at.Host)
-			if err == nil && !addr.IsUnspecified() {
-				addrs = append(addrs, heloname.Unmap(addr).String())
+			if err != nil || addr.IsUnspecified() {
+				continue
+			}
+			addr = heloname.Unmap(addr)
+			all = append(all, netip.PrefixFrom(addr, addr.BitLen()))
+			if uses {
+				using = append(using, all[len(all)-1])
 			}
 		}
 	}
-	return addrs
+	if found {
+		return using
+	}
+	return all
 }
-
-func takesMail(n *config.Node) bool { return n.Name == "smtp" || n.Name == "submission" }
 
 func mentions(n *config.Node, word string) bool {
 	inside := func(c config.Node) bool { return mentions(&c, word) }

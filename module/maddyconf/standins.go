@@ -1,13 +1,12 @@
 package maddyconf
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 
@@ -16,17 +15,27 @@ import (
 	"github.com/foxcpp/maddy/framework/container"
 	"github.com/foxcpp/maddy/framework/module"
 	"github.com/foxcpp/maddy/framework/module/modules"
+
+	"maddy.example/checkhelo/module/lint"
 )
 
-// standInKinds are the tables that maddyconf reads by itself. Maddy's own are
+// values returns the values of a key; none: not found.
+type values func(key string) []string
+
+// standIns configure the tables that maddyconf reads by itself. Maddy's own are
 // in its internal packages; a test compares each pair.
-var standInKinds = []string{"file", "static", "regexp", "chain", "identity"}
+var standIns = map[string]func(args []string, cfg *config.Map) (values, error){
+	"file": fileTable, "static": staticTable, "regexp": regexpTable, "chain": chainTable,
+	"identity": func([]string, *config.Map) (values, error) { // takes any directive
+		return func(key string) []string { return []string{key} }, nil
+	},
+}
 
 // registerStandIns registers the stand-ins unless Maddy's own tables are in
 // this binary, which it reports.
 var registerStandIns = sync.OnceValue(func() (linked bool) {
 	linked = modules.Get("table.file") != nil
-	for _, kind := range standInKinds {
+	for kind := range standIns {
 		if !linked {
 			modules.Register("table."+kind, newStandIn)
 		}
@@ -37,7 +46,7 @@ var registerStandIns = sync.OnceValue(func() (linked bool) {
 // standIn is a table whose content does not change once it is configured.
 type standIn struct {
 	kind, name string
-	values     func(key string) []string // none: not found
+	values     values
 }
 
 func newStandIn(_ *container.C, kind, name string) (module.Module, error) {
@@ -55,31 +64,20 @@ func (t *standIn) InstanceName() string {
 	return t.kind
 }
 
+func (t *standIn) Configure(args []string, cfg *config.Map) (err error) {
+	t.values, err = standIns[kindOf(t.kind)](args, cfg)
+	return err
+}
+
 // Lookup returns the first value.
 func (t *standIn) Lookup(_ context.Context, key string) (value string, found bool, _ error) {
-	if values := t.values(key); len(values) > 0 {
-		return values[0], true, nil
+	if found := t.values(key); len(found) > 0 {
+		return found[0], true, nil
 	}
 	return "", false, nil
 }
 
-func (t *standIn) Configure(args []string, cfg *config.Map) (err error) {
-	switch t.kind {
-	case "table.file":
-		t.values, err = fileTable(args, cfg)
-	case "table.static":
-		t.values, err = staticTable(cfg)
-	case "table.regexp":
-		t.values, err = regexpTable(args, cfg)
-	case "table.chain":
-		t.values, err = chainTable(cfg)
-	default: // identity takes any directive
-		t.values = func(key string) []string { return []string{key} }
-	}
-	return err
-}
-
-func fileTable(args []string, cfg *config.Map) (func(string) []string, error) {
+func fileTable(args []string, cfg *config.Map) (values, error) {
 	var path string
 	cfg.Bool("debug", true, false, nil)
 	cfg.String("file", false, false, "", &path)
@@ -93,42 +91,22 @@ func fileTable(args []string, cfg *config.Map) (func(string) []string, error) {
 		path = args[0]
 	}
 	entries := make(map[string][]string)
-	if err := readFile(path, entries); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	return func(key string) []string { return entries[key] }, nil
-}
-
-// readFile reads lines "KEY: VALUE, VALUE". The first colon ends the key; the
-// values of a key that has several lines add up.
-func readFile(path string, entries map[string][]string) error {
-	file, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	lines := bufio.NewScanner(file)
-	for n := 1; lines.Scan(); n++ {
-		text := strings.TrimSpace(lines.Text())
-		if text == "" || strings.HasPrefix(lines.Text(), "#") {
-			continue
-		}
-		key, values, _ := strings.Cut(text, ":")
-		key = strings.TrimSpace(key)
+	err := lint.ReadTable(path, func(line int, key, values string) error {
 		if key == "" {
-			return fmt.Errorf("%s:%d: no key before the colon; accepted: KEY or KEY: VALUE", path, n)
+			return fmt.Errorf("%s:%d: no key before the colon; accepted: KEY or KEY: VALUE", path, line)
 		}
-		for value := range strings.SplitSeq(values, ",") {
+		for value := range strings.SplitSeq(values, ",") { // several lines of a key add up
 			entries[key] = append(entries[key], strings.TrimSpace(value))
 		}
+		return nil
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
 	}
-	if err := lines.Err(); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	return nil
+	return func(key string) []string { return entries[key] }, err
 }
 
-func staticTable(cfg *config.Map) (func(string) []string, error) {
+func staticTable(_ []string, cfg *config.Map) (values, error) {
 	entries := make(map[string][]string)
 	cfg.Callback("entry", func(_ *config.Map, node config.Node) error {
 		if len(node.Args) < 2 {
@@ -141,7 +119,7 @@ func staticTable(cfg *config.Map) (func(string) []string, error) {
 	return func(key string) []string { return entries[key] }, err
 }
 
-func regexpTable(args []string, cfg *config.Map) (func(string) []string, error) {
+func regexpTable(args []string, cfg *config.Map) (values, error) {
 	var whole, fold, expand bool
 	cfg.Bool("full_match", false, true, &whole)
 	cfg.Bool("case_insensitive", false, true, &fold)
@@ -164,22 +142,22 @@ func regexpTable(args []string, cfg *config.Map) (func(string) []string, error) 
 	if err != nil {
 		return nil, config.NodeErr(cfg.Block, "%v", err)
 	}
-	return func(key string) (values []string) {
+	return func(key string) []string {
 		at := re.FindStringSubmatchIndex(key)
 		if at == nil {
 			return nil
 		}
-		for _, value := range args[1:] {
+		found := slices.Clone(args[1:])
+		for i, value := range found {
 			if expand {
-				value = string(re.ExpandString(nil, value, key, at))
+				found[i] = string(re.ExpandString(nil, value, key, at))
 			}
-			values = append(values, value)
 		}
-		return values
+		return found
 	}, nil
 }
 
-func chainTable(cfg *config.Map) (func(string) []string, error) {
+func chainTable(_ []string, cfg *config.Map) (values, error) {
 	type step struct {
 		*standIn
 		optional bool
@@ -197,7 +175,16 @@ func chainTable(cfg *config.Map) (func(string) []string, error) {
 	return func(key string) []string {
 		keys := []string{key}
 		for _, s := range steps {
-			switch next := s.all(keys); {
+			next := make([]string, 0, len(keys))
+			for _, key := range keys {
+				found := s.values(key)
+				if len(found) == 0 {
+					next = nil
+					break
+				}
+				next = append(next, found...)
+			}
+			switch {
 			case next != nil:
 				keys = next
 			case !s.optional:
@@ -206,16 +193,4 @@ func chainTable(cfg *config.Map) (func(string) []string, error) {
 		}
 		return keys
 	}, err
-}
-
-// all returns the values of all keys, nil if one key is not found.
-func (t *standIn) all(keys []string) (values []string) {
-	for _, key := range keys {
-		found := t.values(key)
-		if len(found) == 0 {
-			return nil
-		}
-		values = append(values, found...)
-	}
-	return values
 }
