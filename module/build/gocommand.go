@@ -1,13 +1,12 @@
 package build
 
 import (
-	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"go/version"
-	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -75,35 +74,34 @@ func (g *goCommand) run(ctx context.Context, args ...string) ([]byte, error) {
 	cmd.Dir, cmd.Env = g.dir, g.env
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = stopTime
-	var stdout, said strings.Builder
-	cmd.Stdout = &stdout
-	stderr, err := cmd.StderrPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err = cmd.Start(); err == nil {
-		g.pass(io.TeeReader(stderr, &said))
-		err = cmd.Wait()
-	}
+	said := stderr{progress: g.progress}
+	cmd.Stderr = &said
+	out, err := cmd.Output()
 	if cause := ctx.Err(); err != nil && cause != nil {
 		return nil, fmt.Errorf("go %s: %w", args[0], cause)
 	}
 	if err != nil {
-		err = fmt.Errorf("go %s: %w\n%s", args[0], err, strings.TrimSpace(said.String()))
+		err = fmt.Errorf("go %s: %w\n%s", args[0], err, bytes.TrimSpace(said.text))
 	}
-	return []byte(stdout.String()), err
+	return out, err
 }
 
-// pass reads to the end and passes on each line about a download.
-func (g *goCommand) pass(said io.Reader) {
-	lines := bufio.NewReader(said)
+// stderr keeps what the go command says, and passes on each line about a download.
+type stderr struct {
+	text     []byte
+	seen     int // octets of text in whole lines
+	progress func(string)
+}
+
+func (s *stderr) Write(p []byte) (int, error) {
+	s.text = append(s.text, p...)
 	for {
-		line, err := lines.ReadString('\n')
-		if err != nil {
-			return
+		line, _, found := bytes.Cut(s.text[s.seen:], []byte("\n"))
+		if !found {
+			return len(p), nil
 		}
-		if strings.HasPrefix(line, "go: downloading ") {
-			g.progress(strings.TrimSuffix(line, "\n"))
+		if s.seen += len(line) + 1; bytes.HasPrefix(line, []byte("go: downloading ")) {
+			s.progress(string(line))
 		}
 	}
 }

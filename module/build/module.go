@@ -107,7 +107,7 @@ func newTempModule(dir string, maddy, check source) (*tempModule, error) {
 	}
 	m := &tempModule{dir: dir, file: file}
 	file.DropToolchainStmt()
-	return m, errors.Join(file.AddModuleStmt(customPath), file.AddGoStmt(laterGo(file, own)),
+	return m, errors.Join(file.AddModuleStmt(customPath), m.raiseGo(own),
 		m.relativeReplaces(maddy.dir), m.raise(),
 		m.use(maddyPath, maddy), m.use(checkPath, check))
 }
@@ -119,45 +119,40 @@ func (m *tempModule) raise() error {
 		return err
 	}
 	for _, want := range newer.Require {
-		for _, r := range m.file.Require {
-			if r.Mod.Path != want.Mod.Path ||
-				semver.Compare(r.Mod.Version, want.Mod.Version) >= 0 {
-				continue
-			}
-			err := errors.Join(m.file.AddRequire(want.Mod.Path, want.Mod.Version),
-				m.file.AddGoStmt(laterGo(m.file, newer)))
-			if err != nil {
-				return err
-			}
-			break
+		at := slices.IndexFunc(m.file.Require, func(r *modfile.Require) bool {
+			return r.Mod.Path == want.Mod.Path && semver.Compare(r.Mod.Version, want.Mod.Version) < 0
+		})
+		if at >= 0 {
+			err = errors.Join(err, m.file.AddRequire(want.Mod.Path, want.Mod.Version), m.raiseGo(newer))
 		}
 	}
-	return nil
+	return err
 }
 
+// raiseGo takes the go directive of another module if that is later.
+func (m *tempModule) raiseGo(other *modfile.File) error {
+	if version.Compare("go"+m.file.Go.Version, "go"+other.Go.Version) >= 0 {
+		return nil
+	}
+	return m.file.AddGoStmt(other.Go.Version)
+}
+
+// readModFile reads the go.mod in dir. Without a go directive the go command
+// takes 1.16.
 func readModFile(dir string) (*modfile.File, error) {
 	path := filepath.Join(dir, "go.mod")
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("no Go module: %w", err)
 	}
-	return modfile.Parse(path, data, nil)
-}
-
-// goLine is the go directive, 1.16 when there is none, as the go command reads it.
-func goLine(file *modfile.File) string {
-	if file.Go == nil {
-		return "1.16"
+	file, err := modfile.Parse(path, data, nil)
+	if err == nil && file.Module == nil {
+		err = fmt.Errorf("%s names no module", path)
 	}
-	return file.Go.Version
-}
-
-// laterGo is the later of two go directives.
-func laterGo(a, b *modfile.File) string {
-	if version.Compare("go"+goLine(a), "go"+goLine(b)) > 0 {
-		return goLine(a)
+	if err == nil && file.Go == nil {
+		err = file.AddGoStmt("1.16")
 	}
-	return goLine(b)
+	return file, err
 }
 
 // relativeReplaces keeps replace lines with a directory valid.

@@ -59,13 +59,10 @@ func (b *Builder) checkSource(ctx context.Context, g *goCommand) (source, error)
 	if b.Checkhelo != "" {
 		return sourceIn(b.Checkhelo, checkPath)
 	}
-	if dir, err := os.Getwd(); err == nil {
+	here, _ := os.Getwd()
+	_, compiled, _, _ := runtime.Caller(0) // no absolute path after -trimpath
+	for _, dir := range []string{here, filepath.Dir(compiled)} {
 		if root, ok := enclosing(dir); ok {
-			return source{dir: root}, nil
-		}
-	}
-	if _, file, _, ok := runtime.Caller(0); ok && filepath.IsAbs(file) {
-		if root, ok := enclosing(filepath.Dir(file)); ok {
 			return source{dir: root}, nil
 		}
 	}
@@ -99,26 +96,23 @@ func unpacked(path, dir string) (source, error) {
 // program was not made from a release.
 func releasedVersion(info *debug.BuildInfo) string {
 	for _, m := range slices.Concat(info.Deps, []*debug.Module{&info.Main}) {
-		released := strings.HasPrefix(m.Version, "v") && !strings.Contains(m.Version, "+")
-		if m.Path == checkPath && m.Replace == nil && released {
+		m = cmp.Or(m.Replace, m) // a custom Maddy pins the version in this way
+		if m.Path == checkPath && strings.HasPrefix(m.Version, "v") && !strings.Contains(m.Version, "+") {
 			return m.Version
 		}
 	}
 	return ""
 }
 
-// enclosing walks up from dir to the root of this project's source.
+// enclosing walks up from an absolute path to the root of this project's source.
 func enclosing(dir string) (root string, ok bool) {
-	for {
-		if data, err := os.ReadFile(filepath.Join(dir, "go.mod")); err == nil {
-			return dir, modfile.ModulePath(data) == checkPath
-		}
-		parent := filepath.Dir(dir)
-		if parent == dir {
-			return "", false
-		}
-		dir = parent
+	if data, err := os.ReadFile(filepath.Join(dir, "go.mod")); err == nil {
+		return dir, modfile.ModulePath(data) == checkPath
 	}
+	if parent := filepath.Dir(dir); parent != dir && filepath.IsAbs(dir) {
+		return enclosing(parent)
+	}
+	return "", false
 }
 
 // sourceIn is the source in dir, which has to be the root of a module.
@@ -135,11 +129,11 @@ func moduleDir(dir string) (absolute, path string, err error) {
 	if dir, err = filepath.Abs(dir); err != nil {
 		return "", "", err
 	}
-	data, err := os.ReadFile(filepath.Join(dir, "go.mod"))
+	file, err := readModFile(dir)
 	if err != nil {
-		return "", "", fmt.Errorf("no Go module: %w", err)
+		return "", "", err
 	}
-	return dir, modfile.ModulePath(data), nil
+	return dir, file.Module.Mod.Path, nil
 }
 
 // download fetches a module, or finds it in the module cache.
@@ -163,9 +157,9 @@ func (s source) maddyVersion() string {
 	if s.version != "" {
 		return strings.TrimPrefix(s.version, "v")
 	}
-	data, err := os.ReadFile(filepath.Join(s.dir, ".version"))
+	data, _ := os.ReadFile(filepath.Join(s.dir, ".version"))
 	version := strings.TrimSpace(string(data))
-	if err != nil || !oneWord.MatchString(version) {
+	if !oneWord.MatchString(version) {
 		version = "unknown"
 	}
 	return version + "-custom"
@@ -179,11 +173,11 @@ func (s source) checkVersion(ctx context.Context) string {
 	if s.version != "" {
 		return s.version
 	}
-	packed, err := os.ReadFile(filepath.Join(s.dir, "VERSION"))
-	if err == nil && oneWord.MatchString(strings.TrimSpace(string(packed))) {
-		return strings.TrimSpace(string(packed))
+	packed, _ := os.ReadFile(filepath.Join(s.dir, "VERSION"))
+	if version := strings.TrimSpace(string(packed)); oneWord.MatchString(version) {
+		return version
 	}
-	if _, err = os.Stat(filepath.Join(s.dir, ".git")); err != nil {
+	if _, err := os.Stat(filepath.Join(s.dir, ".git")); err != nil {
 		return "" // a checkout around dir is another project's
 	}
 	//nolint:gosec // G204: the directory of this project

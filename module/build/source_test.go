@@ -122,6 +122,9 @@ func TestReleasedVersion(t *testing.T) {
 		{"replaced", debug.BuildInfo{Main: other, Deps: []*debug.Module{
 			own("v1.0.0", &debug.Module{Path: "./dir0"}),
 		}}, ""},
+		{"custom Maddy of a release", debug.BuildInfo{Main: other, Deps: []*debug.Module{
+			own("v1.0.0", own("v1.0.0", nil)),
+		}}, "v1.0.0"},
 		{"unrelated", debug.BuildInfo{Main: other}, ""},
 	}
 	for _, test := range tests {
