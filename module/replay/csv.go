@@ -96,25 +96,30 @@ func (r *run) readCSV() error {
 	if !c.header(line) {
 		return errors.New("no columns helo and ip")
 	}
-	next := r.next
-	if r.opt.Sort && c.where[colTime] >= 0 {
-		s, err := r.sortRows(&c)
-		if err != nil {
-			return err
+	take := func(line []byte) {
+		if !c.split(line) || !c.record(&r.rec) {
+			r.st.Broken++
+			return
 		}
-		defer s.close()
-		next = s.next
+		r.hand(&r.rec)
 	}
+	if r.opt.Sort && c.where[colTime] >= 0 {
+		return r.sortRows(&c, take)
+	}
+	return r.rows(take)
+}
+
+// rows hands the rest of the lines to take.
+func (r *run) rows(take func(line []byte)) error {
 	for {
-		line, cut, err := next()
+		line, cut, err := r.next()
 		switch {
 		case err != nil:
 			return err
-		case len(line) == 0 && !cut:
-		case cut || !c.split(line) || !c.record(&r.rec):
+		case cut:
 			r.st.Broken++
-		default:
-			r.hand(&r.rec)
+		case len(line) > 0:
+			take(line)
 		}
 	}
 }
