@@ -21,14 +21,19 @@ type hop struct {
 	unclear bool
 }
 
+// clause is a part of a field: the words and comments behind a keyword.
+type clause struct {
+	key             string
+	words, comments []string
+}
+
 // field is a Received field taken apart: the words and comments behind "from",
 // and what the server says of itself.
 type field struct {
 	name     string   // the word after "from": the greeting or the PTR name
-	comments []string // behind "from"
 	words    []string // behind the name
+	comments []string // behind "from"
 	own      []string // comments behind "by" and later
-	keywords []string
 	id       bool
 	exim     bool
 }
@@ -40,163 +45,98 @@ type field struct {
 // The client's address never comes from the greeting: where the server puts it
 // behind the greeting, two different addresses make the field unclear.
 func parseReceived(s string) (h hop, ok bool) {
+	whole := s
 	if i := strings.LastIndexByte(s, ';'); i >= 0 {
 		s, h.date = s[:i], strings.TrimSpace(s[i+1:])
-		h.unclear = strings.Contains(h.date, " by ") // the last ";" was not the server's
 	}
-	h.Outcome = Accepted
-	var f field
-	if !h.split(s, &f) {
+	list := clauses(s)
+	if len(list) == 1 || list[1].key != "from" {
 		return h, false
 	}
-	if h.unclear {
-		return h, true
+	// The first keyword behind "from" is "by", and it comes once: otherwise it can be part
+	// of the greeting. A greeting can also open a comment, or end in front of a date.
+	isBy := func(c clause) bool { return c.key == "by" }
+	by := slices.IndexFunc(list, isBy)
+	if by != 2 || slices.ContainsFunc(list[by+1:], isBy) || saysBy(h.date) {
+		h.unclear = saysBy(whole)
+		return h, h.unclear
+	}
+	h.Outcome = Accepted
+	f := field{comments: list[1].comments}
+	if words := list[1].words; len(words) > 0 {
+		f.name, f.words = words[0], words[1:]
+	}
+	for _, c := range slices.Delete(list, 1, 2) {
+		h.readOwn(&f, c)
 	}
 	if h.Self == "" || f.name == "" && len(f.comments) == 0 {
 		return h, false
 	}
-	h.Auth = h.Auth || isAuthProtocol(h.with)
-	f.exim = f.isExim(h.with)
+	h.Auth = h.Auth || slices.ContainsFunc(f.own, isAuth) || isAuthProtocol(h.with)
+	f.exim = f.says(markExim) ||
+		f.says(markHidden) && strings.HasSuffix(strings.TrimRight(h.with, "as"), "smtp")
 	h.readFrom(&f)
-	if h.unclear {
-		return h, true
-	}
-	h.unmask()
-	return h, h.Client.IsValid() && h.Helo != ""
+	h.unclear = h.unclear || h.Client.IsValid() && h.Helo == ""
+	return h, h.unclear || h.Client.IsValid()
 }
 
-// readFrom tells what stands behind "from".
-func (h *hop) readFrom(f *field) {
-	first := ""
-	if len(f.comments) > 0 {
-		first = f.comments[0]
-	}
-	if addr, ok := parseAddr([]byte(f.name)); ok && f.says(markChasquid) {
-		h.Client, h.Helo = addr, first // from [ip] (helo)
-		h.unclear = len(f.comments) != 1 || len(f.words) > 0
-	} else if at := markGreeting.FindStringSubmatchIndex(first); at != nil {
-		h.Helo, h.Masked = first[at[2]:at[3]], true
-		h.unclear = h.Helo == ""
-		h.readMarked(f, strings.TrimSpace(first[:at[0]]))
-	} else {
-		h.readUnmarked(f, first)
-	}
-}
+func saysBy(s string) bool { return slices.Contains(strings.Fields(s), "by") }
 
-// unmask restores a literal: "?192.0.2.7?" was "[192.0.2.7]".
-func (h *hop) unmask() {
-	inside := strings.TrimSuffix(strings.TrimPrefix(h.Helo, "?"), "?")
-	if _, ok := parseAddr([]byte(inside)); ok && len(inside) == len(h.Helo)-2 {
-		h.Helo = "[" + inside + "]"
-	}
-	h.Helo = clip(h.Helo)
-	h.Masked = h.Masked && strings.ContainsAny(h.Helo, "?_")
-}
+// token is a comment (RFC 5322, 3.2.2), one that nobody closes, or a word.
+var token = regexp.MustCompile(
+	`\((?:\\.|[^()\\]|\((?:\\.|[^()\\]|\((?:\\.|[^()\\])*\))*\))*\)|\((?s:.*)|[^\s(]+`)
 
-// split takes the field apart at the keywords of RFC 5321, 4.4. The first keyword behind
-// "from" is "by", and it comes once: otherwise it can be part of the greeting.
-func (h *hop) split(s string, f *field) bool {
-	clause, words := "", 0
-	for s != "" {
-		token, comment, rest := nextToken(s)
-		s = rest
-		key := strings.ToLower(token)
+// keywords are those of RFC 5321, 4.4. "via" and the like matter as the end of the
+// clause before.
+var keywords = regexp.MustCompile(`^(?i:from|by|with|id|for|via)$`)
+
+// clauses takes a field apart at its keywords; the first clause stands before any. The
+// word after "from" is what the client said, a keyword or not.
+func clauses(s string) []clause {
+	list := make([]clause, 1, 8)
+	for _, s := range token.FindAllString(s, -1) {
+		c := &list[len(list)-1]
+		key, from := strings.ToLower(s), c.key == "from"
 		switch {
-		case token == "":
-		case comment:
-			if h.comment(f, clause, token); clause == "from" {
-				words++
+		case s == "()":
+		case s[0] == '(':
+			if from && len(c.words) == 0 {
+				c.words = append(c.words, "") // behind a comment no word is the name
 			}
-		// The word after "from" is what the client said, a keyword or not.
-		case isClause(key) && (key != "from" || clause == "") && (clause != "from" || words > 0):
-			f.keywords = append(f.keywords, key)
-			clause, words = key, 0
+			c.comments = append(c.comments, strings.TrimSuffix(s[1:], ")"))
+		case keywords.MatchString(s) && (key != "from" || c.key == "") && (!from || len(c.words) > 0):
+			list = append(list, clause{key: key})
 		default:
-			words++
-			h.word(f, clause, token, words)
+			c.words = append(c.words, s)
 		}
 	}
-	by := slices.Index(f.keywords, "by")
-	if by < 0 || f.keywords[0] != "from" {
-		return false
-	}
-	h.unclear = h.unclear || by > 1 || slices.Contains(f.keywords[by+1:], "by")
-	return true
+	return list
 }
 
-// comment reads a comment. Behind "by" it is the server's own.
-func (h *hop) comment(f *field, clause, s string) {
-	if clause == "from" {
-		f.comments = append(f.comments, s)
-		return
-	}
-	f.own = append(f.own, s)
-	h.Auth = h.Auth || isAuth(s)
-	if from := markEnvelope.FindStringSubmatch(s); from != nil {
-		h.From = sender([]byte(from[1]))
-	}
-}
-
-// isClause reports the keywords of RFC 5321, 4.4. "via" and the like matter as
-// the end of the clause before.
-func isClause(s string) bool {
-	switch s {
-	case "from", "by", "with", "id", "for", "via":
-		return true
-	}
-	return false
-}
-
-// nextToken cuts a word or a comment (RFC 5322, 3.2.2) off s, the comment
-// without its parentheses.
-func nextToken(s string) (token string, comment bool, rest string) {
-	s = strings.TrimLeft(s, " \t\r\n")
-	if s == "" {
-		return "", false, ""
-	}
-	if s[0] != '(' {
-		i := strings.IndexAny(s, " \t\r\n(")
-		if i < 0 {
-			i = len(s)
+// readOwn reads a clause of the server's own words.
+func (h *hop) readOwn(f *field, c clause) {
+	f.own = append(f.own, c.comments...)
+	for _, s := range c.comments {
+		if from := markEnvelope.FindStringSubmatch(s); from != nil {
+			h.From = sender([]byte(from[1]))
 		}
-		return s[:i], false, s[i:]
 	}
-	depth := 0
-	for i := 0; i < len(s); i++ {
-		switch s[i] {
-		case '\\':
-			i++
-		case '(':
-			depth++
-		case ')':
-			if depth--; depth == 0 {
-				return s[1:i], true, s[i+1:]
+	for i, s := range c.words {
+		switch {
+		case strings.EqualFold(s, "auth=yes"): // OpenSMTPD
+			h.Auth = true
+		case c.key == "for":
+			if s = strings.Trim(s, "<>,"); s != "" && len(h.Rcpts) < maxRcpts {
+				h.Rcpts = append(h.Rcpts, clip(s))
 			}
+		case i > 0:
+		case c.key == "by":
+			h.Self = clip(strings.ToLower(strings.TrimSuffix(s, ".")))
+		case c.key == "with":
+			h.with = s
+		case c.key == "id":
+			f.id, h.MsgID = true, clip(s)
 		}
-	}
-	return s[1:], true, ""
-}
-
-// word takes a word of a clause, the nth of it.
-func (h *hop) word(f *field, clause, s string, n int) {
-	switch {
-	case strings.EqualFold(s, "auth=yes") && clause != "from": // OpenSMTPD
-		h.Auth = true
-	case clause == "from" && n == 1:
-		f.name = s
-	case clause == "from":
-		f.words = append(f.words, s)
-	case clause == "for":
-		if s = strings.Trim(s, "<>,"); s != "" && len(h.Rcpts) < maxRcpts {
-			h.Rcpts = append(h.Rcpts, clip(s))
-		}
-	case n > 1:
-	case clause == "by":
-		h.Self = clip(strings.ToLower(strings.TrimSuffix(s, ".")))
-	case clause == "with":
-		h.with = s
-	case clause == "id":
-		f.id, h.MsgID = true, clip(s)
 	}
 }
 
@@ -219,9 +159,11 @@ var (
 	markHidden   = regexp.MustCompile(`^envelope-from <`) // Exim without its name
 	markChasquid = regexp.MustCompile(`^chasquid$`)
 	markGoogle   = regexp.MustCompile(`^version=.* bits=`)
-	markMox      = regexp.MustCompile(`^\[`)
 	// Sendmail and Maddy look for a PTR record, and leave the name out without.
 	markLooksUp = regexp.MustCompile(`^(\d+\.[\d.]+/|envelope-sender <)`)
+	markPort    = regexp.MustCompile(`^(port|ident)=`)
+	// A look-up that failed (IIS), or that nobody has made
+	markNotLooked = regexp.MustCompile(`^(RDNS failed|unverified)`)
 	// "ptr [ip]", "[ip]:port"
 	markClient = regexp.MustCompile(`^\s*([^\s\[]*)\s*\[([^\]]*)\]\s*(.*)`)
 )
@@ -235,70 +177,57 @@ func (f *field) says(mark *regexp.Regexp) bool {
 	return slices.ContainsFunc(f.own, mark.MatchString)
 }
 
-// isExim reports Exim by its name, or by the form of its field where an operator
-// has hidden the name.
-func (f *field) isExim(with string) bool {
-	return f.says(markExim) ||
-		f.says(markHidden) && strings.HasSuffix(strings.TrimRight(with, "as"), "smtp")
-}
-
-func (f *field) isGoogle(by string) bool {
-	return f.says(markGoogle) || strings.HasSuffix(by, ".google.com")
-}
-
-// readMarked reads the styles that mark the greeting. Before has what stands before the
-// mark.
-func (h *hop) readMarked(f *field, before string) {
+// readFrom tells what stands behind "from".
+func (h *hop) readFrom(f *field) {
+	first := ""
+	if len(f.comments) > 0 {
+		first = f.comments[0]
+	}
 	addr, isAddr := parseAddr([]byte(f.name))
-	looked := f.exim
-	at := 0
-	if c, ok := readClient(before); ok && c.name == "" {
-		h.Client = c.addr // Exim, Ecelerity: from ptr ([ip] helo=c). The address comes first.
-		h.Masked = false
+	if isAddr && f.says(markChasquid) { // from [ip] (helo)
+		h.Client, h.Helo = addr, clip(first)
+		h.unclear = len(f.comments) != 1 || len(f.words) > 0
+		return
+	}
+	h.Helo = f.name
+	at := markGreeting.FindStringSubmatchIndex(first)
+	marked, before := at != nil, ""
+	if marked {
+		before, h.Helo = strings.TrimSpace(first[:at[0]]), first[at[2]:at[3]]
+	}
+	// Exim, Ecelerity: from ptr ([ip] helo=c). The address comes first.
+	c, ahead := readClient(before)
+	if ahead = ahead && c.name == ""; ahead {
+		h.Client = c.addr
 	} else {
-		if isAddr { // Exim: from [ip] (port=25 helo=c), CommuniGate: from [ip] (account u HELO c)
+		// Exim: from [ip], from [ip] (port=25 helo=c), CommuniGate: from [ip] (account u HELO c)
+		if isAddr && (marked || f.exim || markPort.MatchString(first)) {
 			h.Client = addr
 		}
-		if at = h.candidates(f, true).at; h.unclear || !h.Client.IsValid() {
-			return
-		}
-		h.Auth = h.Auth || at < 0 && strings.HasPrefix(before, "account ")
-		looked = looked && strings.HasPrefix(f.name, "[")
+		c = h.candidates(f, marked)
+		h.Auth = h.Auth || c.login || marked && c.at < 0 && strings.HasPrefix(before, "account ")
 	}
-	h.Auth = h.Auth || f.auth(at+1)
-	switch {
-	case !isAddr && f.name != "": // qmail too
-		h.settlePTR(f.name, Confirmed)
-	case looked:
-		h.PTRState = None
-	}
-}
-
-// readUnmarked reads the styles that do not say which name is which.
-func (h *hop) readUnmarked(f *field, first string) {
-	addr, isAddr := parseAddr([]byte(f.name))
-	if isAddr && (f.exim || isPort(first)) { // Exim: from [ip], from [ip] (port=25)
-		h.Client = addr
-	}
-	c := h.candidates(f, false)
 	if h.unclear || !h.Client.IsValid() {
 		return
 	}
-	h.Auth = h.Auth || f.auth(c.at+1)
-	h.Masked = c.plain || f.isGoogle(h.Self)
-	h.Helo = f.name
-	if isAddr && f.exim && c.name == "" { // the greeting is a literal of the client's address
-		h.Helo, h.PTRState = literal(h.Client), None
-		return
-	}
-	if !strings.HasPrefix(c.after, "RDNS failed") && !strings.HasPrefix(c.after, "unverified") {
-		h.readPTR(f, c)
-	}
+	// In comments before the client's the words can be the sender's.
+	h.Auth = h.Auth || slices.ContainsFunc(f.comments[min(c.at+1, len(f.comments)):], isAuth)
+	h.readPTR(f, c, isAddr, marked, ahead)
+	h.unmask(marked && !ahead || !marked && (c.plain || f.isGoogle(h.Self)))
 }
 
 // readPTR finds the PTR name beside a client's address.
-func (h *hop) readPTR(f *field, c client) {
+func (h *hop) readPTR(f *field, c client, isAddr, marked, ahead bool) {
 	switch {
+	case marked && !isAddr && f.name != "": // Exim, qmail
+		h.settlePTR(f.name, Confirmed)
+	case marked:
+		if f.exim && (ahead || strings.HasPrefix(f.name, "[")) {
+			h.PTRState = None
+		}
+	case f.exim && isAddr && c.name == "": // the greeting is a literal of the client's address
+		h.Helo, h.PTRState = literal(h.Client), None
+	case markNotLooked.MatchString(c.after):
 	case c.name != "": // Postfix, Sendmail, Google, Maddy: from helo (ptr [ip])
 		state := Confirmed
 		if strings.Contains(c.after, "may be forged") {
@@ -319,27 +248,32 @@ func (h *hop) readPTR(f *field, c client) {
 	}
 }
 
-func isPort(comment string) bool {
-	return strings.HasPrefix(comment, "port=") || strings.HasPrefix(comment, "ident=")
+// unmask restores a literal: "?192.0.2.7?" was "[192.0.2.7]".
+func (h *hop) unmask(masked bool) {
+	inside := strings.TrimSuffix(strings.TrimPrefix(h.Helo, "?"), "?")
+	if _, ok := parseAddr([]byte(inside)); ok && len(inside) == len(h.Helo)-2 {
+		h.Helo = "[" + inside + "]"
+	}
+	h.Helo = clip(h.Helo)
+	h.Masked = masked && strings.ContainsAny(h.Helo, "?_")
 }
 
-// candidates looks for the client's address behind the greeting and returns the first.
+// client is what names the client: "ptr [ip]", "[ip]:port" or "ip" in a comment.
+type client struct {
+	addr  netip.Addr
+	at    int // index of the comment
+	name  string
+	after string // behind the address
+	plain bool   // the address stood without brackets
+	v4in6 bool
+	login bool // a user stands before the address and its identity (RFC 1413)
+}
+
+// candidates looks for the client's address behind the greeting and returns the first: in
+// comments, from the second on where the first marks the greeting, and alone in brackets,
+// as GMX writes it.
 func (h *hop) candidates(f *field, marked bool) client {
-	list := f.clients(marked)
-	for _, c := range list {
-		h.unclear = h.unclear || h.Client.IsValid() && h.Client != c.addr || marked && c.name != ""
-		h.Client = c.addr
-	}
-	if len(list) == 0 {
-		return client{at: -1}
-	}
-	h.Auth = h.Auth || list[0].login
-	return list[0]
-}
-
-// clients returns the addresses in comments, from the second on where the first marks
-// the greeting, and those alone in brackets, as GMX writes them.
-func (f *field) clients(marked bool) (list []client) {
+	var list []client
 	for i, s := range f.comments {
 		if c, ok := readClient(s); ok && (i > 0 || !marked) {
 			c.at = i
@@ -351,29 +285,11 @@ func (f *field) clients(marked bool) (list []client) {
 			list = append(list, client{addr: a, at: len(f.comments)})
 		}
 	}
-	return list
-}
-
-// auth reports a login that a comment from the nth on tells of. In earlier ones
-// the words can be the sender's.
-func (f *field) auth(n int) bool {
-	for i := n; i < len(f.comments); i++ {
-		if isAuth(f.comments[i]) {
-			return true
-		}
+	for _, c := range list {
+		h.unclear = h.unclear || h.Client.IsValid() && h.Client != c.addr || marked && c.name != ""
+		h.Client = c.addr
 	}
-	return false
-}
-
-// client is a comment that names the client: "ptr [ip]", "[ip]:port" or "ip".
-type client struct {
-	addr  netip.Addr
-	at    int // index of the comment
-	name  string
-	after string // behind the address
-	plain bool   // the address stood without brackets
-	v4in6 bool
-	login bool // a user stands before the address and its identity (RFC 1413)
+	return append(list, client{at: -1})[0]
 }
 
 func readClient(s string) (c client, ok bool) {
@@ -391,9 +307,12 @@ func readClient(s string) (c client, ok bool) {
 	return c, ok
 }
 
+func (f *field) isGoogle(by string) bool {
+	return f.says(markGoogle) || strings.HasSuffix(by, ".google.com")
+}
+
 func (f *field) isMox(h *hop) bool {
-	return strings.HasPrefix(strings.ToUpper(h.with), "ESMTP") && len(f.own) > 0 &&
-		markMox.MatchString(f.own[0])
+	return strings.HasPrefix(strings.ToUpper(h.with), "ESMTP") && len(f.own) > 0 && f.own[0][0] == '['
 }
 
 // marksAbsence reports the servers that look for a PTR record and leave the name
