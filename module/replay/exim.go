@@ -138,7 +138,7 @@ func (r *run) eximHost(b []byte) (rest []byte, ok bool) {
 		rec.Helo, b = text(helo), inside[len(helo)+len(") "):]
 	}
 	ip, rest, closed := bytes.Cut(b, []byte("]"))
-	if !closed || ip[0] != '[' {
+	if !closed || !bytes.HasPrefix(ip, []byte("[")) {
 		return nil, false
 	}
 	rec.Client, ok = parseAddr(ip)

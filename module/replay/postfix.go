@@ -3,6 +3,7 @@ package replay
 import (
 	"bytes"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -81,34 +82,28 @@ func (r *run) postfixEvent(e *entry) bool {
 		return true
 	}
 	r.seen[byPostfix] = r.seen[byPostfix] || daemon
-	id, rest, ok := bytes.Cut(e.msg[:min(len(e.msg), 64)], []byte(": "))
+	named := bytes.Contains(e.msg, markHelo)
+	id, _, ok := bytes.Cut(e.msg[:min(len(e.msg), 64)], []byte(": "))
 	if !ok || bytes.IndexByte(id, ' ') >= 0 {
 		if daemon {
 			r.postfixConnection(e)
 		}
-		return daemon && !bytes.Contains(e.msg, markHelo)
+		return daemon && !named
 	}
-	if daemon && r.postfixProgress(e, id, e.msg[len(id)+2:], program) {
+	rest := e.msg[len(id)+2:]
+	if daemon && r.postfixProgress(e, id, rest, program) {
 		return true
 	}
-	return r.postfixNamed(e, id, rest, program, daemon)
-}
-
-// postfixNamed reads a line that names a greeting. Deliveries quote others' lines.
-func (r *run) postfixNamed(e *entry, id, rest, program []byte, daemon bool) bool {
-	action, _, ok := bytes.Cut(rest, []byte(": "))
-	form := ok && isWord(action) && isWord(id) && bytes.Contains(e.msg, markHelo)
-	proto := (form || daemon) && bytes.Contains(e.msg, []byte(" proto="))
-	if !form {
+	// Deliveries quote others' lines.
+	action, words, ok := bytes.Cut(rest, []byte(": "))
+	form := ok && named && isWord(action) && isWord(id)
+	if proto := bytes.Contains(rest, []byte(" proto=")); !form || !daemon && !proto {
 		return daemon && !proto
-	}
-	if !daemon && !proto {
-		return false
 	}
 	r.seen[byPostfix] = true
 	l := postfixLine{id: id, action: action}
 	switch {
-	case !l.parse(e.msg[len(id)+len(action)+4:]):
+	case !l.parse(words):
 		r.st.Broken++
 	case isSubmission(program):
 		r.st.Skipped[SkippedSubmission]++
@@ -276,24 +271,12 @@ func (r *run) postfixConnection(e *entry) {
 // resolverSaysNo are the texts of getaddrinfo and its forerunner for "there is no
 // such name" and "the name has no address": glibc, musl, the BSDs, Solaris. All
 // others mean that the look-up failed.
-var resolverSaysNo = strings.Split(`name or service not known
-no address associated with hostname
-address family for hostname not supported
-name does not resolve
-name has no usable address
-hostname nor servname provided, or not known
-nodename nor servname provided, or not known
-name or service is not known
-no address associated with name
-address family for name not supported
-node name or service name not known
-specified node name or service name not known
-unknown host
-host not found
-non-existent domain
-host name has no address
-address family not supported for hostname
-no address`, "\n")
+var resolverSaysNo = regexp.MustCompile(`(?i)^(` +
+	`name or service( is)? not known|(host|node)name nor servname provided, or not known|` +
+	`(specified )?node name or service name not known|unknown host|host not found|` +
+	`name does not resolve|(host )?name has no( usable)? address|non-existent domain|` +
+	`no address( associated with (host)?name)?|` +
+	`address family (for (host)?name not supported|not supported for hostname))$`)
 
 // ptrNote is a PTR name that Postfix names only when it does not use it.
 type ptrNote struct {
@@ -305,35 +288,38 @@ type ptrNote struct {
 // maxNotes bounds the processes whose latest note is kept.
 const maxNotes = 1024
 
-// postfixNote reads "warning: hostname n does not resolve to address a", which
-// Postfix writes before it calls the client unknown, and the older "warning: a:
-// hostname n verification failed: why" and "warning: a: address not listed for
-// hostname n".
+// noteForms are the warnings that Postfix writes before it calls a client unknown: the
+// one of today and two older ones.
+var noteForms = []*regexp.Regexp{
+	regexp.MustCompile(`^warning: hostname (?P<name>.+?) does not resolve to address ` +
+		`(?P<ip>[^ ]+?)(?:: (?P<why>.*))?$`),
+	regexp.MustCompile(`^warning: (?P<ip>[^ ]+): hostname (?P<name>.+?) verification failed: (?P<why>.*)$`),
+	regexp.MustCompile(`^warning: (?P<ip>[^ ]+): address not listed for hostname (?P<name>.+)(?P<why>)$`),
+}
+
+// postfixNote reads a PTR name that Postfix does not use.
 func (r *run) postfixNote(e *entry) {
-	msg := bytes.TrimPrefix(e.msg, []byte("warning: "))
-	var name, ip, why []byte
-	failed := false
-	if rest, ok := bytes.CutPrefix(msg, []byte("hostname ")); ok {
-		name, rest, _ = bytes.Cut(rest, []byte(" does not resolve to address "))
-		ip, why, failed = bytes.Cut(rest, []byte(": "))
-	} else if ip, rest, ok = bytes.Cut(msg, []byte(": hostname ")); ok {
-		name, why, failed = bytes.Cut(rest, []byte(" verification failed: "))
-	} else {
-		ip, name, _ = bytes.Cut(msg, []byte(": address not listed for hostname "))
-	}
-	addr, ok := parseAddr(ip)
-	if !ok || len(name) == 0 {
+	for _, form := range noteForms {
+		parts := form.FindSubmatch(e.msg)
+		if parts == nil {
+			continue
+		}
+		addr, ok := parseAddr(parts[form.SubexpIndex("ip")])
+		if !ok {
+			return
+		}
+		r.named = true // it looks up names
+		note := ptrNote{addr, text(parts[form.SubexpIndex("name")]), Unconfirmed}
+		why := bytes.TrimSpace(parts[form.SubexpIndex("why")])
+		if len(why) > 0 && !resolverSaysNo.Match(why) {
+			note.state = NotRecorded
+		}
+		if len(r.ptrs) == maxNotes {
+			clear(r.ptrs)
+		}
+		r.ptrs[string(e.who)] = note
 		return
 	}
-	r.named = true // it looks up names
-	note := ptrNote{client: addr, name: text(name), state: Unconfirmed}
-	if failed && !slices.Contains(resolverSaysNo, strings.ToLower(string(bytes.TrimSpace(why)))) {
-		note.state = NotRecorded
-	}
-	if len(r.ptrs) == maxNotes {
-		clear(r.ptrs)
-	}
-	r.ptrs[string(e.who)] = note
 }
 
 // postfixRefused hands out a refusal with the warnings that led to it.
