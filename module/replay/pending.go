@@ -73,15 +73,27 @@ func (p *pending) resize(h *held) {
 	h.size = size
 }
 
-// drop forgets h, unless it is nil, without handing it out.
+// drop forgets h without handing it out.
 func (p *pending) drop(h *held) {
-	if h == nil {
-		return
-	}
 	delete(p.index, h.key)
 	h.prev.next, h.next.prev = h.next, h.prev
 	p.bytes -= h.size
 	h.size, p.spare = 0, h
+}
+
+// take forgets what is held for key, and returns it: it is valid until the next hold.
+func (p *pending) take(key uint64) *held {
+	h := p.index[key]
+	if h != nil {
+		p.drop(h)
+	}
+	return h
+}
+
+// add gives h the recipients that it does not have.
+func (p *pending) add(h *held, rcpts []string) {
+	h.rec.Rcpts = merged(h.rec.Rcpts, rcpts)
+	p.resize(h)
 }
 
 // done forgets h and hands it out.

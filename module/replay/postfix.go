@@ -263,8 +263,8 @@ func (r *run) postfixConnection(e *entry) {
 	}
 	name, _, _ := splitClient(firstField(client))
 	r.named = r.named || bytes.IndexByte(name, '.') > 0
-	if h := r.pending.get(keyOf(e.who, nil)); h != nil {
-		r.done(h)
+	if h := r.pending.take(keyOf(e.who, nil)); h != nil {
+		r.emit(&h.rec)
 	}
 }
 
@@ -339,11 +339,9 @@ func (r *run) postfixRefused(e *entry, l *postfixLine) {
 		})
 		r.pending.resize(h)
 	}
-	r.pending.drop(r.pending.get(policyKey(e.host, rec.Client)))
-	if h = r.pending.get(keyOf(e.who, nil)); h != nil && sameGreeting(&h.rec, rec) {
-		r.pending.drop(h)
-	} else if h != nil {
-		r.done(h)
+	r.pending.take(policyKey(e.host, rec.Client))
+	if h = r.pending.take(keyOf(e.who, nil)); h != nil && !sameGreeting(&h.rec, rec) {
+		r.emit(&h.rec)
 	}
 	r.emit(rec)
 }
@@ -369,10 +367,9 @@ func (r *run) postfixTaken(e *entry) {
 	case h.rec.Helo == "":
 		rec.Auth = h.rec.Auth
 		h.rec = *rec
-		r.pending.resize(h)
+		fallthrough
 	default:
-		h.rec.Rcpts = merged(h.rec.Rcpts, rec.Rcpts)
-		r.pending.resize(h)
+		r.pending.add(h, rec.Rcpts)
 	}
 }
 
@@ -384,18 +381,15 @@ func (r *run) postfixAccepted(e *entry, id, client, program []byte) {
 	r.named = r.named || bytes.IndexByte(name, '.') > 0
 	rec := &r.rec
 	*rec = Record{}
-	if h := r.pending.get(keyOf(e.who, nil)); h != nil {
+	if h := r.pending.take(keyOf(e.who, nil)); h != nil {
 		*rec = h.rec
-		r.pending.drop(h)
 	}
 	if !addr.IsValid() || isSubmission(program) {
 		return
 	}
-	if h := r.pending.get(policyKey(e.host, addr)); h != nil {
-		r.pending.drop(h)
-		if rec.Helo == "" && r.postfixClient(&h.rec, e.who, client) {
-			*rec = h.rec
-		}
+	h := r.pending.take(policyKey(e.host, addr))
+	if h != nil && rec.Helo == "" && r.postfixClient(&h.rec, e.who, client) {
+		*rec = h.rec
 	}
 	rec.Auth = rec.Auth || bytes.Contains(more, []byte("sasl_"))
 	if rec.Helo == "" && !rec.Auth {
@@ -407,6 +401,6 @@ func (r *run) postfixAccepted(e *entry, id, client, program []byte) {
 	}
 	rec.MsgID = text(id)
 	key := keyOf(e.host, id)
-	r.pending.drop(r.pending.get(key))
+	r.pending.take(key)
 	r.hold(key, rec)
 }

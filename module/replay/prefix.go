@@ -20,7 +20,7 @@ const maxWraps = 4
 // "connect from x" remains. The last time and the last host found count.
 func (r *run) unwrap(b []byte, wraps int) {
 	e := &r.line
-	for e.who, e.msg = nil, skipSpace(b); r.peel(e); {
+	for e.who, e.msg = nil, skipSpace(b); len(e.msg) > 0 && r.peel(e); {
 	}
 	if len(e.msg) > 0 && e.msg[0] == '{' && wraps > 0 {
 		r.unwrapJSON(e, wraps)
