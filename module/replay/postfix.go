@@ -82,13 +82,12 @@ func (r *run) postfixEvent(e *entry) bool {
 		return true
 	}
 	r.seen[byPostfix] = r.seen[byPostfix] || daemon
-	named := bytes.Contains(e.msg, markHelo)
 	id, _, ok := bytes.Cut(e.msg[:min(len(e.msg), 64)], []byte(": "))
 	if !ok || bytes.IndexByte(id, ' ') >= 0 {
 		if daemon {
 			r.postfixConnection(e)
 		}
-		return daemon && !named
+		return daemon && !bytes.Contains(e.msg, markHelo)
 	}
 	rest := e.msg[len(id)+2:]
 	if daemon && r.postfixProgress(e, id, rest, program) {
@@ -96,7 +95,7 @@ func (r *run) postfixEvent(e *entry) bool {
 	}
 	// Deliveries quote others' lines.
 	action, words, ok := bytes.Cut(rest, []byte(": "))
-	form := ok && named && isWord(action) && isWord(id)
+	form := ok && isWord(action) && isWord(id) && bytes.Contains(e.msg, markHelo)
 	if proto := bytes.Contains(rest, []byte(" proto=")); !form || !daemon && !proto {
 		return daemon && !proto
 	}

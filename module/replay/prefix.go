@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"regexp"
 
 	"github.com/mailru/easyjson/jlexer"
 )
@@ -37,43 +38,54 @@ func (r *run) peel(e *entry) bool {
 		return true
 	}
 	const maxWords = 6
-	headed, rest := e.who != nil, e.msg
+	headed, words, start := e.who != nil, 0, 0
 	var before []byte
-	for range maxWords {
-		word, after := cutWord(rest)
-		start := len(e.msg) - len(rest)
-		if host, ok := containerMark(before, word); ok && len(after) > 0 {
-			e.host, e.who, e.msg = cmp.Or(string(host), e.host), nil, after
-			return true
-		}
-		if (!headed || start == 0) && r.peelFile(e, start, start+len(word)) {
-			return true
-		}
-		if len(after) == 0 || !plain(word) {
+	for i, c := range e.msg {
+		if marks[c] || words == maxWords {
 			return false
 		}
-		head, colon := bytes.CutSuffix(word, []byte(":"))
-		switch {
-		case colon && headed:
-			return false
-		case colon && r.peelTag(e, e.msg[:start+len(head)], head, after):
-			return true
-		case colon:
-			headed = true
+		if c != ':' && c != ' ' || i < start {
+			continue
 		}
-		before, rest = word, after
+		word, rest := e.msg[start:i], skipSpace(e.msg[i+1:])
+		if len(rest) == 0 {
+			return false
+		}
+		if r.peelAt(e, i, before, word, rest, headed) {
+			return true
+		}
+		if c == ' ' {
+			colon := word[len(word)-1] == ':'
+			if colon && headed {
+				return false
+			}
+			before, start, headed = word, len(e.msg)-len(rest), headed || colon
+			words++
+		}
 	}
 	return false
 }
 
-// peelTag cuts who, of which tag is the last word, when it ends a syslog header or
-// stands before a time or JSON.
-func (r *run) peelTag(e *entry, who, tag, after []byte) bool {
-	if !isTag(tag) && after[0] != '{' && !r.timed(after) {
+// peelAt cuts what stands up to a blank or a colon, where rest begins, if a prefix ends there. Grep
+// writes "file:" or "file:line:" before a line, before JSON too.
+func (r *run) peelAt(e *entry, i int, before, word, rest []byte, headed bool) bool {
+	blank := e.msg[i] == ' '
+	colon := blank && word[len(word)-1] == ':'
+	host, container := containerMark(before, word)
+	switch {
+	case blank && container:
+		e.host, e.who = cmp.Or(string(host), e.host), nil
+	case headed && before != nil || !blank && e.msg[i+1] == ' ':
+		return false
+	case colon && !headed && (isTag(word[:len(word)-1]) || rest[0] == '{' || r.timed(rest)):
+		e.who = e.msg[:i-1]
+		e.named()
+	case !colon && (r.timed(rest) || !blank && bytes.HasPrefix(rest, []byte(`{"`))):
+		e.who = nil
+	default:
 		return false
 	}
-	e.who, e.msg = who, after
-	e.named()
+	e.msg = rest
 	return true
 }
 
@@ -89,39 +101,10 @@ func (r *run) timed(b []byte) bool {
 	return ok
 }
 
-// peelFile cuts the words up to a time. In the last of them, from start to end, grep
-// writes "file:" or "file:line:", before JSON too.
-func (r *run) peelFile(e *entry, start, end int) bool {
-	for i := start; i <= end && i < len(e.msg); i++ {
-		c := e.msg[i]
-		if marks[c] {
-			return false
-		}
-		if i == end && e.msg[i-1] == ':' || i != end && (c != ':' || i == end-1) {
-			continue // a syslog header may end here
-		}
-		rest := skipSpace(e.msg[i+1:])
-		if r.timed(rest) || c == ':' && bytes.HasPrefix(rest, []byte(`{"`)) {
-			e.who, e.msg = nil, rest
-			return true
-		}
-	}
-	return false
-}
-
+// marks are the octets that stand in servers' own lines and in no prefix.
 var marks = [256]bool{
 	'<': true, '>': true, '(': true, ')': true, '{': true, '}': true,
 	'"': true, '=': true, ';': true, ',': true,
-}
-
-// plain reports a word without the marks of servers' own lines.
-func plain(word []byte) bool {
-	for _, c := range word {
-		if marks[c] {
-			return false
-		}
-	}
-	return true
 }
 
 // containerMark tells "NAME |" of docker compose, "[pod/NAME/...]" of kubectl and
@@ -129,13 +112,11 @@ func plain(word []byte) bool {
 func containerMark(before, word []byte) (host []byte, ok bool) {
 	switch {
 	case before == nil:
-		return word, word[0] == '[' && word[len(word)-1] == ']' && plain(word)
-	case len(word) > 1:
-		return nil, false
-	case word[0] == '|':
+		return word, bytes.HasPrefix(word, []byte("[")) && word[len(word)-1] == ']'
+	case string(word) == "|":
 		return before, true
 	}
-	return nil, (word[0] == 'F' || word[0] == 'P') && bytes.HasPrefix(before, []byte("std"))
+	return nil, (string(word) == "F" || string(word) == "P") && bytes.HasPrefix(before, []byte("std"))
 }
 
 // isTag reports the tag of a syslog header (RFC 3164, 4.1.3): "postfix/smtpd[123]"
@@ -149,63 +130,45 @@ func isTag(word []byte) bool {
 	return closed && len(program) > 0 && (len(id) == 0 || digits(id))
 }
 
-// peel5424 cuts "host postfix/smtpd 123 - - " behind a time (RFC 5424, 6): host,
-// program, process, kind of message, structured data and a byte order mark.
+// header5424 is what stands behind a time in the form of RFC 5424, 6: host, program,
+// process, kind of message, structured data and a byte order mark.
+var header5424 = regexp.MustCompile(
+	`^((?:[^ <>(){}"=;,]+ +){2}(?:\d+|-)) +[^ ]* +(?:- |\[.*?\] ) *(?:\x{FEFF})?`)
+
+// peel5424 cuts "host postfix/smtpd 123 - - " behind a time.
 func (e *entry) peel5424() {
-	host, rest := cutWord(e.msg)
-	if bytes.HasSuffix(host, []byte(":")) {
-		return
-	}
-	program, rest := cutWord(rest)
-	pid, rest := cutWord(rest)
-	if !digits(pid) && string(pid) != "-" || !plain(host) || !plain(program) {
-		return
-	}
-	who := e.msg[:len(e.msg)-len(rest)-1]
+	_, rest := cutWord(e.msg)
 	_, rest = cutWord(rest)
-	if msg, ok := bytes.CutPrefix(rest, []byte("- ")); ok {
-		rest = msg
-	} else if _, msg, ok = bytes.Cut(rest, []byte("] ")); ok && rest[0] == '[' {
-		rest = msg
-	} else {
-		return
+	if pid := firstField(rest); !digits(pid) && string(pid) != "-" {
+		return // as nearly always
 	}
-	e.who, e.msg = who, bytes.TrimPrefix(skipSpace(rest), byteOrderMark)
-	e.named()
+	if parts := header5424.FindSubmatch(e.msg); parts != nil {
+		e.who, e.msg = parts[1], e.msg[len(parts[0]):]
+		e.named()
+	}
 }
 
-// The members of a log line in JSON that matter.
-const (
-	wrapText = iota
-	wrapTime
-	wrapHost
-	wrapProgram
-	wrapPID
-	numWraps
-)
-
-// wrapKeys are the names of these members in "journalctl -o json", docker's json-file,
-// "logcli -o jsonl" and the like.
-var wrapKeys = map[string]int{
-	"MESSAGE": wrapText, "log": wrapText, "line": wrapText, "message": wrapText,
-	"msg": wrapText, "text": wrapText, "textPayload": wrapText, "body": wrapText,
-	"__REALTIME_TIMESTAMP": wrapTime, "time": wrapTime, "timestamp": wrapTime,
-	"@timestamp": wrapTime, "ts": wrapTime,
-	"_HOSTNAME": wrapHost, "hostname": wrapHost, "host": wrapHost, "HOSTNAME": wrapHost,
-	"SYSLOG_IDENTIFIER": wrapProgram, "program": wrapProgram, "ident": wrapProgram,
-	"appname": wrapProgram,
-	"_PID":    wrapPID, "SYSLOG_PID": wrapPID, "pid": wrapPID, "procid": wrapPID,
+// wrapKeys are the names of the members that matter in "journalctl -o json", docker's
+// json-file, "logcli -o jsonl" and the like.
+var wrapKeys = map[string]string{
+	"MESSAGE": "text", "log": "text", "line": "text", "message": "text",
+	"msg": "text", "text": "text", "textPayload": "text", "body": "text",
+	"__REALTIME_TIMESTAMP": "time", "time": "time", "timestamp": "time",
+	"@timestamp": "time", "ts": "time",
+	"_HOSTNAME": "host", "hostname": "host", "host": "host", "HOSTNAME": "host",
+	"SYSLOG_IDENTIFIER": "program", "program": "program", "ident": "program", "appname": "program",
+	"_PID": "process", "SYSLOG_PID": "process", "pid": "process", "procid": "process",
 }
 
 // unwrapJSON puts the line that a JSON object holds in the place of the object.
 func (r *run) unwrapJSON(e *entry, wraps int) {
-	var in [numWraps][]byte
+	in := make(map[string][]byte, 8)
 	ok := scanJSON(e.msg, maxWraps, func(key, value []byte) {
-		if i, known := wrapKeys[string(key)]; known {
-			in[i] = value
+		if name, known := wrapKeys[string(key)]; known {
+			in[name] = value
 		}
 	})
-	text := in[wrapText]
+	text := in["text"]
 	e.msg = nil
 	if !ok {
 		r.st.Broken++
@@ -217,15 +180,13 @@ func (r *run) unwrapJSON(e *entry, wraps int) {
 	if len(text) == 0 {
 		return
 	}
-	if at, known := r.stamp.value(in[wrapTime]); known {
+	if at, known := r.stamp.value(in["time"]); known {
 		e.at = at
 	}
-	if len(in[wrapHost]) > 0 {
-		e.host = string(in[wrapHost])
-	}
+	e.host = cmp.Or(string(in["host"]), e.host)
 	text = chomp(text)
-	if len(in[wrapProgram]) > 0 {
-		text = fmt.Appendf(nil, "%s %s[%s]: %s", in[wrapHost], in[wrapProgram], in[wrapPID], text)
+	if len(in["program"]) > 0 {
+		text = fmt.Appendf(nil, "%s %s[%s]: %s", in["host"], in["program"], in["process"], text)
 	}
 	r.unwrap(text, wraps-1)
 }
