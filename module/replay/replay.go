@@ -15,6 +15,7 @@ import (
 	"context"
 	"io"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 )
@@ -34,16 +35,7 @@ const (
 
 // String returns the state's name as reports show it.
 func (s PTRState) String() string {
-	switch s {
-	case None:
-		return "none"
-	case Unconfirmed:
-		return "unconfirmed"
-	case Confirmed:
-		return "confirmed"
-	default:
-		return "unknown"
-	}
+	return [...]string{"unknown", "none", "unconfirmed", "confirmed"}[s]
 }
 
 // The outcomes that a server's own records name; "" is unknown.
@@ -177,11 +169,10 @@ type Unread struct {
 
 // Stats sums up one Read.
 type Stats struct {
-	Bytes    int64 // of the inputs as stored, bodies that need no reading included
-	Lines    int64 // lines looked at, after unpacking
-	Records  int64 // records handed out
-	LoggedIn int64 // of these with Record.Auth
-	Broken   int64 // lines, rows or mails that tell of a greeting and could not be read
+	Bytes   int64 // of the inputs as stored, bodies that need no reading included
+	Lines   int64 // lines looked at, after unpacking
+	Records int64 // records handed out
+	Broken  int64 // lines, rows or mails that tell of a greeting and could not be read
 	// Skipped counts by reason what gives no record.
 	Skipped map[string]int64
 	// NoGreeting counts messages that Postfix accepted without naming their
@@ -196,8 +187,6 @@ type Stats struct {
 	// Formats counts the inputs by what they held: maddy, postfix, exim,
 	// mbox, mail, csv or unknown. A log of several servers counts for each.
 	Formats map[string]int
-	// Servers are the hosts that records name, the first thousand only.
-	Servers map[string]bool
 	// By is the border that mails were read at when Options.By named none:
 	// the most common host that took mail from a public address.
 	By string
@@ -210,15 +199,8 @@ type Stats struct {
 
 // Nothing reports that no input could be read, not even a part of one.
 func (s *Stats) Nothing() bool {
-	if s.Whole > 0 || s.Records > 0 {
-		return false
-	}
-	for _, u := range s.Unread {
-		if u.Part {
-			return false
-		}
-	}
-	return s.Inputs > 0
+	part := slices.ContainsFunc(s.Unread, func(u Unread) bool { return u.Part })
+	return s.Inputs > 0 && s.Whole == 0 && s.Records == 0 && !part
 }
 
 // Partial reports that some input could not be read, or not to the end.
@@ -229,7 +211,6 @@ const (
 	maxLine    = 64 << 10 // bytes of one line of input
 	maxRcpts   = 100      // recipients of one Record (RFC 5321, 4.5.3.1.8)
 	maxErrs    = 100
-	maxServers = 1000
 	maxUnnamed = 4096 // records that wait for the first client with a name
 )
 

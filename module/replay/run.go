@@ -2,6 +2,7 @@ package replay
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"strings"
 	"time"
@@ -35,14 +36,10 @@ type run struct {
 func newRun(ctx context.Context, opt Options, fn func(*Record) error) *run {
 	r := &run{ctx: ctx, opt: opt, fn: fn}
 	r.st.Formats, r.st.Skipped = make(map[string]int), make(map[string]int64)
-	r.st.Servers = make(map[string]bool)
 	for _, by := range opt.By {
 		r.border.hosts = append(r.border.hosts, strings.ToLower(strings.TrimSuffix(by, ".")))
 	}
-	r.stamp.now, r.stamp.zone = opt.Now, opt.Zone
-	if r.stamp.zone == nil {
-		r.stamp.zone = time.Local
-	}
+	r.stamp.now, r.stamp.zone = opt.Now, cmp.Or(opt.Zone, time.Local)
 	r.raw, r.flat = bufio.NewReaderSize(nil, maxLine), bufio.NewReaderSize(nil, maxLine)
 	r.ptrs = make(map[string]ptrNote)
 	r.pending.init()
@@ -102,25 +99,15 @@ func (r *run) hand(rec *Record) {
 	if r.err != nil {
 		return
 	}
-	if !rec.Time.IsZero() {
-		if !r.opt.Since.IsZero() && rec.Time.Before(r.opt.Since) ||
-			!r.opt.Until.IsZero() && !rec.Time.Before(r.opt.Until) {
-			r.st.Skipped[SkippedTime]++
-			return
-		}
+	since, until := r.opt.Since, r.opt.Until
+	if at := rec.Time; !at.IsZero() && (at.Before(since) || !until.IsZero() && !at.Before(until)) {
+		r.st.Skipped[SkippedTime]++
+		return
 	}
-	if rec.Class == "" {
-		rec.Class = r.opt.Class
-	}
+	rec.Class = cmp.Or(rec.Class, r.opt.Class)
 	rec.Count = max(rec.Count, 1)
 	rec.Client = rec.Client.Unmap()
 	r.st.Records++
-	if rec.Auth {
-		r.st.LoggedIn++
-	}
-	if rec.Server != "" && !r.st.Servers[rec.Server] && len(r.st.Servers) < maxServers {
-		r.st.Servers[rec.Server] = true
-	}
 	r.err = r.fn(rec)
 }
 

@@ -13,25 +13,20 @@ import (
 
 // Size returns how many bytes Read would deal with for paths, for a progress
 // bar: -1 when one of them has no size (standard input, a pipe).
-func Size(paths []string) (int64, error) {
-	var sum int64
+func Size(paths []string) (sum int64, err error) {
 	for _, p := range paths {
-		if p == "-" {
-			return -1, nil
+		open := p == "-"
+		if !open {
+			err = walkPath(p, func(_ string, info fs.FileInfo, err error) error {
+				if err == nil {
+					open = open || !info.Mode().IsRegular()
+					sum += info.Size()
+				}
+				return nil
+			})
 		}
-		open := false
-		err := walkPath(p, func(_ string, info fs.FileInfo, err error) error {
-			if err == nil {
-				open = open || !info.Mode().IsRegular()
-				sum += info.Size()
-			}
-			return nil
-		})
-		if err != nil {
-			return 0, err
-		}
-		if open {
-			return -1, nil
+		if open || err != nil {
+			return -1, err
 		}
 	}
 	return sum, nil
@@ -41,20 +36,21 @@ func Size(paths []string) (int64, error) {
 func (r *run) walk(paths []string) error {
 	r.several = len(paths) > 1
 	for _, p := range paths {
-		if info, err := os.Stat(p); p != "-" && err != nil {
-			return fmt.Errorf("replay: %w", err)
-		} else if p != "-" {
-			r.several = r.several || info.IsDir()
+		if p == "-" {
+			continue
 		}
+		info, err := os.Stat(p)
+		if err != nil {
+			return fmt.Errorf("replay: %w", err)
+		}
+		r.several = r.several || info.IsDir()
 	}
 	for _, p := range paths {
-		var err error
+		read := func() error { return walkPath(p, r.readFile) }
 		if p == "-" {
-			err = r.readStdin()
-		} else {
-			err = walkPath(p, r.readFile)
+			read = r.readStdin
 		}
-		if err != nil {
+		if err := read(); err != nil {
 			return err
 		}
 	}
@@ -76,18 +72,13 @@ func walkPath(p string, read func(string, fs.FileInfo, error) error) error {
 	if target, linkErr := filepath.EvalSymlinks(p); linkErr == nil {
 		p = target
 	}
-	maildirs := make(map[string]bool)
 	return filepath.WalkDir(p, func(name string, d fs.DirEntry, err error) error {
-		dir := filepath.Dir(name)
-		switch {
+		switch maildir := isMaildir(filepath.Dir(name)); {
 		case err != nil:
 			return read(name, nil, err)
-		case d.IsDir() && maildirs[dir] && d.Name() == "tmp":
+		case d.IsDir() && maildir && d.Name() == "tmp" && name != p:
 			return fs.SkipDir
-		case d.IsDir():
-			maildirs[name] = isMaildir(name)
-			return nil
-		case !d.Type().IsRegular() || maildirs[dir]: // beside cur and new are indexes, not mail
+		case !d.Type().IsRegular() || maildir: // beside cur and new are indexes, not mail
 			return nil
 		}
 		info, err := d.Info()
