@@ -1,6 +1,9 @@
 package replay
 
-import "bytes"
+import (
+	"bytes"
+	"regexp"
+)
 
 // eximEvent reads a line that has the form of Exim's main log; false for others.
 //
@@ -16,21 +19,23 @@ func (r *run) eximEvent(e *entry) bool {
 		id, rest = nil, e.msg
 	}
 	r.rec = Record{Time: e.at, Server: e.host, MsgID: text(id), Outcome: Rejected}
-	if arrived, ok := bytes.CutPrefix(rest, []byte("<= ")); ok && id != nil {
+	arrived, taken := bytes.CutPrefix(rest, []byte("<= "))
+	host, about := bytes.CutPrefix(rest, []byte("H="))
+	switch {
+	case taken && id != nil:
 		r.eximArrival(arrived)
-		return true
+	case about:
+		r.eximRefusal(host)
+	case bytes.HasPrefix(rest, []byte("rejected EHLO from ")),
+		bytes.HasPrefix(rest, []byte("rejected HELO from ")):
+		r.eximSyntax(rest[len("rejected EHLO from "):])
+	case id != nil: // deliveries, "Completed"
+	case !eximNoMail.Match(rest):
+		return false
+	case bytes.Contains(rest, []byte(") [")): // it names a greeting
+		r.st.Skipped[SkippedNoMail]++
 	}
-	for _, command := range []string{"rejected EHLO from ", "rejected HELO from "} {
-		if what, ok := bytes.CutPrefix(rest, []byte(command)); ok {
-			r.eximSyntax(what)
-			return true
-		}
-	}
-	if what, ok := bytes.CutPrefix(rest, []byte("H=")); ok {
-		r.eximRefusal(what)
-		return true
-	}
-	return id != nil || r.eximConnection(rest) // deliveries, "Completed"
+	return true
 }
 
 // isEximID reports whether b is a message ID: 6-6-2 characters of base 62, or
@@ -45,24 +50,11 @@ func isEximID(b []byte) bool {
 	return n == 3
 }
 
-// eximNoMail are the starts of lines about lost connections and protocol errors.
-var eximNoMail = []string{
-	"no MAIL in ", "SMTP connection from ", "SMTP call from ", "SMTP protocol ",
-	"SMTP syntax error in ", "SMTP command timeout ", "unexpected disconnection ",
-	"TLS error on ", "SMTP data timeout ", "unqualified ", "Connection from ",
-}
-
-// eximConnection counts the greeting of a client that never named a sender.
-func (r *run) eximConnection(b []byte) bool {
-	known := bytes.Contains(b[:min(len(b), 80)], []byte(" authenticator failed for "))
-	for _, start := range eximNoMail {
-		known = known || bytes.HasPrefix(b, []byte(start))
-	}
-	if known && bytes.Contains(b, []byte(") [")) {
-		r.st.Skipped[SkippedNoMail]++
-	}
-	return known
-}
+// eximNoMail are the starts of lines about lost connections, protocol errors and failed logins:
+// clients that never named a sender.
+var eximNoMail = regexp.MustCompile(`^(no MAIL in |SMTP (connection|call) from |SMTP protocol |` +
+	`SMTP syntax error in |SMTP command timeout |SMTP data timeout |unexpected disconnection |` +
+	`TLS error on |unqualified |Connection from |[^(]* authenticator failed for )`)
 
 // eximArrival reads what follows "<=" for a message that was taken.
 func (r *run) eximArrival(b []byte) {
@@ -142,23 +134,15 @@ func (r *run) eximHost(b []byte) (rest []byte, ok bool) {
 		return nil, false
 	}
 	rec.Client, ok = parseAddr(ip)
-	return rest, ok && (!said || !namesOther(rest, rec))
+	for _, other := range eximClient.FindAllSubmatch(rest, -1) {
+		client, named := parseAddr(other[1])
+		ok = ok && !(said && named && client != rec.Client)
+	}
+	return rest, ok
 }
 
-// namesOther reports another address that could be the client's.
-func namesOther(b []byte, rec *Record) bool {
-	for {
-		_, more, ok := bytes.Cut(b, []byte(") ["))
-		if !ok {
-			return false
-		}
-		ip, _, _ := bytes.Cut(more, []byte("]"))
-		if other, ok := parseAddr(ip); ok && other != rec.Client {
-			return true
-		}
-		b = more
-	}
-}
+// eximClient is the end of a greeting and an address.
+var eximClient = regexp.MustCompile(`\) \[([^][]*)\]`)
 
 // eximStages are the words behind "rejected" of refusals that can be about the
 // greeting. Others are of AUTH and the like.
@@ -171,20 +155,18 @@ var eximStages = map[string]bool{
 func (r *run) eximRefusal(host []byte) {
 	rec := &r.rec
 	rest, ok := r.eximHost(host)
-	if !ok {
+	before, what, refused := bytes.Cut(rest, []byte(" rejected "))
+	command := string(firstField(what))
+	switch {
+	case !ok:
 		r.st.Broken++
 		return
-	}
-	before, what, refused := bytes.Cut(rest, []byte(" rejected "))
-	command, _ := cutWord(what)
-	switch {
-	case string(command) == "connection": // before any greeting
+	case command == "connection": // before any greeting
 		return
-	case refused && !eximStages[string(command)],
-		!refused && rec.Helo != "" && rec.Helo != rec.PTR:
-		r.st.Skipped[SkippedNoMail]++
-		return
-	case !refused:
+	case !eximStages[command]:
+		if refused || rec.Helo != "" && rec.Helo != rec.PTR {
+			r.st.Skipped[SkippedNoMail]++
+		}
 		return
 	}
 	if bytes.HasSuffix(before, []byte(" temporarily")) {
