@@ -136,7 +136,7 @@ func (r *run) eximHost(b []byte) (rest []byte, ok bool) {
 	rec.Client, ok = parseAddr(ip)
 	for _, other := range eximClient.FindAllSubmatch(rest, -1) {
 		client, named := parseAddr(other[1])
-		ok = ok && !(said && named && client != rec.Client)
+		ok = ok && (!said || !named || client == rec.Client)
 	}
 	return rest, ok
 }

@@ -34,7 +34,8 @@ func (r *run) policyEvent(e *entry) {
 		r.st.Broken++
 		return
 	}
-	rec := Record{Time: e.at, Server: e.host, Helo: got["helo"], Client: addr, From: got["envelope-from"]}
+	rec := Record{Time: e.at, Server: e.host, Helo: got["helo"], Client: addr}
+	rec.From = got["envelope-from"]
 	if to := got["receiver"]; strings.Index(to, "@") > 0 {
 		rec.Rcpts = []string{to}
 	}

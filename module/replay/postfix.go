@@ -90,10 +90,12 @@ func (r *run) postfixEvent(e *entry) bool {
 		return daemon && !bytes.Contains(e.msg, markHelo)
 	}
 	rest := e.msg[len(id)+2:]
-	if daemon && r.postfixProgress(e, id, rest, program) {
-		return true
-	}
-	// Deliveries quote others' lines.
+	return daemon && r.postfixProgress(e, id, rest, program) ||
+		r.postfixNamed(e, id, rest, program, daemon)
+}
+
+// postfixNamed reads a line that names a greeting. Deliveries quote others' lines.
+func (r *run) postfixNamed(e *entry, id, rest, program []byte, daemon bool) bool {
 	action, words, ok := bytes.Cut(rest, []byte(": "))
 	form := ok && isWord(action) && isWord(id) && bytes.Contains(e.msg, markHelo)
 	if proto := bytes.Contains(rest, []byte(" proto=")); !form || !daemon && !proto {
@@ -292,8 +294,10 @@ const maxNotes = 1024
 var noteForms = []*regexp.Regexp{
 	regexp.MustCompile(`^warning: hostname (?P<name>.+?) does not resolve to address ` +
 		`(?P<ip>[^ ]+?)(?:: (?P<why>.*))?$`),
-	regexp.MustCompile(`^warning: (?P<ip>[^ ]+): hostname (?P<name>.+?) verification failed: (?P<why>.*)$`),
-	regexp.MustCompile(`^warning: (?P<ip>[^ ]+): address not listed for hostname (?P<name>.+)(?P<why>)$`),
+	regexp.MustCompile(`^warning: (?P<ip>[^ ]+): hostname (?P<name>.+?) ` +
+		`verification failed: (?P<why>.*)$`),
+	regexp.MustCompile(`^warning: (?P<ip>[^ ]+): address not listed for hostname ` +
+		`(?P<name>.+)(?P<why>)$`),
 }
 
 // postfixNote reads a PTR name that Postfix does not use.

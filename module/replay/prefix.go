@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"strings"
 
 	"github.com/mailru/easyjson/jlexer"
 )
@@ -32,24 +33,27 @@ func (r *run) unwrap(b []byte, wraps int) {
 // time, or those before a mark of container tools. Behind the colon of a header only
 // times at once and such marks count: other words can be the sender's.
 func (r *run) peel(e *entry) bool {
-	if at, rest, ok := r.stamp.cut(e.msg); ok {
-		e.at, e.who, e.msg = at, nil, rest
-		e.peel5424()
+	if r.peelTime(e) {
 		return true
 	}
 	const maxWords = 6
 	headed, words, start := e.who != nil, 0, 0
 	var before []byte
-	for i, c := range e.msg {
+	for i := 0; i < len(e.msg); i++ {
+		c := e.msg[i]
 		if marks[c] || words == maxWords {
 			return false
 		}
-		if c != ':' && c != ' ' || i < start {
+		if strings.IndexByte(": ", c) < 0 {
 			continue
 		}
 		word, rest := e.msg[start:i], skipSpace(e.msg[i+1:])
 		if len(rest) == 0 {
 			return false
+		}
+		if host, ok := containerMark(before, word); ok && c == ' ' {
+			e.host, e.who, e.msg = cmp.Or(string(host), e.host), nil, rest
+			return true
 		}
 		if r.peelAt(e, i, before, word, rest, headed) {
 			return true
@@ -60,33 +64,40 @@ func (r *run) peel(e *entry) bool {
 				return false
 			}
 			before, start, headed = word, len(e.msg)-len(rest), headed || colon
+			i = start - 1
 			words++
 		}
 	}
 	return false
 }
 
-// peelAt cuts what stands up to a blank or a colon, where rest begins, if a prefix ends there. Grep
-// writes "file:" or "file:line:" before a line, before JSON too.
+func (r *run) peelTime(e *entry) bool {
+	at, rest, ok := r.stamp.cut(e.msg)
+	if ok {
+		e.at, e.who, e.msg = at, nil, rest
+		e.peel5424()
+	}
+	return ok
+}
+
+// peelAt cuts what stands up to a blank or a colon, behind which rest begins, if a prefix ends
+// there. Grep writes "file:" or "file:line:" before a line, before JSON too.
 func (r *run) peelAt(e *entry, i int, before, word, rest []byte, headed bool) bool {
 	blank := e.msg[i] == ' '
-	colon := blank && word[len(word)-1] == ':'
-	host, container := containerMark(before, word)
+	header := blank && word[len(word)-1] == ':'
+	begins := r.timed(rest) || !blank && bytes.HasPrefix(rest, []byte(`{"`))
 	switch {
-	case blank && container:
-		e.host, e.who = cmp.Or(string(host), e.host), nil
-	case headed && before != nil || !blank && e.msg[i+1] == ' ':
+	case headed && before != nil, !blank && e.msg[i+1] == ' ':
 		return false
-	case colon && !headed && (isTag(word[:len(word)-1]) || rest[0] == '{' || r.timed(rest)):
-		e.who = e.msg[:i-1]
+	case header && !headed && (begins || rest[0] == '{' || isTag(word[:len(word)-1])):
+		e.who, e.msg = e.msg[:i-1], rest
 		e.named()
-	case !colon && (r.timed(rest) || !blank && bytes.HasPrefix(rest, []byte(`{"`))):
-		e.who = nil
-	default:
-		return false
+		return true
+	case !header && begins:
+		e.who, e.msg = nil, rest
+		return true
 	}
-	e.msg = rest
-	return true
+	return false
 }
 
 // named takes the host from a header of two words or more.

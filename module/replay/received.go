@@ -30,10 +30,11 @@ type clause struct {
 // field is a Received field taken apart: the words and comments behind "from",
 // and what the server says of itself.
 type field struct {
-	name     string   // the word after "from": the greeting or the PTR name
-	words    []string // behind the name
-	comments []string // behind "from"
-	own      []string // comments behind "by" and later
+	name     string     // the word after "from": the greeting or the PTR name
+	addr     netip.Addr // that word as an address
+	words    []string   // behind the name
+	comments []string   // behind "from"
+	own      []string   // comments behind "by" and later
 	id       bool
 	exim     bool
 }
@@ -61,20 +62,11 @@ func parseReceived(s string) (h hop, ok bool) {
 		h.unclear = saysBy(whole)
 		return h, h.unclear
 	}
-	h.Outcome = Accepted
-	f := field{comments: list[1].comments}
-	if words := list[1].words; len(words) > 0 {
-		f.name, f.words = words[0], words[1:]
-	}
-	for _, c := range slices.Delete(list, 1, 2) {
-		h.readOwn(&f, c)
-	}
+	f := h.fieldOf(list)
 	if h.Self == "" || f.name == "" && len(f.comments) == 0 {
 		return h, false
 	}
-	h.Auth = h.Auth || slices.ContainsFunc(f.own, isAuth) || isAuthProtocol(h.with)
-	f.exim = f.says(markExim) ||
-		f.says(markHidden) && strings.HasSuffix(strings.TrimRight(h.with, "as"), "smtp")
+	h.Outcome = Accepted
 	h.readFrom(&f)
 	h.unclear = h.unclear || h.Client.IsValid() && h.Helo == ""
 	return h, h.unclear || h.Client.IsValid()
@@ -111,6 +103,22 @@ func clauses(s string) []clause {
 		}
 	}
 	return list
+}
+
+// fieldOf sorts the clauses of a field, of which the second is "from", and reads all others.
+func (h *hop) fieldOf(list []clause) field {
+	f := field{comments: list[1].comments}
+	if words := list[1].words; len(words) > 0 {
+		f.name, f.words = words[0], words[1:]
+	}
+	f.addr, _ = parseAddr([]byte(f.name))
+	for _, c := range slices.Delete(list, 1, 2) {
+		h.readOwn(&f, c)
+	}
+	h.Auth = h.Auth || slices.ContainsFunc(f.own, isAuth) || isAuthProtocol(h.with)
+	f.exim = f.says(markExim) ||
+		f.says(markHidden) && strings.HasSuffix(strings.TrimRight(h.with, "as"), "smtp")
+	return f
 }
 
 // readOwn reads a clause of the server's own words.
@@ -179,73 +187,67 @@ func (f *field) says(mark *regexp.Regexp) bool {
 
 // readFrom tells what stands behind "from".
 func (h *hop) readFrom(f *field) {
-	first := ""
-	if len(f.comments) > 0 {
-		first = f.comments[0]
-	}
-	addr, isAddr := parseAddr([]byte(f.name))
-	if isAddr && f.says(markChasquid) { // from [ip] (helo)
-		h.Client, h.Helo = addr, clip(first)
-		h.unclear = len(f.comments) != 1 || len(f.words) > 0
-		return
-	}
-	h.Helo = f.name
+	first := append(f.comments, "")[0]
 	at := markGreeting.FindStringSubmatchIndex(first)
-	marked, before := at != nil, ""
-	if marked {
-		before, h.Helo = strings.TrimSpace(first[:at[0]]), first[at[2]:at[3]]
+	switch {
+	case f.addr.IsValid() && f.says(markChasquid): // from [ip] (helo)
+		h.Client, h.Helo = f.addr, clip(first)
+		h.unclear = len(f.comments) != 1 || len(f.words) > 0
+	case at != nil:
+		h.Helo = first[at[2]:at[3]]
+		h.readMarked(f, strings.TrimSpace(first[:at[0]]))
+	default:
+		h.Helo = f.name
+		h.readUnmarked(f, first)
 	}
-	// Exim, Ecelerity: from ptr ([ip] helo=c). The address comes first.
-	c, ahead := readClient(before)
-	if ahead = ahead && c.name == ""; ahead {
-		h.Client = c.addr
-	} else {
-		// Exim: from [ip], from [ip] (port=25 helo=c), CommuniGate: from [ip] (account u HELO c)
-		if isAddr && (marked || f.exim || markPort.MatchString(first)) {
-			h.Client = addr
-		}
-		c = h.candidates(f, marked)
-		h.Auth = h.Auth || c.login || marked && c.at < 0 && strings.HasPrefix(before, "account ")
-	}
-	if h.unclear || !h.Client.IsValid() {
-		return
-	}
-	// In comments before the client's the words can be the sender's.
-	h.Auth = h.Auth || slices.ContainsFunc(f.comments[min(c.at+1, len(f.comments)):], isAuth)
-	h.readPTR(f, c, isAddr, marked, ahead)
-	h.unmask(marked && !ahead || !marked && (c.plain || f.isGoogle(h.Self)))
 }
 
-// readPTR finds the PTR name beside a client's address.
-func (h *hop) readPTR(f *field, c client, isAddr, marked, ahead bool) {
+// readMarked reads the styles that mark the greeting. Before has what stands before the
+// mark.
+func (h *hop) readMarked(f *field, before string) {
+	c, ahead := readClient(before)
+	if ahead = ahead && c.name == ""; ahead { // Exim, Ecelerity: from ptr ([ip] helo=c)
+		h.Client = c.addr
+	} else { // Exim: from [ip] (port=25 helo=c), CommuniGate: from [ip] (account u HELO c)
+		h.Client = f.addr
+		c = h.candidates(f, true)
+		h.Auth = h.Auth || c.at < 0 && strings.HasPrefix(before, "account ")
+	}
 	switch {
-	case marked && !isAddr && f.name != "": // Exim, qmail
+	case f.name != "" && !f.addr.IsValid(): // qmail too
 		h.settlePTR(f.name, Confirmed)
-	case marked:
-		if f.exim && (ahead || strings.HasPrefix(f.name, "[")) {
-			h.PTRState = None
-		}
-	case f.exim && isAddr && c.name == "": // the greeting is a literal of the client's address
+	case f.exim && (ahead || f.name != "" && f.name[0] == '['):
+		h.PTRState = None
+	}
+	h.finish(f, c, !ahead)
+}
+
+// readUnmarked reads the styles that do not say which name is which.
+func (h *hop) readUnmarked(f *field, first string) {
+	if f.exim || markPort.MatchString(first) { // Exim: from [ip], from [ip] (port=25)
+		h.Client = f.addr
+	}
+	c := h.candidates(f, false)
+	switch {
+	case f.exim && f.addr.IsValid() && c.name == "": // a literal of the client's address
 		h.Helo, h.PTRState = literal(h.Client), None
 	case markNotLooked.MatchString(c.after):
 	case c.name != "": // Postfix, Sendmail, Google, Maddy: from helo (ptr [ip])
-		state := Confirmed
-		if strings.Contains(c.after, "may be forged") {
-			state = Unconfirmed
-		}
-		h.settlePTR(c.name, state)
-		if f.isMox(h) && h.PTR != "" {
-			h.PTRState = NotRecorded // the name may be one that does not resolve back
-		}
-	case c.plain: // Exchange: from helo (ip); qmail when both agree: from ptr (ip)
-		if !f.id && strings.EqualFold(h.with, "SMTP") {
-			h.settlePTR(f.name, Confirmed)
-		}
-	case f.exim: // from ptr ([ip]): the greeting equals the PTR name
+		h.settlePTR(c.name, f.state(h, c))
+	case c.plain && (f.id || !strings.EqualFold(h.with, "SMTP")): // Exchange: from helo (ip)
+	case c.plain, f.exim: // qmail: from ptr (ip), Exim: from ptr ([ip]); the greeting equals it
 		h.settlePTR(f.name, Confirmed)
 	case f.marksAbsence(h, c): // from helo ([ip])
 		h.PTRState = None
 	}
+	h.finish(f, c, c.plain || f.isGoogle(h.Self))
+}
+
+// finish reads the comments behind the client's; in earlier ones the words can be the sender's.
+func (h *hop) finish(f *field, c client, masked bool) {
+	behind := f.comments[min(c.at+1, len(f.comments)):]
+	h.Auth = h.Auth || c.login || slices.ContainsFunc(behind, isAuth)
+	h.unmask(masked)
 }
 
 // unmask restores a literal: "?192.0.2.7?" was "[192.0.2.7]".
@@ -311,8 +313,16 @@ func (f *field) isGoogle(by string) bool {
 	return f.says(markGoogle) || strings.HasSuffix(by, ".google.com")
 }
 
-func (f *field) isMox(h *hop) bool {
-	return strings.HasPrefix(strings.ToUpper(h.with), "ESMTP") && len(f.own) > 0 && f.own[0][0] == '['
+// state tells what the server says by writing a PTR name.
+func (f *field) state(h *hop, c client) PTRState {
+	mox := strings.HasPrefix(strings.ToUpper(h.with), "ESMTP") && len(f.own) > 0 && f.own[0][0] == '['
+	switch {
+	case mox:
+		return NotRecorded // the name may be one that does not resolve back
+	case strings.Contains(c.after, "may be forged"):
+		return Unconfirmed
+	}
+	return Confirmed
 }
 
 // marksAbsence reports the servers that look for a PTR record and leave the name

@@ -17,9 +17,9 @@ const (
 	keySize     = 16      // hexadecimal digits of a time before its row
 )
 
-// sorter puts rows in the order of their times, rows of one time in the order of their text, so that
-// the order of the input does not matter. What is larger than pieceSize is sorted in pieces, which
-// wait in a temporary file.
+// sorter puts rows in the order of their times, rows of one time in the order of their text, so
+// that the order of the input does not matter. What is larger than pieceSize is sorted in pieces,
+// which wait in a temporary file.
 type sorter struct {
 	rows  []string // behind their times
 	size  int      // of rows, in bytes
@@ -28,8 +28,8 @@ type sorter struct {
 	err   error    // of file
 }
 
-// sortRows reads the rest of the table and hands its rows to take. Rows without a readable time come
-// first.
+// sortRows reads the rest of the table and hands its rows to take. Rows without a readable time
+// come first.
 func (r *run) sortRows(c *csvReader, take func(line []byte)) error {
 	var s sorter
 	defer s.close()
