@@ -178,8 +178,8 @@ type Rule struct {
 	Match func(*Facts) (Finding, bool)
 
 	when func(*Facts) bool // false: no lookup can make Match hit
-	// program is the Message for a greeting that a program or container made up by itself, as
-	// Finding.Program tells; "": Message.
+	// program is the Message for a greeting that a program or container made up by itself; "":
+	// Message.
 	program string
 	fault   fault     // rows of one fault count once
 	upto    Action    // strongest action that a Finding may carry
@@ -194,7 +194,6 @@ type Finding struct {
 	Own      Effect // replaces the row's effect where Action is set
 	Rows     int    // times that the row's effect counts beside Own
 	Weak     bool   // the row adds weakScore points at most
-	Program  bool   // a program or container made up the greeting
 	Denial   *Denial
 }
 
@@ -354,10 +353,8 @@ var table = []Rule{
 
 // Conditions under which a rule can hit at all.
 
-var addressKinds = []heloname.Kind{heloname.BareIP, heloname.Literal}
-
 func always(*Facts) bool    { return true }
-func address(f *Facts) bool { return slices.Contains(addressKinds, f.Helo.Kind) }
+func address(f *Facts) bool { return f.Helo.Kind == heloname.BareIP || f.Helo.Addr.IsValid() }
 func name(f *Facts) bool    { return f.Helo.ASCII != "" }
 func fqdn(f *Facts) bool    { return f.Helo.Kind == heloname.FQDN }
 func outside(f *Facts) bool { return fqdn(f) && !f.class().local }
@@ -396,18 +393,13 @@ func rcptDomain(f *Facts) (Finding, bool) {
 		!f.owner(inside) && !f.SPF.unsure() && f.SPF.Value != "pass"
 }
 func localhost(f *Facts) (Finding, bool) { return hit("", f.class().local) }
-func bareIP(f *Facts) (Finding, bool) {
-	return Finding{Program: f.Helo.Addr.IsLoopback()}, f.Helo.Kind == heloname.BareIP
-}
+func bareIP(f *Facts) (Finding, bool)    { return hit("", f.Helo.Kind == heloname.BareIP) }
 func literalMismatch(f *Facts) (Finding, bool) {
-	return Finding{Program: f.Helo.Addr.IsLoopback()},
-		f.Helo.Kind == heloname.Literal && f.Client.IsValid() && f.Helo.Addr != f.Client
+	return hit("", f.Helo.Kind == heloname.Literal && f.Client.IsValid() && f.Helo.Addr != f.Client)
 }
-func addressLiteral(f *Facts) (Finding, bool) {
-	return Finding{Program: f.Helo.Addr.IsLoopback()}, f.Helo.Kind == heloname.Literal
-}
+func addressLiteral(f *Facts) (Finding, bool) { return hit("", f.Helo.Kind == heloname.Literal) }
 func notFQDN(f *Facts) (Finding, bool) {
-	return Finding{Program: containerID(f.Helo.ASCII)}, f.Helo.Kind == heloname.SingleLabel
+	return hit("", f.Helo.Kind == heloname.SingleLabel)
 }
 func underscore(f *Facts) (Finding, bool)  { return hit("", f.Helo.Underscore) }
 func trailingDot(f *Facts) (Finding, bool) { return hit("", f.Helo.TrailingDot) }
@@ -494,10 +486,11 @@ func noAddress(f *Facts) (Finding, bool) {
 	return hit("", f.Forward.State == NotFound && f.MX.State == NotFound)
 }
 
-// containerID reports whether name is the 12 hex digits that container engines use as a host
-// name.
-func containerID(name string) bool {
-	return len(name) == 12 && strings.Trim(name, "0123456789abcdef") == ""
+// byProgram reports whether a program or container made up the greeting: it is a loopback address,
+// or the 12 hex digits that container engines use as a host name.
+func (f *Facts) byProgram() bool {
+	name := f.Helo.ASCII
+	return f.Helo.Addr.IsLoopback() || len(name) == 12 && strings.Trim(name, "0123456789abcdef") == ""
 }
 
 func hit(evidence string, hits bool) (Finding, bool) { return Finding{Evidence: evidence}, hits }
@@ -582,12 +575,18 @@ func (f *Facts) states() [7]State {
 		f.Neighbours.State}
 }
 
-func (f *Facts) asked() (known Need) {
+// in returns the facts that are in one of the states.
+func (f *Facts) in(states ...State) (facts Need) {
 	for i, s := range f.states() {
-		if s != NotAsked {
-			known |= 1 << i
+		if slices.Contains(states, s) {
+			facts |= 1 << i
 		}
 	}
+	return facts
+}
+
+func (f *Facts) asked() Need {
+	known := f.in(Found, NotFound, Failed)
 	if f.Forward.State == Found || f.Forward.State == Failed {
 		known |= NeedMX // rules read MX only of a name without an address
 	}
@@ -595,14 +594,7 @@ func (f *Facts) asked() (known Need) {
 }
 
 // Lost returns the facts whose lookup failed.
-func (f *Facts) Lost() (lost Need) {
-	for i, s := range f.states() {
-		if s == Failed {
-			lost |= 1 << i
-		}
-	}
-	return lost
-}
+func (f *Facts) Lost() Need { return f.in(Failed) }
 
 // Preset names a column of the table; "" is RFC.
 type Preset string
@@ -727,7 +719,7 @@ func (r *Rule) hit(f *Facts, found Finding) Hit {
 		e = Effect{Score, min(weakScore, cmp.Or(e.Score, weakScore))}
 	}
 	h.Rule.Action, h.Rule.Score = e.Action, e.Score
-	if found.Program && r.program != "" {
+	if r.program != "" && f.byProgram() {
 		h.Rule.Message = r.program
 	}
 	if found.Denial != nil {
