@@ -1,0 +1,230 @@
+package exempt
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"iter"
+	"net/netip"
+	"os"
+	"regexp"
+	"strings"
+	"sync"
+	"unicode/utf8"
+
+	"github.com/gaissmai/bart"
+
+	"maddy.example/checkhelo/module/heloname"
+)
+
+// accepted ends every error about a network.
+const accepted = `accepted: an address (192.0.2.1, 2001:db8::1), ` +
+	`a network (192.0.2.0/24, 2001:db8::/32), or "file" and a path`
+
+// Networks is a set of IPv4 and IPv6 networks. A nil set is empty. It is safe
+// for concurrent use once made.
+type Networks struct{ table bart.Lite }
+
+// ParseNetworks makes a set from addresses, networks in CIDR form, and pairs
+// of "file" and a path. A file holds one address or network a line; "#" starts
+// a comment, empty lines are skipped, lines may end in CR LF. readFile returns
+// the contents of a path; nil means os.ReadFile. An error names the entry and
+// the accepted forms, in a file also path and line.
+func ParseNetworks(
+	args []string, readFile func(path string) ([]byte, error),
+) (*Networks, error) {
+	n := new(Networks)
+	if err := parseList(args, readFile, n.add); err != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
+// Contains reports whether ip, as heloname.Unmap returns it, lies in one of the
+// networks.
+func (n *Networks) Contains(ip netip.Addr) bool {
+	return n != nil && n.table.Contains(heloname.Unmap(ip))
+}
+
+// All yields every network.
+func (n *Networks) All() iter.Seq[netip.Prefix] { return n.table.All() }
+
+func (n *Networks) add(entry string) error {
+	prefix, err := parseNetwork(entry)
+	if err != nil {
+		return err
+	}
+	if problem, never := NetworkProblem(prefix); never {
+		return fmt.Errorf("%s %s", entry, problem)
+	}
+	n.table.Insert(prefix)
+	return nil
+}
+
+// parseNetwork is heloname.ParsePrefix with an error that names the accepted
+// forms.
+func parseNetwork(s string) (netip.Prefix, error) {
+	prefix, err := heloname.ParsePrefix(s)
+	if err != nil {
+		return prefix, fmt.Errorf("%w; %s", err, accepted)
+	}
+	return prefix, nil
+}
+
+// acceptedRcpt ends every error about a recipient.
+const acceptedRcpt = `accepted: a local part for any domain (postmaster), ` +
+	`an address (help@example.org), or a domain (@example.org)`
+
+// Recipients is a set of recipients that accept mail from every client, in the three forms of
+// ParseRecipients. A nil set is empty. It is safe for concurrent use once made.
+type Recipients map[string]struct{}
+
+// ParseRecipients makes a set from local parts that match in any domain and
+// without one (RFC 5321, section 4.5.1, has a bare postmaster), full
+// addresses, and domains with a leading "@". Letter case is ignored. An error
+// names the entry and the accepted forms. "file" and a path stand for the entries
+// of a file, which is read as ParseNetworks reads it.
+func ParseRecipients(
+	args []string, readFile func(path string) ([]byte, error),
+) (Recipients, error) {
+	r := make(Recipients)
+	err := parseList(args, readFile, func(arg string) error {
+		if problem := r.add(arg); problem != "" {
+			return fmt.Errorf("recipient %q %s; %s", arg, problem, acceptedRcpt)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// add takes one entry and returns what is wrong with it, "" when nothing is.
+func (r Recipients) add(arg string) (problem string) {
+	local, domain := splitAddress(arg)
+	hasDomain := strings.Contains(arg, "@")
+	switch {
+	case arg == "":
+		return "is empty"
+	case strings.ContainsAny(arg, " \t\r\n<>,;"), !utf8.ValidString(arg):
+		return "has a character that no entry may have"
+	case hasDomain && domain == "":
+		return "has no valid domain"
+	case strings.Count(arg, "@") > 1, local == "" && arg[0] != '@':
+		return "has no valid local part"
+	case strings.Contains(local, "*"):
+		return "never matches: a star stands for nothing here"
+	case !hasDomain && strings.Contains(local, "."):
+		return "could be a local part or a domain"
+	case hasDomain:
+		local += "@" + domain
+	}
+	r[local] = struct{}{}
+	return ""
+}
+
+// Contains reports whether rcpt, an address without angle brackets, is in the
+// set by its local part, as a whole, or by its domain.
+func (r Recipients) Contains(rcpt string) bool {
+	if len(r) == 0 {
+		return false
+	}
+	local, domain := splitAddress(rcpt)
+	has := func(key string) bool { _, ok := r[key]; return ok }
+	return has(local) || domain != "" && (has("@"+domain) || has(local+"@"+domain))
+}
+
+// splitAddress cuts an address at its last "@" and normalises both parts: the
+// local part in lower case without quotes, the domain as heloname.Domain
+// returns it. A part that no entry can mean is "": no domain name, or a local
+// part with an "@".
+func splitAddress(s string) (local, domain string) {
+	local = s
+	if at := strings.LastIndexByte(s, '@'); at >= 0 {
+		local = s[:at]
+		domain, _ = heloname.Domain(s[at+1:])
+	}
+	if local = strings.ToLower(unquote(local)); strings.Contains(local, "@") {
+		local = ""
+	}
+	return local, domain
+}
+
+var quotedPair = regexp.MustCompile(`(?s)\\(.)`)
+
+// unquote takes the quotes and backslashes off a Quoted-string, which means
+// the same mailbox as without them (RFC 5321, 4.1.2).
+func unquote(local string) string {
+	if len(local) < 2 || local[0] != '"' || local[len(local)-1] != '"' {
+		return local
+	}
+	return quotedPair.ReplaceAllString(local[1:len(local)-1], "$1")
+}
+
+// parseList calls add for each entry among args and in the files that they name.
+func parseList(
+	args []string, readFile func(path string) ([]byte, error), add func(entry string) error,
+) error {
+	if readFile == nil {
+		readFile = os.ReadFile
+	}
+	for i := 0; i < len(args); i++ {
+		var err error
+		switch {
+		case args[i] != "file":
+			err = add(args[i])
+		case i+1 == len(args) || args[i+1] == "":
+			err = errors.New(`"file" without a path; ` + accepted)
+		default:
+			i++ // a file may be called "file"
+			err = addFile(args[i], readFile, add)
+		}
+		if err != nil {
+			return fmt.Errorf("exempt: %w", err)
+		}
+	}
+	return nil
+}
+
+func addFile(path string, readFile func(string) ([]byte, error), add func(string) error) error {
+	data, err := readFile(path)
+	if err != nil {
+		return err
+	}
+	text := strings.TrimPrefix(string(data), "\ufeff") // some editors write it
+	number := 0
+	for line := range strings.Lines(text) {
+		number++
+		entry, _, _ := strings.Cut(line, "#")
+		entry = strings.TrimSpace(entry)
+		if entry == "" {
+			continue
+		}
+		if err := add(entry); err != nil {
+			return fmt.Errorf("%s:%d: %w", path, number, err)
+		}
+	}
+	return nil
+}
+
+// whole has the paths of files whose last line had an end when they were read.
+var whole sync.Map
+
+// ReadList returns what is in the file of a list. It fails for a file whose final newline has
+// disappeared since it was read before: such a file was probably truncated, and a truncated address
+// can be a valid one.
+func ReadList(path string) ([]byte, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	if bytes.HasSuffix(data, []byte("\n")) {
+		whole.Store(path, true)
+	} else if _, was := whole.Load(path); was {
+		return nil, fmt.Errorf("%s:%d: the last line had an end before and has none now, so the file"+
+			" may be cut, as on a full disk; accepted: a file that ends with a line feed",
+			path, 1+bytes.Count(data, []byte("\n")))
+	}
+	return data, nil
+}
