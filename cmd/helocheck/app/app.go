@@ -67,7 +67,7 @@ func Mounted() *cli.Command {
 // A command ends with the right status and cleans up after an interrupt: its context is cancelled
 // then.
 func finish(command *cli.Command) {
-	command.Flags = append(command.Flags, &cli.BoolFlag{Name: "version", Usage: "print the version"})
+	command.Flags = append(command.Flags, toggle("version", "print the version"))
 	command.CustomHelpTemplate = help(command)
 	command.BashComplete, command.OnUsageError = complete, wrongUsage
 	if command.Subcommands != nil {

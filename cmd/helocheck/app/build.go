@@ -16,24 +16,14 @@ func buildCommand() *cli.Command {
 			" of helocheck as \"maddy helo\". Needs the go command, and gcc for SQLite in C." +
 			" Works without network when the module cache holds everything.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{
-				Name: "output", Aliases: []string{"o"}, Value: "maddy", Usage: "write the binary to `FILE`",
-			},
-			&cli.StringFlag{
-				Name: "maddy", Value: build.DefaultMaddy, Usage: "build this `VERSION|DIR` of Maddy",
-			},
-			&cli.StringFlag{Name: "tags", Usage: "build tags `T`, separated by commas"},
-			&cli.StringSliceFlag{
-				Name: "with", Usage: "link in a `PACKAGE[@VERSION|=DIR]`; may be repeated",
-			},
-			&cli.StringFlag{
-				Name:  "checkhelo",
-				Usage: "source `DIR` of the check; default: this checkout, else this program's version",
-			},
-			&cli.StringFlag{
-				Name:  "check-version",
-				Usage: "let the check say that it is `VERSION`; default: its release, tag or commit",
-			},
+			option("output o", "maddy", "write the binary to `FILE`"),
+			option("maddy", build.DefaultMaddy, "build this `VERSION|DIR` of Maddy"),
+			option("tags", "", "build tags `T`, separated by commas"),
+			repeated("with", "link in a `PACKAGE[@VERSION|=DIR]`; may be repeated"),
+			option("checkhelo", "",
+				"source `DIR` of the check; default: this checkout, else this program's version"),
+			option("check-version", "",
+				"let the check say that it is `VERSION`; default: its release, tag or commit"),
 		},
 		Action: runBuild,
 	}

@@ -54,30 +54,32 @@ func runCompletion(c *cli.Context) error {
 	return err
 }
 
-// complete prints what may follow the last word before the cursor: the words that a flag or the
-// command takes, otherwise flags or subcommands. It prints nothing where a file may follow.
+// complete prints what may follow the last word before the cursor.
 func complete(c *cli.Context) {
 	// The library has cut off its own flag, which the script puts last.
-	last := os.Args[max(len(os.Args)-2, 0)]
-	var offered []string
-	for _, flag := range append(c.Command.VisibleFlags(), cli.HelpFlag) {
-		names, value, _ := wordsOf(flag)
-		if value != "" && slices.Contains(names, last) {
-			fmt.Fprintln(c.App.Writer, strings.Join(choices(flag), "\n"))
-			return
-		}
-		offered = append(offered, names...)
-	}
-	if !strings.HasPrefix(last, "-") {
-		offered = nil
-		if takes := c.Command.ArgsUsage; takes != "" && takes == strings.ToLower(takes) {
-			offered = strings.Split(takes, "|")
-		}
-	}
-	for _, sub := range c.Command.VisibleCommands() {
-		offered = append(offered, sub.Name)
-	}
-	for _, text := range offered {
+	for _, text := range following(c.Command, os.Args[max(len(os.Args)-2, 0)]) {
 		fmt.Fprintln(c.App.Writer, text)
 	}
+}
+
+// following returns the words that a flag or the command takes, otherwise flags or subcommands, and
+// nothing where a file may follow.
+func following(command *cli.Command, last string) (words []string) {
+	for _, flag := range append(command.VisibleFlags(), cli.HelpFlag) {
+		names, value, _ := wordsOf(flag)
+		if value != "" && slices.Contains(names, last) {
+			return choices(flag)
+		}
+		words = append(words, names...)
+	}
+	if takes := command.ArgsUsage; !strings.HasPrefix(last, "-") {
+		words = nil
+		if takes != "" && takes == strings.ToLower(takes) {
+			words = strings.Split(takes, "|")
+		}
+	}
+	for _, sub := range command.VisibleCommands() {
+		words = append(words, sub.Name)
+	}
+	return words
 }

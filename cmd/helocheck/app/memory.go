@@ -41,21 +41,12 @@ func memoryCommand() *cli.Command {
 			"learn FILE... judges what replay reads and remembers what passes, as the server would\n" +
 			"have done. Mail of class spam is left out.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{
-				Name: "config", Aliases: []string{"c"},
-				Usage: "use the memory of the maddy.conf `FILE` (default: the server's)",
-			},
-			&cli.StringFlag{
-				Name: "check", Usage: "which check of --config: the `NAME` of its block, or FILE:LINE",
-			},
-			&cli.StringFlag{
-				Name: "memory", Usage: "use the database `DB`: sqlite3:PATH or postgres:DSN",
-			},
-			&cli.BoolFlag{Name: "all", Usage: "forget everything"},
-			&cli.StringFlag{
-				Name: "dns", Value: "recorded", Usage: "learn with lookups `HOW`, as replay has them",
-			},
-			&cli.StringSliceFlag{Name: "by", Usage: "learn from mails at the border `HOST`"},
+			option("config c", "", "use the memory of the maddy.conf `FILE` (default: the server's)"),
+			option("check", "", "which check of --config: the `NAME` of its block, or FILE:LINE"),
+			option("memory", "", "use the database `DB`: sqlite3:PATH or postgres:DSN"),
+			toggle("all", "forget everything"),
+			option("dns", "recorded", "learn with lookups `HOW`, as replay has them"),
+			repeated("by", "learn from mails at the border `HOST`"),
 		},
 		Action: runMemory,
 	}

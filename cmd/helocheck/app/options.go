@@ -21,26 +21,32 @@ import (
 	"maddy.example/checkhelo/module/maddyconf"
 )
 
+// option declares a flag that takes a value. Names are the long one, and a letter for some.
+func option(names, value, usage string) cli.Flag {
+	name, letter, _ := strings.Cut(names, " ")
+	return &cli.StringFlag{
+		Name: name, Aliases: strings.Fields(letter), Value: value, Usage: usage,
+	}
+}
+
+// repeated declares an option that may be given several times.
+func repeated(name, usage string) cli.Flag { return &cli.StringSliceFlag{Name: name, Usage: usage} }
+
+func toggle(name, usage string) cli.Flag { return &cli.BoolFlag{Name: name, Usage: usage} }
+
 // policyFlags say what judges.
 func policyFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{
-			Name:  "policy",
-			Usage: "judge by preset `P`: lenient, rfc, strict; beside --config it replaces the preset",
-		},
-		&cli.StringFlag{
-			Name: "config", Aliases: []string{"c"},
-			Usage: "judge as the maddy.conf `FILE` says, without --policy as the server's",
-		},
-		&cli.StringFlag{
-			Name: "check", Usage: "which check of the file: the `NAME` of its block, or FILE:LINE",
-		},
+		option("policy", "",
+			"judge by preset `P`: lenient, rfc, strict; beside --config it replaces the preset"),
+		option("config c", "", "judge as the maddy.conf `FILE` says, without --policy as the server's"),
+		option("check", "", "which check of the file: the `NAME` of its block, or FILE:LINE"),
 	}
 }
 
 // formatFlag chooses one of the formats, the first of which is text.
 func formatFlag(formats string) cli.Flag {
-	return &cli.StringFlag{Name: "format", Value: "text", Usage: "write as `F`: " + formats}
+	return option("format", "text", "write as `F`: "+formats)
 }
 
 const usualPreset = "rfc"

@@ -22,17 +22,12 @@ func pagesCommand() *cli.Command {
 			" maddy.conf, --config or --policy it leaves out the rules that cannot refuse mail, also once" +
 			" max_action is removed, and shows your own replies.",
 		Flags: append([]cli.Flag{
-			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the site to `DIR`"},
-			&cli.StringFlag{Name: "name", Usage: "the `NAME` of your mail service"},
-			&cli.StringFlag{
-				Name: "contact", Usage: "mail `ADDRESS` of whoever helps senders, such as the postmaster's",
-			},
-			&cli.StringFlag{Name: "logo", Usage: "PNG, JPEG or SVG `FILE`"},
-			&cli.StringFlag{
-				Name: "lang", Value: "en,de",
-				Usage: "languages of the site with commas, the main one first, `L`: " +
-					strings.Join(pages.Languages(), ", "),
-			},
+			option("output o", "", "write the site to `DIR`"),
+			option("name", "", "the `NAME` of your mail service"),
+			option("contact", "", "mail `ADDRESS` of whoever helps senders, such as the postmaster's"),
+			option("logo", "", "PNG, JPEG or SVG `FILE`"),
+			option("lang", "en,de", "languages of the site with commas, the main one first, `L`: "+
+				strings.Join(pages.Languages(), ", ")),
 		}, policyFlags()...),
 		Action: runPages,
 	}

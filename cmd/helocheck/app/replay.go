@@ -36,29 +36,17 @@ func replayCommand() *cli.Command {
 			"the columns helo and ip, and may have rdns, ptr_confirmed, rcpt, self, class, count,\n" +
 			"time (Unix seconds or RFC 3339) and server.",
 		Flags: append(policyFlags(),
-			&cli.StringFlag{
-				Name: "dns", Value: "recorded",
-				Usage: "look up `HOW`: off; recorded, what the input says of the PTR; system; HOST:PORT",
-			},
+			option("dns", "recorded",
+				"look up `HOW`: off; recorded, what the input says of the PTR; system; HOST:PORT"),
 			formatFlag("text, json, csv, html; ndjson, one line for each greeting"),
-			&cli.StringFlag{
-				Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE` instead of standard output",
-			},
-			&cli.StringSliceFlag{
-				Name: "by", Usage: "read mails at the border `HOST`, or .DOMAIN for all below; may be repeated",
-			},
-			&cli.StringFlag{
-				Name: "class", Usage: "call messages `NAME`, such as ham or spam, where the input does not",
-			},
-			&cli.StringFlag{
-				Name: "since", Usage: "leave out what is before `TIME`: 2026-01-31, 2026-01-31T18:00:00Z",
-			},
-			&cli.StringFlag{Name: "until", Usage: "leave out what is from `TIME` on"},
-			&cli.StringFlag{
-				Name: "memory", Value: "simulated",
-				Usage: "remember senders as `HOW`: simulated, as the server would have; off",
-			},
-			&cli.StringFlag{Name: "against", Usage: "list what the maddy.conf or policy `CONFIG` changes"},
+			option("output o", "", "write to `FILE` instead of standard output"),
+			repeated("by", "read mails at the border `HOST`, or .DOMAIN for all below; may be repeated"),
+			option("class", "", "call messages `NAME`, such as ham or spam, where the input does not"),
+			option("since", "", "leave out what is before `TIME`: 2026-01-31, 2026-01-31T18:00:00Z"),
+			option("until", "", "leave out what is from `TIME` on"),
+			option("memory", "simulated",
+				"remember senders as `HOW`: simulated, as the server would have; off"),
+			option("against", "", "list what the maddy.conf or policy `CONFIG` changes"),
 		),
 		Action: runReplay,
 	}

@@ -16,10 +16,8 @@ import (
 	"maddy.example/checkhelo/module/replay"
 )
 
-const (
-	keptVerdicts = 1 << 13 // verdicts remembered, since clients come back
-	maxSelves    = 1000    // receivers' names remembered
-)
+// keptVerdicts are remembered, since clients come back.
+const keptVerdicts = 1 << 13
 
 // recordJudge turns records into messages, in the order of the input. Only look may be called by
 // several goroutines at once.
@@ -29,7 +27,6 @@ type recordJudge struct {
 	live     bool         // asks the DNS
 	recorded bool         // takes the PTR from the record
 	index    map[string]int
-	selves   map[string]*checkhelo.Self
 	seed     maphash.Seed
 	kept     []verdict   // by hash; nil: remembers nothing
 	memory   *simulation // nil: off
@@ -66,7 +63,6 @@ func newJudge(check *module.Check, dns string) (*recordJudge, error) {
 	case "recorded", "off":
 		j.recorded = dns == "recorded"
 		j.kept = make([]verdict, keptVerdicts)
-		j.selves = make(map[string]*checkhelo.Self)
 		return j, useDNS(by, "off")
 	default:
 		j.live = true
@@ -204,37 +200,28 @@ func remembers(o *judge.Outcome) bool {
 // self is what the check calls its own, and the name that the receiving server gave itself.
 func (j *recordJudge) self(name string) *checkhelo.Self {
 	own := &j.Self
-	ascii := heloname.Parse(name).ASCII
-	if ascii == "" {
-		return own
+	if ascii := heloname.Parse(name).ASCII; ascii != "" {
+		both := *own
+		both.Names = slices.Concat(own.Names, []string{ascii})
+		return &both
 	}
-	if kept := j.selves[ascii]; kept != nil {
-		return kept
-	}
-	both := *own
-	both.Names = slices.Concat(own.Names, []string{ascii})
-	if j.selves != nil && len(j.selves) < maxSelves {
-		j.selves[ascii] = &both
-	}
-	return &both
+	return own
 }
 
 // recall takes what the receiving server wrote down about the client's PTR record for the DNS.
 func recall(f *checkhelo.Facts, rec *replay.Record) {
-	names := []string{heloname.Parse(rec.PTR).ASCII}
+	name := heloname.Parse(rec.PTR).ASCII
+	found := checkhelo.Answer[[]string]{State: checkhelo.Found, Value: []string{name}}
+	recorded := rec.PTRState != replay.NotRecorded && rec.PTR != ""
 	switch {
-	case rec.PTRState == replay.None:
+	case rec.PTRState == replay.None, recorded && name == "": // no host can have such a name
 		f.PTR.State, f.Confirmed.State = checkhelo.NotFound, checkhelo.NotFound
-	case rec.PTRState == replay.NotRecorded || rec.PTR == "":
-	case names[0] == "": // no host can have this name, so it is none
-		f.PTR.State, f.Confirmed.State = checkhelo.NotFound, checkhelo.NotFound
+	case !recorded:
 	case rec.PTRState == replay.Unconfirmed:
-		f.PTR = checkhelo.Answer[[]string]{State: checkhelo.Found, Value: names}
-		f.Confirmed.State = checkhelo.NotFound
+		f.PTR, f.Confirmed.State = found, checkhelo.NotFound
 	default:
-		f.PTR = checkhelo.Answer[[]string]{State: checkhelo.Found, Value: names}
-		f.Confirmed = f.PTR
-		if names[0] == f.Helo.ASCII {
+		f.PTR, f.Confirmed = found, found
+		if name == f.Helo.ASCII {
 			f.Forward = checkhelo.Answer[[]netip.Addr]{
 				State: checkhelo.Found, Value: []netip.Addr{f.Client},
 			}

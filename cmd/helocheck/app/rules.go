@@ -16,7 +16,7 @@ func rulesCommand() *cli.Command {
 		Name:  "rules",
 		Usage: "show the rules in force",
 		Flags: append(policyFlags(),
-			&cli.BoolFlag{Name: "changed", Usage: "only the rules that differ from the preset"},
+			toggle("changed", "only the rules that differ from the preset"),
 			formatFlag("text, json")),
 		Action: runRules,
 	}

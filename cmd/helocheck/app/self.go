@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"iter"
 	"maps"
 	"net"
 	"net/netip"
@@ -36,18 +35,12 @@ func selfCommand() *cli.Command {
 			"\n\nEnds with 0 when all is well, 1 when something is to fix, 2 for wrong usage" +
 			" and 3 when the DNS did not answer everything and the rest is well.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{
-				Name: "config", Usage: "read this maddy.conf `FILE` instead of the server's",
-			},
-			&cli.StringSliceFlag{Name: "ip", Usage: "mail leaves from the address `A`; may be repeated"},
-			&cli.StringSliceFlag{
-				Name: "helo", Usage: "check `NAME` instead of those in maddy.conf; may be repeated",
-			},
-			&cli.StringFlag{Name: "dns", Value: "system", Usage: "look up `HOW`: system, HOST:PORT"},
+			option("config", "", "read this maddy.conf `FILE` instead of the server's"),
+			repeated("ip", "mail leaves from the address `A`; may be repeated"),
+			repeated("helo", "check `NAME` instead of those in maddy.conf; may be repeated"),
+			option("dns", "system", "look up `HOW`: system, HOST:PORT"),
 			formatFlag("text, json"),
-			&cli.BoolFlag{
-				Name: "watch", Usage: "check again and again; end with 1 when a result changes",
-			},
+			toggle("watch", "check again and again; end with 1 when a result changes"),
 			&cli.DurationFlag{
 				Name: "every", Value: selfEvery, Usage: "with --watch: the `PAUSE` between two checks",
 			},
@@ -66,22 +59,45 @@ type selfRun struct {
 	machine  func() ([]net.Addr, error)
 }
 
+// runSelf checks once, or with --watch until a result changes or the command is ended, which leaves
+// the status of the last report.
 func runSelf(c *cli.Context) error {
 	run, err := newSelfRun(c)
 	if err != nil {
 		return err
 	}
-	report, err := run.check(c.Context)
-	if err != nil {
-		return err
+	var report *selfReport
+	var last map[string]selfStatus
+	for {
+		next, err := run.check(c.Context)
+		switch {
+		case err != nil && c.Err() != nil && report != nil:
+			return report.status()
+		case err != nil:
+			return err
+		}
+		now, changes := next.states(last), []string(nil)
+		if report != nil {
+			changes = selfChanges(last, now)
+		}
+		if report == nil || len(changes) > 0 {
+			if err := next.write(c.App.Writer, c.String("format")); err != nil {
+				return err
+			}
+		}
+		switch {
+		case len(changes) > 0:
+			return cli.Exit("self: changed:\n  "+strings.Join(changes, "\n  "), exitFailure)
+		case !c.Bool("watch"):
+			return next.status()
+		}
+		report, last = next, now
+		select {
+		case <-c.Done():
+			return report.status()
+		case <-time.After(c.Duration("every")):
+		}
 	}
-	if err := report.write(c.App.Writer, c.String("format")); err != nil {
-		return err
-	}
-	if c.Bool("watch") {
-		return run.watch(c, report)
-	}
-	return report.status()
 }
 
 func newSelfRun(c *cli.Context) (*selfRun, error) {
@@ -214,25 +230,26 @@ type selfReport struct {
 	Results []selfResult `json:"results"`
 }
 
-// lines returns every check with the name and address that it is about.
-func (r *selfReport) lines() iter.Seq2[string, *selfLine] {
-	return func(yield func(string, *selfLine) bool) {
-		for i := range r.Results {
-			result := &r.Results[i]
-			for k := range result.Checks {
-				about := strings.Fields(result.Name + " " + result.Address + " " + result.Checks[k].Check)
-				if !yield(strings.Join(about, " "), &result.Checks[k]) {
-					return
-				}
+// states returns the status of every check, by what it is about. What is not known now stays as it
+// was in last: an answer that failed to come is no change.
+func (r *selfReport) states(last map[string]selfStatus) map[string]selfStatus {
+	now := make(map[string]selfStatus)
+	for _, result := range r.Results {
+		for _, line := range result.Checks {
+			about := strings.Join(strings.Fields(result.Name+" "+result.Address+" "+line.Check), " ")
+			now[about] = line.Status
+			if before, ok := last[about]; ok && line.Status == selfUnknown {
+				now[about] = before
 			}
 		}
 	}
+	return now
 }
 
 // count returns how many checks have a status.
 func (r *selfReport) count(status selfStatus) (n int) {
-	for _, line := range r.lines() {
-		if line.Status == status {
+	for _, has := range r.states(nil) {
+		if has == status {
 			n++
 		}
 	}
@@ -253,11 +270,6 @@ func (r *selfReport) status() error {
 func (r *selfReport) write(w io.Writer, format string) error {
 	if format == "json" {
 		r.OK = r.status() == nil
-		for _, line := range r.lines() {
-			if line.Old = line.Status; line.Status == selfToFix {
-				line.Old = "to mend"
-			}
-		}
 		return printJSON(w, r)
 	}
 	s := newScreen(w)
@@ -285,19 +297,6 @@ func (r *selfReport) write(w io.Writer, format string) error {
 	return nil
 }
 
-// known returns the status of every check. What is not known now stays as it
-// was in last: an answer that failed to come is no change.
-func (r *selfReport) known(last map[string]selfStatus) map[string]selfStatus {
-	now := make(map[string]selfStatus)
-	for about, line := range r.lines() {
-		now[about] = line.Status
-		if before, ok := last[about]; ok && line.Status == selfUnknown {
-			now[about] = before
-		}
-	}
-	return now
-}
-
 // selfChanges tells what differs, a line each, sorted. A check that becomes
 // known for the first time has not changed.
 func selfChanges(last, now map[string]selfStatus) (lines []string) {
@@ -311,34 +310,4 @@ func selfChanges(last, now map[string]selfStatus) (lines []string) {
 	}
 	slices.Sort(lines)
 	return lines
-}
-
-// watch repeats the checks until a result changes or the command is ended,
-// which leaves the status of the last report.
-func (r *selfRun) watch(c *cli.Context, report *selfReport) error {
-	last := report.known(nil)
-	ticker := time.NewTicker(c.Duration("every"))
-	defer ticker.Stop()
-	for {
-		select {
-		case <-c.Done():
-			return report.status()
-		case <-ticker.C:
-		}
-		next, err := r.check(c.Context)
-		switch {
-		case c.Err() != nil:
-			return report.status()
-		case err != nil:
-			return err
-		}
-		now := next.known(last)
-		if changes := selfChanges(last, now); len(changes) > 0 {
-			if err := next.write(c.App.Writer, c.String("format")); err != nil {
-				return err
-			}
-			return cli.Exit("self: changed:\n  "+strings.Join(changes, "\n  "), exitFailure)
-		}
-		last, report = now, next
-	}
 }

@@ -182,6 +182,9 @@ func (p selfPair) judge(ctx context.Context, gatherer *dnsfacts.Gatherer) selfRe
 	for i := range selfChecks {
 		if check := &selfChecks[i]; !check.addr || p.addr.IsValid() {
 			line := check.line(v)
+			if line.Old = line.Status; line.Old == selfToFix {
+				line.Old = "to mend"
+			}
 			v.bad[check.name] = line.Status == selfToFix || line.Status == selfSkipped
 			r.Checks = append(r.Checks, line)
 		}
