@@ -7,6 +7,7 @@
 package docs
 
 import (
+	"cmp"
 	"embed"
 	"fmt"
 	"io/fs"
@@ -76,19 +77,14 @@ func Text(files fs.FS, path string) (title, text string, err error) {
 	return title, text, nil
 }
 
+var fixLine = regexp.MustCompile(`(?m)^\{\{fix (.*)\}\}$`)
+
 // expand fills in the fix files.
-func expand(files fs.FS, text string) (string, error) {
-	lines := strings.Split(text, "\n")
-	for i, line := range lines {
-		name, found := strings.CutPrefix(line, "{{fix ")
-		if !found {
-			continue
-		}
-		_, part, err := Text(files, "fix/"+strings.TrimSuffix(name, "}}")+".md")
-		if err != nil {
-			return "", err
-		}
-		lines[i] = strings.TrimSpace(part)
-	}
-	return strings.Join(lines, "\n"), nil
+func expand(files fs.FS, text string) (filled string, err error) {
+	filled = fixLine.ReplaceAllStringFunc(text, func(line string) string {
+		_, part, fault := Text(files, "fix/"+fixLine.FindStringSubmatch(line)[1]+".md")
+		err = cmp.Or(err, fault)
+		return strings.TrimSpace(part)
+	})
+	return filled, err
 }

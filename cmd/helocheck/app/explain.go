@@ -194,11 +194,9 @@ func newExplained(c *cli.Context, query judge.Query) (*explained, error) {
 		helpURL:      j.Policy.HelpURL, user: query.User,
 	}
 	if !isPreset(source) && query.Client.IsValid() {
-		closeMemory, err := e.useMemory(c.Context, conf, query)
-		if err != nil {
-			e.Memory.Error = "not read: " + strings.TrimPrefix(err.Error(), "memory: ")
+		if db := e.useMemory(c.Context, conf, query); db != nil {
+			defer db.Close() //nolint:errcheck // it was only read
 		}
-		defer closeMemory() //nolint:errcheck // it was only read
 	}
 	e.all = j.Explain(c.Context, query)
 	e.top = &e.all.Recipients[e.all.Deciding]
@@ -249,18 +247,19 @@ func (e *explained) judged(query judge.Query) {
 	e.Facts["questions"] = asked
 }
 
-// useMemory lets the check read its memory. What it remembers meanwhile is dropped.
+// useMemory lets the check read its memory, and returns it if there is one. What the check
+// remembers meanwhile is dropped.
 func (e *explained) useMemory(
 	ctx context.Context, conf *maddyconf.Config, query judge.Query,
-) (closeMemory func() error, err error) {
+) *memory.DB {
 	kind, place := conf.Memory()
-	closeMemory = func() error { return nil }
 	if kind == "" {
-		return closeMemory, nil
+		return nil
 	}
 	db, err := memory.OpenTool(ctx, kind, place, false)
 	if err != nil {
-		return closeMemory, err
+		e.Memory.Error = "not read: " + strings.TrimPrefix(err.Error(), "memory: ")
+		return nil
 	}
 	_, _, settings := conf.Check.Memory()
 	settings.Store = db
@@ -273,7 +272,7 @@ func (e *explained) useMemory(
 	if err != nil {
 		e.Memory.Error = err.Error()
 	}
-	return db.Close, nil
+	return db
 }
 
 func repliesOf(o *judge.RcptOutcome) (r replies) {

@@ -72,11 +72,11 @@ func runReplay(c *cli.Context) error {
 		return output(c, func(w io.Writer) error {
 			out := bufio.NewWriterSize(w, 1<<16)
 			r.each = report.NewWriter(out).Write
-			stats, err := r.read(c)
+			stats, problem := r.read(c)
 			for _, note := range r.notes(&stats) {
 				fmt.Fprintln(c.App.ErrWriter, note)
 			}
-			return errors.Join(out.Flush(), ended(&stats, err))
+			return errors.Join(out.Flush(), ended(&stats, problem))
 		})
 	}
 	r.each = r.tally.Add
