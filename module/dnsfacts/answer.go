@@ -157,8 +157,8 @@ func (r *record) addHost(s string, most int) {
 // addText keeps SPF records whole, because a part of one means something
 // else, and of other texts what a log can use.
 func (r *record) addText(s string) {
-	if len(s) >= len(spfVersion) && strings.EqualFold(s[:len(spfVersion)], spfVersion) {
-		r.texts = append(r.texts, s)
+	if isSPF(s) {
+		r.texts = append(r.texts, spfRecord(s))
 	} else if len(r.texts) < maxTXT {
 		r.texts = append(r.texts, strings.Clone(s[:min(len(s), maxTXTOctet)]))
 	}

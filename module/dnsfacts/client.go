@@ -74,6 +74,8 @@ func loopback(hostport string) bool {
 	return err == nil && addr.Addr().Unmap().IsLoopback()
 }
 
+var errNoServer = fault(KindNetwork, "no DNS server is set")
+
 // Exchange asks the one question of m and returns a whole answer with RCODE
 // NOERROR or NXDOMAIN; all else is an *Error after every server had its turn.
 // Each attempt has its own random ID (RFC 5452) and an even share of the
@@ -88,7 +90,7 @@ func (c *Client) Exchange(ctx context.Context, m *dns.Msg) (*dns.Msg, error) {
 	if !ok {
 		deadline = time.Now().Add(DefaultTimeout)
 	}
-	var last error = fault(KindNetwork, "no DNS server is set")
+	var last error = errNoServer
 	answered := make([]bool, len(c.servers))
 	first := int(c.prefer.Load())
 	total := rounds * len(c.servers)

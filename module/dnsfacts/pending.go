@@ -204,8 +204,10 @@ func (p *Pending) until(ctx context.Context, step func()) {
 		return
 	}
 	defer p.g.leave(p)
+	timer := time.NewTimer(p.g.timeout())
+	defer timer.Stop()
 	for p.over == nil {
-		if p.over = p.await(ctx); p.over == nil && p.done(step) {
+		if p.over = p.await(ctx, timer); p.over == nil && p.done(step) {
 			return
 		}
 	}
@@ -245,7 +247,7 @@ func (p *Pending) renew() {
 }
 
 // await asks what is wanted and waits for an answer.
-func (p *Pending) await(ctx context.Context) *Error {
+func (p *Pending) await(ctx context.Context, timer *time.Timer) *Error {
 	for {
 		if err := cmp.Or(ctx.Err(), p.ctx.Err()); err != nil {
 			return p.failure(err)
@@ -254,12 +256,13 @@ func (p *Pending) await(ctx context.Context) *Error {
 		if wait <= 0 {
 			return p.failure(context.DeadlineExceeded)
 		}
+		timer.Reset(wait)
 		select {
 		case <-p.news:
 			return nil
 		case <-ctx.Done():
 		case <-p.ctx.Done():
-		case <-time.After(wait):
+		case <-timer.C:
 		}
 	}
 }

@@ -3,10 +3,10 @@ package dnsfacts
 import (
 	"cmp"
 	"context"
-	"errors"
 	"net"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -70,7 +70,7 @@ type spfResolver struct {
 	ttl     time.Duration // shortest life of an answer used
 	failure *Error        // of the first look-up that failed
 	stops   bool          // nothing more is asked in this run
-	exists  bool          // a record has the mechanism "exists"
+	exists  bool          // a record may have the mechanism "exists"
 }
 
 var (
@@ -78,7 +78,6 @@ var (
 	unknown     = &record{texts: []string{""}, addrs: []netip.Addr{netip.IPv6Unspecified()}}
 	errNotFound = &net.DNSError{Err: "no such record", IsNotFound: true}
 	errStop     = &net.DNSError{Err: "waiting for an answer", IsTemporary: true}
-	errSyntax   = errors.New("the record breaks the grammar")
 )
 
 // look returns the answer about what an SPF record names, which can be any text.
@@ -116,29 +115,18 @@ func (s *spfResolver) answer(k key) (*record, error) {
 	return r, nil
 }
 
-// LookupTXT implements spf.DNSResolver. A record with a syntax error anywhere is an
-// error that the library reports as permerror (RFC 7208, section 4.6).
-func (s *spfResolver) LookupTXT(_ context.Context, name string) (records []string, err error) {
+// LookupTXT implements spf.DNSResolver.
+func (s *spfResolver) LookupTXT(_ context.Context, name string) ([]string, error) {
 	r, err := s.look(name, dns.TypeTXT)
 	if err != nil {
 		return nil, err
 	}
 	if r == unknown {
-		return []string{"v=spf1 ?all"}, nil
+		return []string{spfVersion + " ?all"}, nil
 	}
-	for _, txt := range r.texts {
-		// RFC 7208, section 4.5
-		if version, _, _ := strings.Cut(txt, " "); !strings.EqualFold(version, spfVersion) {
-			continue
-		}
-		record, exists, ok := spfRecord(txt)
-		if !ok {
-			return nil, errSyntax
-		}
-		records = append(records, record)
-		s.exists = s.exists || exists
-	}
-	return records, nil
+	hasExists := func(txt string) bool { return strings.Contains(strings.ToLower(txt), "exists:") }
+	s.exists = s.exists || slices.ContainsFunc(r.texts, hasExists)
+	return r.texts, nil
 }
 
 // LookupMX implements spf.DNSResolver.
@@ -203,8 +191,14 @@ func (s *spfResolver) LookupAddr(_ context.Context, _ string) (names []string, e
 	return names, nil
 }
 
-// spfVersion begins an SPF record, RFC 7208, section 4.5.
+// spfVersion begins an SPF record.
 const spfVersion = "v=spf1"
+
+// isSPF reports whether a TXT record is an SPF record, RFC 7208, section 4.5.
+func isSPF(txt string) bool {
+	version, _, _ := strings.Cut(txt, " ")
+	return strings.EqualFold(version, spfVersion)
+}
 
 // spfTerm is a term of an SPF record by the grammar of RFC 7208, section 12. A macro letter
 // c, r or t belongs into explanations only (section 7.2).
@@ -216,7 +210,7 @@ var spfTerm = func() *regexp.Regexp {
 		domain = str + `(?:\.(?:` + label + `)\.?|` + expand + `)`
 		length = `(?:/(?:[0-9]|[12][0-9]|3[0-2]))?(?://(?:[0-9]|[1-9][0-9]|1[01][0-9]|12[0-8]))?`
 	)
-	return regexp.MustCompile(`(?i)^(?:[-+?~]?(?:all|include:` + domain + `|(exists):` + domain +
+	return regexp.MustCompile(`(?i)^(?:[-+?~]?(?:all|(?:include|exists):` + domain +
 		`|ptr(?::` + domain + `)?|(?:a|mx)(?::` + domain + `)?` + length +
 		`|ip([46]):([^/]+)(?:/([0-9]+))?)` +
 		`|(redirect|exp)=` + domain + `|([a-z][a-z0-9._-]*)=` + str + `)$`)
@@ -224,35 +218,38 @@ var spfTerm = func() *regexp.Regexp {
 
 // spfRecord checks an SPF record by the grammar of RFC 7208, section 12. It returns
 // the record without unknown modifiers and explanations, which change no result
-// (section 6), and whether the record has the mechanism "exists".
-func spfRecord(txt string) (record string, exists, ok bool) {
-	terms := []string{spfVersion}
+// (section 6), and spfBroken for a record with a syntax error anywhere (section 4.6).
+func spfRecord(txt string) string {
+	terms := strings.Split(txt, " ")
+	kept := terms[:1]
 	modifiers := make(map[string]bool)
-	for _, term := range strings.Split(txt, " ")[1:] {
+	for _, term := range terms[1:] {
 		if term == "" {
 			continue
 		}
 		m := spfTerm.FindStringSubmatch(term)
 		if m == nil {
-			return "", false, false
+			return spfBroken
 		}
-		mechanism, ip, modifier, other := m[1], m[2], strings.ToLower(m[5]), strings.ToLower(m[6])
+		ip, modifier, other := m[1], strings.ToLower(m[4]), strings.ToLower(m[5])
 		switch {
-		case ip != "" && !spfNetwork(ip, m[3], m[4]),
+		case ip != "" && !spfNetwork(ip, m[2], m[3]),
 			modifiers[modifier], other == "redirect", other == "exp":
-			return "", false, false
+			return spfBroken
 		case modifier != "":
 			modifiers[modifier] = true
 			if modifier == "redirect" { // the library takes it in lower case only
-				terms = append(terms, modifier+term[len(modifier):])
+				kept = append(kept, modifier+term[len(modifier):])
 			}
 		case other == "":
-			terms = append(terms, term)
-			exists = exists || mechanism != ""
+			kept = append(kept, term)
 		}
 	}
-	return strings.Join(terms, " "), exists, true
+	return strings.Join(kept, " ")
 }
+
+// spfBroken is a record that the library reports as permerror.
+const spfBroken = spfVersion + " !"
 
 // spfNetwork reports whether an address with a length, which may be empty, is one of a family.
 func spfNetwork(family, addr, length string) bool {
