@@ -46,6 +46,7 @@ func BenchmarkNewClient(b *testing.B) {
 	begun := goroutines()
 	b.ReportAllocs()
 	for b.Loop() {
+		g.Cache = NewCache(16)
 		f := factsOf("mail.example.org", goodClient)
 		g.Start(&f, need, netip.AddrPort{}).Wait(b.Context(), &f, need)
 		if f.Confirmed.State != found || f.SPF.Value != "pass" {

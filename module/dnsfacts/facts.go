@@ -226,7 +226,7 @@ func (g *Gatherer) HostAddrs(
 	if f.Helo.ASCII == "" {
 		return nil
 	}
-	if p == nil || !p.of(f) || !p.acquire(ctx) {
+	if p == nil || !p.acquire(ctx) {
 		p = g.pending(f)
 	} else {
 		defer p.release()

@@ -118,9 +118,8 @@ func (p *Pending) of(f *checkhelo.Facts) bool {
 // Wait adds to f what was learnt and looks up what else need names. Only time
 // spent on look-ups counts against Timeout: a pause of the client between EHLO
 // and RCPT TO uses up nothing. When ctx ends first, what is still out is Failed.
-// Facts for another greeting or client than Start was given are filled as by Fill.
 func (p *Pending) Wait(ctx context.Context, f *checkhelo.Facts, need checkhelo.Need) {
-	if !p.of(f) || !p.acquire(ctx) {
+	if !p.acquire(ctx) {
 		p.g.Fill(ctx, f, need)
 		return
 	}
