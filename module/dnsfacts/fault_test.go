@@ -308,11 +308,15 @@ func TestFaultAnswers(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.fault+"/"+tt.at.name, func(t *testing.T) {
 			t.Parallel()
-			done := make(chan struct{})
-			f := spoil(t, faultCases[tt.fault], tt.at, goodClient, func() { close(done) })
-			if <-done; !tt.check(f) {
-				t.Errorf("facts %+v", f)
+			var f *checkhelo.Facts
+			for range 3 { // a busy machine may lose what nobody spoilt
+				done := make(chan struct{})
+				f = spoil(t, faultCases[tt.fault], tt.at, goodClient, func() { close(done) })
+				if <-done; tt.check(f) {
+					return
+				}
 			}
+			t.Errorf("facts %+v", f)
 		})
 	}
 }
