@@ -197,7 +197,6 @@ func (s *settings) finish() error {
 	}
 	heloname.DefaultLists() // parsed here, not at the first mail
 	if g.Exchange == nil {
-		j.OwnPTR = true
 		s.systemDNS()
 	}
 	g.Cache, g.Observe = dnsfacts.NewCache(s.cacheSize), metrics.Question

@@ -100,7 +100,7 @@ func (c *Check) greet(conn *module.ConnState, atRcpt bool) *judge.Session {
 	// Maddy cancels the context of early checks as soon as they return.
 	s := c.judge.Greet(context.Background(), judge.Conn{
 		Helo: conn.Hostname, Client: heloname.Unmap(remote.Addr()), Remote: remote,
-		Local: heloname.Unmap(addrOf(conn.LocalAddr).Addr()), PTR: ptrOf(conn), AtRcpt: atRcpt,
+		Local: heloname.Unmap(addrOf(conn.LocalAddr).Addr()), AtRcpt: atRcpt,
 	})
 	conn.ModData.Set(c.key, false, session{s})
 	return s
@@ -113,20 +113,6 @@ func addrOf(a net.Addr) netip.AddrPort {
 		return netip.AddrPort{}
 	}
 	return tcp.AddrPort()
-}
-
-// ptrOf returns the result of Maddy's own PTR lookup if it has ended.
-func ptrOf(conn *module.ConnState) func() (string, bool) {
-	if conn.RDNSName == nil {
-		return nil
-	}
-	return func() (string, bool) {
-		ended, cancel := context.WithCancel(context.Background())
-		cancel()
-		value, err := conn.RDNSName.GetContext(ended)
-		name, _ := value.(string)
-		return name, err == nil
-	}
 }
 
 // CheckStateForMsg implements module.Check.

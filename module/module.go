@@ -154,7 +154,7 @@ func (c *Check) openMemory() {
 		return
 	}
 	c.db, c.memory.Store = db, db
-	c.judge.SetMemory(&c.memory)
+	c.judge.Memory = &c.memory
 	c.log.Msg("memory", "place", db.Place(), "days", memory.KnownDays)
 }
 

@@ -45,50 +45,43 @@ func (e *echoes) allows(client netip.Addr, now time.Time) bool {
 	return true
 }
 
-// echo answers a recipient of echo_recipients: what the client said, from where, and each built-in
-// rule that hits. Lists, tables, exemptions and memory have no part in it, and no ceiling either.
-func (s *Session) echo(ctx context.Context, rcpt string) (o Outcome) {
-	g, j := s.greeting, s.j
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	f := g.facts
-	f.Rcpt = rcptDomain(rcpt)
-	f.Denied.State, f.Listed.State = checkhelo.NotAsked, checkhelo.NotAsked
-	f.Neighbours.State = checkhelo.NotAsked
+// answer is the outcome for a recipient of echo_recipients: what the client said, from where, and
+// each built-in rule that hits. Lists, tables, exemptions and memory have no part in it, and no
+// ceiling either.
+func (g *greeting) answer(ctx context.Context, rcpt string) Outcome {
+	o, j, f := Outcome{echo: true}, g.j, g.facts
 	if !j.echoes.allows(f.Client, j.now()) {
-		o.echo = checkhelo.Reply{Code: 451, Enhanced: [3]int{4, 7, 1},
+		o.reply = checkhelo.Reply{Code: 451, Enhanced: [3]int{4, 7, 1},
 			Text: "Too many tests in a minute, try again later"}
 		return o
 	}
+	f.Rcpt = rcptDomain(rcpt)
 	p := j.Policy.With(j.Policy.Preset, checkhelo.Off)
-	p.Override = maps.Clone(p.Override)
-	if p.Override == nil {
-		p.Override = make(map[string]checkhelo.Rule)
-	}
+	p.Override = maps.Collect(maps.All(p.Override)) // not nil
 	for _, rule := range []string{"deny_name", "listed", "neighbours"} {
 		p.Override[rule] = checkhelo.Rule{Action: checkhelo.Off}
 	}
-	if j.asks() {
-		var need checkhelo.Need
-		for _, r := range p.Rules() {
-			if r.Action != checkhelo.Off {
-				need |= r.Needs
-			}
+	var need checkhelo.Need
+	for _, r := range p.Rules() {
+		if r.Action != checkhelo.Off {
+			need |= r.Needs
 		}
-		j.Gatherer.Fill(ctx, &f, need&^checkhelo.NeedMemory)
+	}
+	if j.asks() {
+		j.Gatherer.Fill(ctx, &f, need)
 	}
 	v := p.Evaluate(&f)
-	names := make([]string, 0, len(v.Hits))
-	for i := range v.Hits {
-		names = append(names, v.Hits[i].Rule.Name)
-	}
 	text := fmt.Sprintf("You are [%s], said %s: ", f.Client, heloname.Clean(f.Helo.Raw, maxEchoed))
-	if f.Lost() != 0 {
+	if f.Lost()&need != 0 {
 		text += "some DNS lookups failed, test again later; "
 	}
-	if len(names) == 0 {
+	if len(v.Hits) == 0 {
 		text += "no rule hits"
 	} else {
+		names := make([]string, 0, len(v.Hits))
+		for i := range v.Hits {
+			names = append(names, v.Hits[i].Rule.Name)
+		}
 		text += strings.Join(names, ", ") + "; fix: "
 		advice := p.Reply(v, f.Helo).Text
 		if len(text)+len(advice) > checkhelo.MaxText && p.HelpURL != "" {
@@ -96,7 +89,7 @@ func (s *Session) echo(ctx context.Context, rcpt string) (o Outcome) {
 		}
 		text += advice
 	}
-	o.echo = checkhelo.Reply{Code: 550, Enhanced: [3]int{5, 7, 1},
+	o.reply = checkhelo.Reply{Code: 550, Enhanced: [3]int{5, 7, 1},
 		Text: heloname.Line(text, checkhelo.MaxText)}
 	return o
 }

@@ -3,9 +3,8 @@ package judge
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"strings"
-	"sync"
-	"time"
 
 	"maddy.example/checkhelo"
 )
@@ -14,17 +13,9 @@ import (
 type Query struct {
 	Helo   string
 	Client netip.Addr // not valid: rules that need it are not evaluated
-	Local  netip.Addr // the listener's address; not valid: unknown
 	From   string     // the address of MAIL FROM
 	Rcpts  []string   // none: as before RCPT TO
 	User   string     // the login; "" for none
-}
-
-// Question is one question to the DNS.
-type Question struct {
-	Type   string // of the record
-	Result string // one of the Kind constants of package dnsfacts
-	Took   time.Duration
 }
 
 // RuleState is the result of one rule.
@@ -59,22 +50,13 @@ type Explanation struct {
 	Recipients []RcptOutcome   // at least one
 	Deciding   int             // index of the recipient with the strongest outcome
 	Message    Outcome         // for a message to all the recipients
-	Questions  []Question      // in the order of their answers
 }
 
-// Explain judges as the server does and reports every step. Only one may run at a time.
-func (j *Judge) Explain(ctx context.Context, q Query) Explanation {
-	var e Explanation
-	var mu sync.Mutex
-	j.watch(func(qtype, result string, took time.Duration) {
-		mu.Lock()
-		defer mu.Unlock()
-		e.Questions = append(e.Questions, Question{qtype, result, took})
-	})
+// Explain judges as the server does and reports every step.
+func (j *Judge) Explain(ctx context.Context, q Query) (e Explanation) {
 	// Maddy's SMTP library hands on the text before the first space.
 	helo, _, _ := strings.Cut(strings.TrimSpace(q.Helo), " ")
-	s := j.Greet(ctx, Conn{Helo: helo, Client: q.Client, Local: q.Local,
-		AtRcpt: !j.AtEHLO})
+	s := j.Greet(ctx, Conn{Helo: helo, Client: q.Client, AtRcpt: !j.AtEHLO})
 	if len(q.Rcpts) == 0 {
 		q.Rcpts = []string{""}
 	}
@@ -90,23 +72,7 @@ func (j *Judge) Explain(ctx context.Context, q Query) Explanation {
 		}
 	}
 	e.Message, e.Facts = s.Message(ctx), *s.Facts()
-	mu.Lock() // a question that nobody waits for any more may still be answered
-	defer mu.Unlock()
-	e.Questions = append([]Question(nil), e.Questions...)
 	return e
-}
-
-// watch lets see learn of every question from now on. Lookups of an earlier call may still run.
-func (j *Judge) watch(see func(qtype, result string, took time.Duration)) {
-	j.watcher.Store(&see)
-	j.watching.Do(func() {
-		if j.Gatherer == nil {
-			return
-		}
-		j.Gatherer.Observe = func(qtype, result string, took time.Duration) {
-			(*j.watcher.Load())(qtype, result, took)
-		}
-	})
 }
 
 // Weight orders outcomes by what they do to a recipient, an exemption least.
@@ -114,7 +80,7 @@ func (o *Outcome) Weight() int {
 	switch {
 	case o.Exempt != "":
 		return -1
-	case o.TryLater, o.echo.Code != 0:
+	case o.TryLater, o.echo:
 		return int(checkhelo.Reject)
 	default:
 		return int(o.Action)
@@ -123,17 +89,14 @@ func (o *Outcome) Weight() int {
 
 // ruleStates returns the result of each rule of the policy that judged.
 func ruleStates(o *Outcome, f *checkhelo.Facts) []RuleState {
-	hits := make(map[string]*checkhelo.Hit)
-	for i := range o.Hits {
-		hits[o.Hits[i].Rule.Name] = &o.Hits[i]
-	}
 	rules := o.policy.Rules()
 	states := make([]RuleState, 0, len(rules))
-	for i := range rules {
-		s := RuleState{Rule: rules[i], State: StateMiss}
-		switch hit := hits[s.Name]; {
-		case hit != nil:
-			s.Rule, s.State, s.Evidence = hit.Rule, StateHit, hit.Evidence
+	for _, r := range rules {
+		s := RuleState{Rule: r, State: StateMiss}
+		at := slices.IndexFunc(o.Hits, func(h checkhelo.Hit) bool { return h.Rule.Name == r.Name })
+		switch {
+		case at >= 0:
+			s.Rule, s.State, s.Evidence = o.Hits[at].Rule, StateHit, o.Hits[at].Evidence
 		case s.Action == checkhelo.Off:
 			s.State = StateOff
 		case s.Open(f):

@@ -68,21 +68,3 @@ func TestExplain(t *testing.T) {
 		})
 	}
 }
-
-func TestExplainTellsQuestions(t *testing.T) {
-	asIs := func(*Judge) {}
-	e := explain(t, checkhelo.Strict, asIs, Query{Helo: "mail.example.net", Client: netip.MustParseAddr("192.0.2.9")})
-	types := make(map[string]bool)
-	for _, q := range e.Questions {
-		types[q.Type] = true
-		if q.Took <= 0 || q.Result == "" {
-			t.Errorf("question %+v has no time or no result", q)
-		}
-	}
-	if !types["A"] || !types["PTR"] {
-		t.Errorf("questions %v lack A or PTR", e.Questions)
-	}
-	if e = explain(t, checkhelo.Strict, asIs, Query{Helo: "friend"}); len(e.Questions) != 0 {
-		t.Errorf("a single label needs no DNS: %v", e.Questions)
-	}
-}

@@ -85,9 +85,6 @@ func TestGreetingRefused(t *testing.T) {
 		o := s.Rcpt(t.Context(), tc.user, "", tc.rcpt)
 		wantCode(t, j, o, 504)
 		wantCode(t, j, s.Message(t.Context()), 504)
-		if !o.Early {
-			t.Errorf("%+v: not the reply to EHLO", tc)
-		}
 	}
 	s := greet(t, j, "mail.example.net")
 	if s.Early() != nil {

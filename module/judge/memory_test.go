@@ -31,7 +31,7 @@ func remembering(t *testing.T, preset checkhelo.Preset, change func(*checkhelo.P
 	change(j.Policy)
 	c := &clock{time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}
 	j.Clock = c.Now
-	j.SetMemory(&memory.Memory{Store: memory.NewMap(1000), Clock: c.Now, Delay: 5 * time.Minute})
+	j.Memory = &memory.Memory{Store: memory.NewMap(1000), Clock: c.Now, Delay: 5 * time.Minute}
 	return j, c
 }
 
@@ -125,7 +125,7 @@ func TestGreylistInOneTransaction(t *testing.T) {
 func TestGreylistDoesNotAct(t *testing.T) {
 	for why, change := range map[string]func(*Judge){
 		"dry run":  func(j *Judge) { j.Policy.Ceiling = checkhelo.Ignore },
-		"no store": func(j *Judge) { j.SetMemory(nil); j.Policy.GreylistScore = 0 },
+		"no store": func(j *Judge) { j.Memory = nil; j.Policy.GreylistScore = 0 },
 	} {
 		j, _ := remembering(t, checkhelo.RFC, func(p *checkhelo.Policy) { p.GreylistScore = 4 })
 		change(j)
@@ -175,7 +175,7 @@ func TestNobodyBecomesKnownBy(t *testing.T) {
 	grade := func(j *Judge) checkhelo.Known {
 		g := greeting{j: j}
 		g.facts.Helo, g.facts.Client = parse(helo), netip.MustParseAddr(ip)
-		known, err := j.memory.Load().Known(t.Context(), g.sender())
+		known, err := j.Memory.Known(t.Context(), g.sender())
 		if err != nil {
 			t.Fatal(err)
 		}

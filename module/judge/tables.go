@@ -3,6 +3,7 @@ package judge
 import (
 	"context"
 	"fmt"
+	"iter"
 	"net/netip"
 	"slices"
 	"strings"
@@ -10,14 +11,6 @@ import (
 	"maddy.example/checkhelo"
 	"maddy.example/checkhelo/module/exempt"
 	"maddy.example/checkhelo/module/heloname"
-)
-
-// The tables that OnTable names: the operator's directives.
-const (
-	denyNames       = "deny_names"
-	denyHosts       = "deny_hosts"
-	recipientPolicy = "recipient_policy"
-	allowLists      = "exempt_dnswl"
 )
 
 // Reasons of an exemption beside those of package exempt.
@@ -60,7 +53,7 @@ func (j *Judge) exemptByProof(ctx context.Context, f *checkhelo.Facts) (p proof)
 		case checkhelo.Found:
 			return proof{why: whyDNSWL}
 		case checkhelo.Failed:
-			j.tell(allowLists, nil)
+			j.tell("exempt_dnswl", nil)
 			return proof{why: whyDNSWLFailed}
 		}
 	}
@@ -73,6 +66,26 @@ func (j *Judge) tell(table string, err error) {
 	}
 }
 
+// find returns the first entry in force for one of the keys. OnTable learns of an error under the
+// table's directive.
+func (j *Judge) find(
+	ctx context.Context, directive string, table exempt.Table, keys iter.Seq[string],
+) (value string, found bool, err error) {
+	for key := range keys {
+		if value, found, err = table.Lookup(ctx, key); err != nil {
+			j.tell(directive, err)
+			return "", false, err
+		}
+		if !found {
+			continue
+		}
+		if value, found = exempt.InForce(value, j.now()); found {
+			return value, true, nil
+		}
+	}
+	return "", false, nil
+}
+
 // policyFor returns the policy of one recipient: that of its address in recipient_policy, then that
 // of its domain, else the Judge's own. why is not empty where the recipient is not judged.
 func (j *Judge) policyFor(ctx context.Context, rcpt string) (p *checkhelo.Policy, why string) {
@@ -81,45 +94,29 @@ func (j *Judge) policyFor(ctx context.Context, rcpt string) (p *checkhelo.Policy
 	}
 	local, _, _ := strings.Cut(rcpt, "@")
 	domain := "@" + rcptDomain(rcpt)
-	for _, key := range []string{strings.ToLower(local) + domain, domain} {
-		value, found, err := j.Recipients.Lookup(ctx, key)
-		if err != nil {
-			j.tell(recipientPolicy, err)
-			return nil, exempt.WhyTableFailed
-		}
-		if !found {
-			continue
-		}
-		if value, found = exempt.InForce(value, j.now()); !found {
-			continue
-		}
-		if p, err = j.policyNamed(value); err != nil {
-			j.tell(recipientPolicy, err)
-		}
-		if p == nil {
-			return nil, whyPolicyOff
-		}
-		return p, ""
-	}
-	return j.Policy, ""
-}
-
-// policyNamed returns the policy for a value of recipient_policy; nil is off.
-func (j *Judge) policyNamed(value string) (*checkhelo.Policy, error) {
-	if kept, ok := j.policies.Load(value); ok {
-		return kept.(*checkhelo.Policy), nil
-	}
-	p := j.Policy.With(checkhelo.Preset(value), j.Policy.Ceiling)
-	switch err := CheckPolicy(value); {
+	keys := slices.Values([]string{strings.ToLower(local) + domain, domain})
+	preset, found, err := j.find(ctx, "recipient_policy", j.Recipients, keys)
+	switch {
 	case err != nil:
-		return j.Policy, err
-	case value == "off":
-		return nil, nil
-	case value == "ignore":
-		p = j.Policy.With(j.Policy.Preset, checkhelo.Ignore)
+		return nil, exempt.WhyTableFailed
+	case !found:
+		return j.Policy, ""
+	case preset == "off":
+		return nil, whyPolicyOff
 	}
-	kept, _ := j.policies.LoadOrStore(value, p)
-	return kept.(*checkhelo.Policy), nil
+	if err := CheckPolicy(preset); err != nil {
+		j.tell("recipient_policy", err)
+		return j.Policy, ""
+	}
+	kept, known := j.policies.Load(preset)
+	if !known {
+		p = j.Policy.With(checkhelo.Preset(preset), j.Policy.Ceiling)
+		if preset == "ignore" {
+			p = j.Policy.With(j.Policy.Preset, checkhelo.Ignore)
+		}
+		kept, _ = j.policies.LoadOrStore(preset, p)
+	}
+	return kept.(*checkhelo.Policy), ""
 }
 
 // CheckPolicy returns an error for a value that recipient_policy does not take.
@@ -132,32 +129,32 @@ func CheckPolicy(value string) error {
 }
 
 // askDenyNames looks the HELO name, or the address said instead, up in deny_names once a session.
-func (j *Judge) askDenyNames(ctx context.Context, f *checkhelo.Facts) {
-	if j.DenyNames == nil || f.Denied.State != checkhelo.NotAsked {
+func (g *greeting) askDenyNames(ctx context.Context) {
+	f := &g.facts
+	if g.j.DenyNames == nil || f.Denied.State != checkhelo.NotAsked {
 		return
 	}
 	key := f.Helo.ASCII
 	if f.Helo.Addr.IsValid() {
 		key = f.Helo.Addr.String()
 	}
-	f.Denied = j.askDenied(ctx, denyNames, j.DenyNames, key)
+	f.Denied = g.j.askDenied(ctx, "deny_names", g.j.DenyNames, key)
 }
 
 // askDenyHosts looks the addresses of the HELO name, its MX hosts and their addresses up in
 // deny_hosts.
 func (g *greeting) askDenyHosts(ctx context.Context, p *checkhelo.Policy) {
-	j, f, pending := g.j, &g.facts, g.pending
+	j, f := g.j, &g.facts
 	if j.DenyHosts == nil || f.Denied.State == checkhelo.Found || !j.asks() {
 		return
 	}
-	addrs := j.Gatherer.HostAddrs(ctx, pending, f)
-	addrs = slices.Concat(f.Forward.Value, addrs)
+	addrs := slices.Concat(f.Forward.Value, j.Gatherer.HostAddrs(ctx, g.pending, f))
 	keys := slices.Clone(f.MX.Value[:min(len(f.MX.Value), maxHosts)])
 	for _, addr := range addrs[:min(len(addrs), maxHosts)] {
 		keys = append(keys, addr.String())
 	}
 	for _, key := range keys {
-		d := j.askDenied(ctx, denyHosts, j.DenyHosts, key)
+		d := j.askDenied(ctx, "deny_hosts", j.DenyHosts, key)
 		if d.State == checkhelo.Found && d.Value.Message == "" {
 			d.Value.Message = `This server takes no mail from "{match}", where "{helo}" leads`
 			if p.HelpURL != "" {
@@ -173,39 +170,37 @@ func (g *greeting) askDenyHosts(ctx context.Context, p *checkhelo.Policy) {
 	}
 }
 
-// askDenied looks key up and then its parents, nearest first. A parent may stand with or without a
-// leading dot. A table that fails denies nobody.
+// askDenied looks key up and then its parents, nearest first. A table that fails denies nobody.
 func (j *Judge) askDenied(
-	ctx context.Context, name string, table exempt.Table, key string,
+	ctx context.Context, directive string, table exempt.Table, key string,
 ) (denied checkhelo.Answer[checkhelo.Denial]) {
-	keys := exempt.Ancestry(key)
-	if _, err := netip.ParseAddr(key); err == nil {
-		keys = slices.Values([]string{key})
+	denied.State = checkhelo.NotFound
+	value, found, err := j.find(ctx, directive, table, withParents(key))
+	if err != nil {
+		denied.State, denied.Err = checkhelo.Failed, err
+	} else if found {
+		if d, refuses := j.denial(directive, value); refuses {
+			d.Match = key
+			denied.State, denied.Value = checkhelo.Found, d
+		}
 	}
-	for entry := range keys {
-		plain, below := strings.CutPrefix(entry, ".")
-		value, found, err := table.Lookup(ctx, plain)
-		if err == nil && !found && below {
-			value, found, err = table.Lookup(ctx, entry)
+	return denied
+}
+
+// withParents yields a name or address, and each parent of a name without and with its leading dot.
+func withParents(key string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		if _, err := netip.ParseAddr(key); err == nil {
+			yield(key)
+			return
 		}
-		if err != nil {
-			j.tell(name, err)
-			return checkhelo.Answer[checkhelo.Denial]{State: checkhelo.Failed, Err: err}
+		for entry := range exempt.Ancestry(key) {
+			plain, below := strings.CutPrefix(entry, ".")
+			if !yield(plain) || below && !yield(entry) {
+				return
+			}
 		}
-		if found {
-			value, found = exempt.InForce(value, j.now())
-		}
-		if !found {
-			continue
-		}
-		d, refuses := j.denial(name, value)
-		if !refuses {
-			break
-		}
-		d.Match = key
-		return checkhelo.Answer[checkhelo.Denial]{State: checkhelo.Found, Value: d}
 	}
-	return checkhelo.Answer[checkhelo.Denial]{State: checkhelo.NotFound}
 }
 
 // denial reads the value of an entry: [CODE [ENHANCED]] TEXT, or a verb of Postfix's access tables.
@@ -248,12 +243,8 @@ func (j *Judge) denial(table, value string) (d checkhelo.Denial, refuses bool) {
 // WithoutAction reports whether a verb of Postfix's access tables names an action that the check
 // does not have: its entry refuses nobody.
 func WithoutAction(verb string) bool {
-	switch strings.ToUpper(verb) {
-	case "DEFER", "DEFER_IF_REJECT", "DEFER_IF_PERMIT", "DISCARD", "HOLD", "FILTER", "REDIRECT", "BCC",
-		"PREPEND", "INFO", "WARN":
-		return true
-	}
-	return false
+	return slices.Contains([]string{"DEFER", "DEFER_IF_REJECT", "DEFER_IF_PERMIT", "DISCARD", "HOLD",
+		"FILTER", "REDIRECT", "BCC", "PREPEND", "INFO", "WARN"}, strings.ToUpper(verb))
 }
 
 // CheckText returns an error for a text that one line of an SMTP reply cannot hold (RFC 5321, 4.2).

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -126,6 +128,7 @@ type explained struct {
 	NotEvaluated []maddyconf.Table `json:"not_evaluated"`
 
 	proof, helpURL, user string
+	asked                []questionJSON // of the DNS, in the order of the answers
 	all                  judge.Explanation
 	top                  *judge.RcptOutcome // what the summary is about
 }
@@ -170,6 +173,7 @@ type memoryJSON struct {
 	Error string `json:"error,omitempty"`
 }
 
+// questionJSON is one question to the DNS. Result is one of the Kind constants of package dnsfacts.
 type questionJSON struct {
 	Type    string  `json:"type"`
 	Result  string  `json:"result"`
@@ -198,11 +202,21 @@ func newExplained(c *cli.Context, query judge.Query) (*explained, error) {
 			defer db.Close() //nolint:errcheck // it was only read
 		}
 	}
+	var mu sync.Mutex // a question that nobody waits for any more may still be answered
+	asked := []questionJSON{}
+	j.Gatherer.Observe = func(qtype, result string, took time.Duration) {
+		mu.Lock()
+		defer mu.Unlock()
+		asked = append(asked, questionJSON{qtype, result, took.Seconds()})
+	}
 	e.all = j.Explain(c.Context, query)
+	mu.Lock()
+	e.asked = asked
+	mu.Unlock()
 	e.top = &e.all.Recipients[e.all.Deciding]
 	e.judged(query)
 	known, ptr := e.all.Facts, ""
-	if j.Gatherer != nil && j.Gatherer.Exchange != nil { // the verdict may not have asked
+	if j.Gatherer.Exchange != nil { // the verdict may not have asked
 		j.Gatherer.Fill(c.Context, &known, checkhelo.NeedForward)
 	}
 	if len(known.Confirmed.Value) > 0 {
@@ -240,11 +254,7 @@ func (e *explained) judged(query judge.Query) {
 	for _, fact := range factsOf(&e.all.Facts) {
 		e.Facts[fact.name] = fact
 	}
-	asked := make([]questionJSON, 0, len(e.all.Questions))
-	for _, q := range e.all.Questions {
-		asked = append(asked, questionJSON{q.Type, q.Result, q.Took.Seconds()})
-	}
-	e.Facts["questions"] = asked
+	e.Facts["questions"] = e.asked
 }
 
 // useMemory lets the check read its memory, and returns it if there is one. What the check
@@ -267,7 +277,7 @@ func (e *explained) useMemory(
 	known, err := settings.Known(ctx, memory.Sender{
 		Helo: heloname.Parse(query.Helo), Client: query.Client, Lists: j.Lists,
 	})
-	j.SetMemory(&settings)
+	j.Memory = &settings
 	e.Memory = memoryJSON{Place: db.Place(), Known: known.String()}
 	if err != nil {
 		e.Memory.Error = err.Error()

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -54,5 +55,43 @@ func TestExemptionWorks(t *testing.T) {
 				t.Errorf("%s exempts another client", line)
 			}
 		})
+	}
+}
+
+// The questions to the DNS are shown with their results and times.
+func TestExplainTellsQuestions(t *testing.T) {
+	dns := dnstest.Serve(t, "mail.example.net A 192.0.2.9\nptr 192.0.2.9 mail.example.net\n").Addr
+	asked := func(format, helo, ip string) string {
+		var out, problem bytes.Buffer
+		Main([]string{"helocheck", "explain", "--dns", dns, "--policy", "strict", "--all", "--format", format,
+			"--ip", ip, helo}, &out, &problem)
+		return out.String() + problem.String()
+	}
+	var got struct {
+		Facts struct {
+			Questions []struct {
+				Type, Result string
+				Seconds      float64
+			}
+		}
+	}
+	if err := json.Unmarshal([]byte(asked("json", "mail.example.net", "192.0.2.9")), &got); err != nil {
+		t.Fatal(err)
+	}
+	types := make(map[string]bool)
+	for _, q := range got.Facts.Questions {
+		types[q.Type] = true
+		if q.Seconds <= 0 || q.Result == "" {
+			t.Errorf("question %+v has no time or no result", q)
+		}
+	}
+	if !types["A"] || !types["PTR"] {
+		t.Errorf("questions %v lack A or PTR", got.Facts.Questions)
+	}
+	if text := asked("text", "mail.example.net", "192.0.2.9"); !regexp.MustCompile(`\nPTR +found, \d`).MatchString(text) {
+		t.Errorf("no question with its time in\n%s", text)
+	}
+	if text := asked("json", "friend", ""); !strings.Contains(text, `"questions": []`) {
+		t.Errorf("a single label needs no DNS: %s", text)
 	}
 }

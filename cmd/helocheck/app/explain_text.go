@@ -198,10 +198,11 @@ func (e *explained) writeAll(s *screen) {
 		}
 		s.row(ruleColumn, one.name, "", heloname.Line(text, maxEvidence))
 	}
-	if len(e.all.Questions) > 0 {
+	if len(e.asked) > 0 {
 		fmt.Fprintln(s)
 	}
-	for _, q := range e.all.Questions {
-		s.row(ruleColumn, q.Type, "", fmt.Sprintf("%s, %s", q.Result, q.Took.Round(time.Microsecond*100)))
+	for _, q := range e.asked {
+		took := time.Duration(q.Seconds * float64(time.Second)).Round(100 * time.Microsecond)
+		s.row(ruleColumn, q.Type, "", fmt.Sprintf("%s, %s", q.Result, took))
 	}
 }

@@ -136,7 +136,7 @@ func TestHooksAgreeWithReplay(t *testing.T) {
 			var now time.Time
 			_, _, m := h.check.Memory()
 			m.Clock, m.Store = func() time.Time { return now }, memory.NewMap(10_000)
-			h.check.Judge().SetMemory(&m)
+			h.check.Judge().Memory = &m
 			var waiting []greeted // their clients try again after the delay
 			fates := make(map[string]int)
 			for i, msg := range messages {
