@@ -55,16 +55,15 @@ func (c *Check) Configure(inlineArgs []string, cfg *config.Map) error {
 	}
 	s.declare()
 	unknown, err := cfg.Process()
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
-	}
-	if len(unknown) != 0 {
+	case len(unknown) != 0:
 		return unknownDirective(unknown[0])
 	}
 	if err := s.finish(); err != nil {
 		return err
 	}
-	c.warnAboutMismatchRules()
 	lint.Run(cfg.Block, j, c.log.Printf)
 	return nil
 }
@@ -80,6 +79,7 @@ type settings struct {
 
 	extension heloname.Extension
 	cacheSize int
+	servers   []string                         // of the DNS
 	first     map[checkhelo.Action]config.Node // the first directive that has the action
 }
 
@@ -103,7 +103,7 @@ func (s *settings) declare() {
 	c.memoryKind, c.memoryPlace = "sqlite3", "helo_fqdn.db"
 	s.args("memory", s.memory)
 	for _, rule := range checkhelo.Rules() {
-		s.Callback(rule.Name+"_action", s.action(rule))
+		once(s.Map, rule.Name+"_action", s.action(rule))
 	}
 	if hostname, _ := s.Globals["hostname"].(string); hostname != "" {
 		_ = s.selfDomain(hostname) // Maddy itself minds a wrong one
@@ -132,12 +132,12 @@ func (s *settings) declare() {
 	for i, store := range []*exempt.Table{
 		&j.Tables.Clients, &j.Tables.Names, &j.DenyNames, &j.DenyHosts, &j.Recipients,
 	} {
-		s.table(Tables[i], store)
+		once(s.Map, Tables[i], func(node config.Node) error { return s.table(node, store) })
 	}
 	s.args("help_url", s.helpURL)
 	s.Bool("header", false, false, &c.header)
 	s.Bool("debug", true, false, &c.log.Debug)
-	s.args("dns_servers", s.dnsServers)
+	s.each("dns_servers", s.dnsServer)
 	g.Timeout = dnsfacts.DefaultTimeout
 	s.duration("dns_timeout", &g.Timeout, 100*time.Millisecond, time.Minute)
 	config.EnumMapped(s.Map, "dns_error_action", false, false,
@@ -153,8 +153,8 @@ func (s *settings) declare() {
 		g.Allowlists = append(g.Allowlists, ascii)
 		return nil
 	})
-	s.Callback("blocklists", s.blocklists)
-	s.Callback("provider", s.provider)
+	often(s.Map, "blocklists", s.blocklists)
+	often(s.Map, "provider", s.provider)
 	for name, words := range map[string]*[]string{
 		"dynamic_words": &ext.DynamicWords, "static_words": &ext.StaticWords,
 		"reserved_tlds": &ext.ReservedTLDs, "not_reserved_tlds": &ext.NotReserved,
@@ -172,16 +172,16 @@ func (s *settings) finish() error {
 	p, j, g := s.policy, s.judge, s.judge.Gatherer
 	scored, scores := s.first[checkhelo.Score]
 	if scores && p.QuarantineScore == 0 && p.RejectScore == 0 {
-		return config.NodeErr(scored, "%s: a score has no effect, since quarantine_threshold and"+
-			" reject_threshold are both 0; accepted: a threshold above 0, or another action", scored.Name)
+		return placed(scored, errors.New("a score has no effect, since quarantine_threshold and"+
+			" reject_threshold are both 0; accepted: a threshold above 0, or another action"))
 	}
 	if s.check.memoryKind == "" {
 		set, given := p.Override["neighbours"]
 		waiting, waits := s.first[checkhelo.Greylist]
 		switch {
 		case waits:
-			return config.NodeErr(waiting, "%s: greylist needs a memory; accepted: another action, or"+
-				" memory other than off", waiting.Name)
+			return placed(waiting, errors.New("greylist needs a memory; accepted: another action, or"+
+				" memory other than off"))
 		case p.GreylistScore > 0:
 			return s.fault("greylist_threshold", "points cannot greylist with memory off")
 		case given && set.Action != checkhelo.Off:
@@ -196,8 +196,11 @@ func (s *settings) finish() error {
 		}
 	}
 	heloname.DefaultLists() // parsed here, not at the first mail
-	if g.Exchange == nil {
+	if len(s.servers) == 0 {
 		s.systemDNS()
+	}
+	if g.Exchange == nil {
+		g.Exchange = dnsfacts.NewClient(s.servers).Exchange
 	}
 	g.Cache, g.Observe = dnsfacts.NewCache(s.cacheSize), metrics.Question
 	if len(g.Blocklists) == 0 {
@@ -210,27 +213,45 @@ func (s *settings) finish() error {
 func (s *settings) fault(directive, problem string) error {
 	for _, node := range s.Block.Children {
 		if node.Name == directive {
-			return config.NodeErr(node, "%s: %s", directive, problem)
+			return placed(node, errors.New(problem))
 		}
 	}
 	return nil
 }
 
-// args declares a directive without a block. An error of read gets the place and the name.
+// placed adds the place and the name of a directive to an error that has no place.
+func placed(node config.Node, err error) error {
+	if err == nil || strings.HasPrefix(err.Error(), node.File+":") {
+		return err
+	}
+	return config.NodeErr(node, "%s: %v", node.Name, err)
+}
+
+// once declares a directive that stands in its block once at most.
+func once(block *config.Map, name string, read func(config.Node) error) {
+	block.Custom(name, false, false, nil, func(_ *config.Map, node config.Node) (any, error) {
+		return nil, placed(node, read(node))
+	}, nil)
+}
+
+// often declares a directive that may be repeated.
+func often(block *config.Map, name string, read func(config.Node) error) {
+	block.Callback(name, func(_ *config.Map, node config.Node) error {
+		return placed(node, read(node))
+	})
+}
+
+// args declares a directive without a block.
 func (s *settings) args(name string, read func(args []string) error) {
-	s.Custom(name, false, false, nil, func(_ *config.Map, node config.Node) (any, error) {
-		err := errors.New("found no argument")
+	once(s.Map, name, func(node config.Node) error {
 		switch {
 		case len(node.Children) != 0:
-			err = errors.New("found a block")
-		case len(node.Args) != 0:
-			err = read(node.Args)
+			return errors.New("found a block")
+		case len(node.Args) == 0:
+			return errors.New("found no argument")
 		}
-		if err != nil {
-			err = config.NodeErr(node, "%s: %v", name, err)
-		}
-		return nil, err
-	}, nil)
+		return read(node.Args)
+	})
 }
 
 // each declares a directive with any number of arguments.
@@ -354,31 +375,18 @@ var Tables = []string{
 	"exempt_clients", "exempt_names", "deny_names", "deny_hosts", "recipient_policy",
 }
 
-// table declares a directive that takes one of Maddy's tables.
-func (s *settings) table(name string, store *exempt.Table) {
-	s.Custom(name, false, false, nil, func(m *config.Map, node config.Node) (any, error) {
-		return nil, readTable(m, node, store)
-	}, nil)
-}
-
 // list declares a directive that takes entries, files of entries, or one table.
 func (s *settings) list(
 	name string, store *exempt.Table, read func(entries []string) error, preset ...string,
 ) {
 	_ = read(preset)
-	s.Custom(name, false, false, nil, func(m *config.Map, node config.Node) (any, error) {
-		entries := node.Args
-		if len(entries) == 0 || TakesTable(node) {
-			if err := readTable(m, node, store); err != nil {
-				return nil, err
-			}
-			entries = nil
+	once(s.Map, name, func(node config.Node) error {
+		if len(node.Args) != 0 && !TakesTable(node) {
+			return read(node.Args)
 		}
-		if err := read(entries); err != nil {
-			return nil, config.NodeErr(node, "%s: %v", name, err)
-		}
-		return nil, nil
-	}, nil)
+		_ = read(nil)
+		return s.table(node, store)
+	})
 }
 
 // TakesTable reports whether the list of a directive is a table: a block, &NAME, or the kind of a
@@ -392,12 +400,13 @@ func TakesTable(node config.Node) bool {
 		first != "file" && modules.Get("table."+strings.TrimPrefix(first, "table.")) != nil
 }
 
-// readTable makes a table. Of most errors about one Maddy itself does not say where they are.
-func readTable(m *config.Map, node config.Node, store *exempt.Table) error {
+// table reads a directive that takes one of Maddy's tables. Of most errors about one Maddy itself
+// does not say where they are.
+func (s *settings) table(node config.Node, store *exempt.Table) error {
 	if len(node.Args) == 0 || node.Args[0] == "&" { // Maddy panics on the latter
-		return config.NodeErr(node, "%s: found no table; %s", node.Name, acceptedTables)
+		return errors.New("found no table; " + acceptedTables)
 	}
-	table, err := modconfig.TableDirective(m, node)
+	table, err := modconfig.TableDirective(s.Map, node)
 	if err == nil {
 		*store = table.(module.Table)
 		return nil
@@ -409,64 +418,61 @@ func readTable(m *config.Map, node config.Node, store *exempt.Table) error {
 	if modules.Get("table."+strings.TrimPrefix(node.Args[0], "table.")) == nil {
 		text += "; " + acceptedTables
 	}
-	return config.NodeErr(node, "%s: found %q: %s", node.Name, node.Args[0], text)
+	return fmt.Errorf("found %q: %s", node.Args[0], text)
 }
 
 // action returns the reader of one `<rule>_action` directive.
-func (s *settings) action(rule checkhelo.Rule) func(*config.Map, config.Node) error {
-	return func(_ *config.Map, node config.Node) error {
-		if _, twice := s.policy.Override[rule.Name]; twice {
-			return config.NodeErr(node, "duplicate directive: %s", node.Name)
-		}
+func (s *settings) action(rule checkhelo.Rule) func(config.Node) error {
+	return func(node config.Node) error {
 		set, err := s.parseAction(node)
 		if err != nil {
 			return err
 		}
 		if rule.Most != checkhelo.Off && (set.Action > rule.Most || set.Action == checkhelo.Greylist) {
-			return config.NodeErr(node, "%s: found %s; accepted: off, ignore, score N, quarantine",
-				node.Name, set.Action)
+			return fmt.Errorf("found %s; accepted: off, ignore, score N, quarantine", set.Action)
 		}
 		s.policy.Override[rule.Name] = set
 		return nil
 	}
 }
 
+// actions are the words of acceptedActions.
+var actions = map[string]checkhelo.Action{
+	"off": checkhelo.Off, "ignore": checkhelo.Ignore, "score": checkhelo.Score,
+	"greylist": checkhelo.Greylist, "quarantine": checkhelo.Quarantine, "reject": checkhelo.Reject,
+}
+
 // parseAction reads one of acceptedActions.
 func (s *settings) parseAction(node config.Node) (set checkhelo.Rule, err error) {
-	bad := func(problem string) (checkhelo.Rule, error) {
-		return set, config.NodeErr(node, "%s: %s; accepted: %s", node.Name, problem, acceptedActions)
-	}
-	if len(node.Children) != 0 {
-		return bad("found a block")
-	}
-	if len(node.Args) == 0 {
-		return bad("found no action")
-	}
-	word, args := node.Args[0], node.Args[1:]
-	set.Action = map[string]checkhelo.Action{
-		"ignore": checkhelo.Ignore, "score": checkhelo.Score, "greylist": checkhelo.Greylist,
-		"quarantine": checkhelo.Quarantine, "reject": checkhelo.Reject,
-	}[word]
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("%w; accepted: %s", err, acceptedActions)
+		}
+	}()
 	switch {
-	case set.Action == checkhelo.Off && word != "off":
-		return bad(fmt.Sprintf("found %q", word))
+	case len(node.Children) != 0:
+		return set, errors.New("found a block")
+	case len(node.Args) == 0:
+		return set, errors.New("found no action")
+	}
+	word, args, known := node.Args[0], node.Args[1:], false
+	switch set.Action, known = actions[word]; {
+	case !known:
+		return set, fmt.Errorf("found %q", word)
 	case set.Action == checkhelo.Reject:
-		if err = setReply(&set, args); err != nil {
-			return bad(err.Error())
-		}
-	case set.Action != checkhelo.Score && len(args) != 0:
-		return bad(fmt.Sprintf("found %q after %s", args[0], word))
+		err = setReply(&set, args)
 	case set.Action == checkhelo.Score:
-		set.Score, err = strconv.Atoi(strings.Join(args, " "))
-		if err != nil || set.Score < 1 || set.Score > maxPoints {
-			return bad(fmt.Sprintf("found score %q, not a number from 1 to %d",
-				strings.Join(args, " "), maxPoints))
+		points := strings.Join(args, " ")
+		if set.Score, err = strconv.Atoi(points); err != nil || set.Score < 1 || set.Score > maxPoints {
+			err = fmt.Errorf("found score %q, not a number from 1 to %d", points, maxPoints)
 		}
+	case len(args) != 0:
+		err = fmt.Errorf("found %q after %s", args[0], word)
 	}
 	if _, later := s.first[set.Action]; !later {
 		s.first[set.Action] = node
 	}
-	return set, nil
+	return set, err
 }
 
 // setReply reads CODE, ENHANCED and TEXT of `reject`. What is left out stays as the rule has it.
@@ -498,7 +504,7 @@ func unknownDirective(node config.Node) error {
 	if !isAction {
 		return config.NodeErr(node, "unknown directive %q; see check.helo_fqdn(5)", node.Name)
 	}
-	names := make([]string, 0, 32)
+	var names []string
 	for _, r := range checkhelo.Rules() {
 		names = append(names, r.Name)
 	}
@@ -524,79 +530,74 @@ func (s *settings) share(args []string) error {
 
 // blocklists reads `blocklists ZONE... { action A; response CODE|CIDR... { action A } }`. An error
 // never repeats a zone, whose first label may be the key of a customer.
-func (s *settings) blocklists(_ *config.Map, node config.Node) error {
+func (s *settings) blocklists(node config.Node) error {
 	if len(node.Args) == 0 {
-		return config.NodeErr(node, "blocklists: found no zone; accepted: blocklists ZONE..."+
+		return errors.New("found no zone; accepted: blocklists ZONE..." +
 			" [{ action A; response CODE|NETWORK... { action A } }]")
 	}
-	var effect checkhelo.Rule
-	var responses []dnsfacts.Response
+	var list dnsfacts.Blocklist
 	block := config.NewMap(nil, node)
-	s.listAction(block, &effect)
-	block.Callback("response", func(_ *config.Map, node config.Node) error {
-		var own checkhelo.Rule
-		codes, err := responseCodes(node)
-		if err != nil {
+	s.listAction(block, &list.Action, &list.Score)
+	often(block, "response", func(node config.Node) (err error) {
+		var r dnsfacts.Response
+		if r.Codes, err = responseCodes(node.Args); err != nil {
 			return err
 		}
-		inner := config.NewMap(nil, node)
-		s.listAction(inner, &own)
-		if _, err := inner.Process(); err != nil {
-			return err
-		}
-		responses = append(responses,
-			dnsfacts.Response{Codes: codes, Action: own.Action, Score: own.Score})
-		return nil
+		block := config.NewMap(nil, node)
+		s.listAction(block, &r.Action, &r.Score)
+		_, err = block.Process()
+		list.Responses = append(list.Responses, r)
+		return err
 	})
 	if _, err := block.Process(); err != nil {
 		return err
 	}
 	for i, arg := range node.Args {
-		zone, err := heloname.Domain(arg)
-		if err != nil {
-			return config.NodeErr(node, "blocklists: zone %d is no domain name; accepted: the name of a"+
-				" zone", i+1)
+		var err error
+		if list.Zone, err = heloname.Domain(arg); err != nil {
+			return fmt.Errorf("zone %d is no domain name; accepted: the name of a zone", i+1)
 		}
-		s.judge.Gatherer.Blocklists = append(s.judge.Gatherer.Blocklists, dnsfacts.Blocklist{
-			Zone: zone, Action: effect.Action, Score: effect.Score, Responses: responses})
+		s.judge.Gatherer.Blocklists = append(s.judge.Gatherer.Blocklists, list)
 	}
 	return nil
 }
 
 // listAction declares the action of a list or of one of its answers.
-func (s *settings) listAction(block *config.Map, store *checkhelo.Rule) {
-	block.Custom("action", false, false, nil, func(_ *config.Map, node config.Node) (any, error) {
+func (s *settings) listAction(block *config.Map, action *checkhelo.Action, score *int) {
+	once(block, "action", func(node config.Node) error {
 		set, err := s.parseAction(node)
+		*action, *score = set.Action, set.Score
 		switch {
-		case err == nil && set.Action == checkhelo.Off:
-			err = config.NodeErr(node, "action: found off; leave the list out instead")
-		case err == nil && len(node.Args) > 1 && set.Action == checkhelo.Reject:
-			err = config.NodeErr(node,
-				"action: found a reply; accepted: reject, with the reply in listed_action")
+		case err != nil:
+			return err
+		case set.Action == checkhelo.Off:
+			return errors.New("found off; leave the list out instead")
+		case set.Action == checkhelo.Reject && len(node.Args) > 1:
+			return errors.New("found a reply; accepted: reject, with the reply in listed_action")
 		}
-		return set, err
-	}, store)
+		return nil
+	})
 }
 
 // responseCodes reads the answers of a block list, RFC 5782, section 2.1.
-func responseCodes(node config.Node) (codes []netip.Prefix, err error) {
+func responseCodes(args []string) (codes []netip.Prefix, err error) {
 	loopback := netip.MustParsePrefix("127.0.0.0/8")
-	for _, arg := range node.Args {
+	for _, arg := range args {
 		prefix, err := heloname.ParsePrefix(arg)
 		if err != nil || prefix.Bits() < loopback.Bits() || !loopback.Contains(prefix.Addr()) {
-			return nil, config.NodeErr(node, "response: found %q; accepted: answers in 127.0.0.0/8,"+
-				" such as 127.0.1.2 or 127.0.1.0/24", arg)
+			return nil, fmt.Errorf("found %q; accepted: answers in 127.0.0.0/8, such as 127.0.1.2 or"+
+				" 127.0.1.0/24", arg)
 		}
 		codes = append(codes, prefix)
 	}
 	if len(codes) == 0 {
-		return nil, config.NodeErr(node, "response: found no answer; accepted: response CODE|NETWORK...")
+		return nil, errors.New("found no answer; accepted: response CODE|NETWORK...")
 	}
 	return codes, nil
 }
 
 // provider reads `provider NAME { helo SUFFIX...; ptr SUFFIX... }`.
-func (s *settings) provider(_ *config.Map, node config.Node) error {
+func (s *settings) provider(node config.Node) error {
 	if len(node.Args) != 1 || len(node.Children) == 0 {
 		return config.NodeErr(node, "accepted: provider NAME { helo DOMAIN...; ptr DOMAIN... }")
 	}
@@ -608,12 +609,9 @@ func (s *settings) provider(_ *config.Map, node config.Node) error {
 		return err
 	}
 	s.extension.Providers = append(s.extension.Providers, p)
-	lists, err := heloname.DefaultLists().With(s.extension)
-	if err != nil {
-		return config.NodeErr(node, "%v", err)
-	}
-	s.judge.Lists = lists
-	return nil
+	var err error
+	s.judge.Lists, err = heloname.DefaultLists().With(s.extension)
+	return err
 }
 
 // helpURL reads the page that refused senders are sent to.
@@ -629,19 +627,15 @@ func (s *settings) helpURL(args []string) error {
 	return nil
 }
 
-// dnsServers reads addresses with or without a port.
-func (s *settings) dnsServers(args []string) error {
-	servers := make([]string, 0, len(args))
-	for _, server := range args {
-		if addr, err := netip.ParseAddr(server); err == nil {
-			server = netip.AddrPortFrom(addr, 53).String()
-		}
-		if _, err := netip.ParseAddrPort(server); err != nil {
-			return fmt.Errorf("found %q; accepted: ADDRESS or ADDRESS:PORT", server)
-		}
-		servers = append(servers, server)
+// dnsServer reads an address with or without a port.
+func (s *settings) dnsServer(server string) error {
+	if addr, err := netip.ParseAddr(server); err == nil {
+		server = netip.AddrPortFrom(addr, 53).String()
 	}
-	s.judge.Gatherer.Exchange = dnsfacts.NewClient(servers).Exchange
+	if _, err := netip.ParseAddrPort(server); err != nil {
+		return fmt.Errorf("found %q; accepted: ADDRESS or ADDRESS:PORT", server)
+	}
+	s.servers = append(s.servers, server)
 	return nil
 }
 
@@ -651,16 +645,13 @@ var systemResolver = maddydns.NewExtResolver
 // systemDNS takes the DNS servers that Maddy itself uses. Without one Start fails; the tool goes on
 // with every lookup failed.
 func (s *settings) systemDNS() {
-	g := s.judge.Gatherer
 	maddys, err := systemResolver()
 	if err != nil {
 		s.check.noResolver = fmt.Errorf("no DNS server: %w; accepted: dns_servers ADDRESS", err)
-		g.Exchange = func(context.Context, *dns.Msg) (*dns.Msg, error) { return nil, err }
+		s.judge.Gatherer.Exchange = func(context.Context, *dns.Msg) (*dns.Msg, error) { return nil, err }
 		return
 	}
-	servers := make([]string, 0, len(maddys.Cfg.Servers))
 	for _, host := range maddys.Cfg.Servers {
-		servers = append(servers, net.JoinHostPort(host, maddys.Cfg.Port))
+		s.servers = append(s.servers, net.JoinHostPort(host, maddys.Cfg.Port))
 	}
-	g.Exchange = dnsfacts.NewClient(servers).Exchange
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/emersion/go-message/textproto"
@@ -115,11 +116,24 @@ func addrOf(a net.Addr) netip.AddrPort {
 	return tcp.AddrPort()
 }
 
-// CheckStateForMsg implements module.Check.
+// CheckStateForMsg implements module.Check. It takes the session that the early check left in the
+// connection, or a new one where no early check runs: in source and destination blocks.
 func (c *Check) CheckStateForMsg(
 	_ context.Context, meta *module.MsgMetadata,
 ) (module.CheckState, error) {
-	return &state{c: c, meta: meta}, nil
+	s := &state{c: c, meta: meta}
+	defer s.survive("MAIL")
+	if meta.Conn == nil {
+		return s, nil
+	}
+	kept, _ := meta.Conn.ModData.Get(c.key, false).(session)
+	if kept.Session == nil {
+		kept.Session = c.greet(meta.Conn, true)
+	}
+	if kept.Session != nil {
+		s.sess, s.judged = kept.Next(), true
+	}
+	return s, nil
 }
 
 // state is the check of one message. Maddy calls its methods one after another.
@@ -128,12 +142,10 @@ type state struct {
 	meta *module.MsgMetadata
 	from string
 
-	opened  bool
-	judged  bool
-	sess    judge.Session // of this message, where it is judged
-	logged  map[string]bool
-	counted bool // an exemption of the client is in the metrics
-	body    bool // the body was checked and the message not refused
+	judged bool
+	sess   judge.Session // of this message, where it is judged
+	seen   []string      // what is logged or counted once a message
+	body   bool          // the body was checked and the message not refused
 }
 
 // CheckConnection does nothing: the verdict falls at RCPT TO, where the login and the recipient are
@@ -149,24 +161,32 @@ func (s *state) CheckSender(_ context.Context, from string) module.CheckResult {
 // CheckRcpt refuses one recipient, or lets it pass.
 func (s *state) CheckRcpt(ctx context.Context, rcpt string) (res module.CheckResult) {
 	defer s.survive("RCPT")
-	if !s.open() {
+	if !s.judged {
 		return res
 	}
 	o := s.sess.Rcpt(ctx, s.meta.Conn.AuthUser, s.from, rcpt)
 	if o.Exempt != "" {
 		// An exemption of the client holds for all recipients and counts once.
-		if whole := o.Exempt == exempt.WhyAuth || o.Exempt == exempt.WhyNetwork; !whole || !s.counted {
+		whole := o.Exempt == exempt.WhyAuth || o.Exempt == exempt.WhyNetwork
+		if !whole || s.first(o.Exempt) {
 			s.c.metrics.Exempt(o.Exempt)
-			s.counted = s.counted || whole
 		}
 		return res
 	}
 	s.c.metrics.Verdict(&o)
-	s.log(&o)
-	if o.Refused() {
-		return module.CheckResult{Reject: true, Reason: s.c.refusal(&o, s.sess.Facts())}
+	if (len(o.Hits) > 0 || o.TryLater) && s.first(o.Rule()+" "+o.Word()) {
+		s.c.logVerdict(&o, s.sess.Facts(), s.meta.ID, 0)
 	}
-	return res
+	return s.c.result(&o, s.sess.Facts())
+}
+
+// first reports whether something happens for the first time in a message.
+func (s *state) first(what string) bool {
+	if slices.Contains(s.seen, what) {
+		return false
+	}
+	s.seen = append(s.seen, what)
+	return true
 }
 
 // CheckBody quarantines, and adds the result to the header.
@@ -174,17 +194,16 @@ func (s *state) CheckBody(
 	ctx context.Context, _ textproto.Header, _ buffer.Buffer,
 ) (res module.CheckResult) {
 	defer s.survive("DATA")
-	if !s.open() {
+	if !s.judged {
 		return res
 	}
 	o := s.sess.Message(ctx)
 	s.body = !o.Refused()
-	res.Reject = o.Refused()
-	res.Quarantine = o.Exempt == "" && o.Action == checkhelo.Quarantine
-	if res.Reject || res.Quarantine {
-		res.Reason = s.c.refusal(&o, s.sess.Facts())
+	res = s.c.result(&o, s.sess.Facts())
+	if o.Action == checkhelo.Quarantine {
+		res.Quarantine, res.Reason = true, s.c.refusal(&o, s.sess.Facts())
 	}
-	s.trace(&res, &o)
+	s.c.trace(&res, &o, s.sess.Facts())
 	return res
 }
 
@@ -196,27 +215,6 @@ func (s *state) Close() error {
 		s.sess.Accepted()
 	}
 	return nil
-}
-
-// open finds the session that the early check left in the connection. It makes a new one where no
-// early check runs: in source and destination blocks.
-func (s *state) open() bool {
-	if s.opened {
-		return s.judged
-	}
-	s.opened = true
-	if s.meta.Conn == nil {
-		return false
-	}
-	kept, _ := s.meta.Conn.ModData.Get(s.c.key, false).(session)
-	if kept.Session == nil {
-		kept.Session = s.c.greet(s.meta.Conn, true)
-	}
-	if kept.Session == nil {
-		return false
-	}
-	s.sess, s.judged = kept.Next(), true
-	return true
 }
 
 // survive lets the message pass when the check itself breaks, and logs the panic.

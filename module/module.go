@@ -16,7 +16,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/foxcpp/maddy/framework/config"
 	"github.com/foxcpp/maddy/framework/container"
 	"github.com/foxcpp/maddy/framework/log"
 	"github.com/foxcpp/maddy/framework/module"
@@ -36,7 +35,7 @@ func init() { modules.Register(modName, New) }
 // Check is one configured instance of check.helo_fqdn.
 type Check struct {
 	instName string
-	key      *sessionKey
+	key      sessionKey
 	log      *log.Logger
 	judge    *judge.Judge
 	header   bool
@@ -67,10 +66,10 @@ func New(c *container.C, _, instName string) (module.Module, error) {
 	check := &Check{
 		instName: instName,
 		metrics:  metrics.Instance{Label: cmp.Or(instName, modName), Version: Version()},
-		key:      &sessionKey{fmt.Sprintf("%s#%d", modName, instances.Add(1))},
 		log:      c.DefaultLogger.Sublogger(modName),
 		judge:    &judge.Judge{Gatherer: new(dnsfacts.Gatherer)},
 	}
+	check.key = sessionKey{check, fmt.Sprintf("%s#%d", modName, instances.Add(1))}
 	check.judge.OnTable = check.tableFailed
 	check.judge.Gatherer.OnDead = func(failed int) {
 		check.metrics.Dead(failed)
@@ -166,27 +165,13 @@ var (
 
 // sessionKey names the data of one instance in a connection. Maddy's own key for an unnamed
 // instance is a dump of the whole struct, so that this type replaces it.
-type sessionKey struct{ name string }
-
-// Configure implements module.Module.
-func (*sessionKey) Configure([]string, *config.Map) error { return nil }
+type sessionKey struct {
+	*Check
+	name string
+}
 
 // Name is unique to an instance.
-func (k *sessionKey) Name() string { return k.name }
-
-// InstanceName implements module.Module.
-func (*sessionKey) InstanceName() string { return "" }
-
-// warnAboutMismatchRules names the rules that the operator lets refuse mail although RFC 5321,
-// section 4.1.4 says that a server must not on that ground alone.
-func (c *Check) warnAboutMismatchRules() {
-	for _, r := range c.judge.Policy.Rules() {
-		if _, set := c.judge.Policy.Override[r.Name]; set && r.NoReject && r.Action == checkhelo.Reject {
-			c.log.Printf("%s_action is reject: RFC 5321, section 4.1.4 says that a server must not"+
-				" refuse mail only because the HELO name does not match the client's address", r.Name)
-		}
-	}
-}
+func (k sessionKey) Name() string { return k.name }
 
 // tableFailed logs the failure of an operator's table, at most once a minute.
 func (c *Check) tableFailed(table string, err error) {

@@ -38,20 +38,12 @@ func (c *Check) refusal(o *judge.Outcome, f *checkhelo.Facts) *exterrors.SMTPErr
 	}
 }
 
-// log writes one line for each different verdict on a message.
-func (s *state) log(o *judge.Outcome) {
-	if len(o.Hits) == 0 && !o.TryLater {
-		return
+// result refuses where the outcome does.
+func (c *Check) result(o *judge.Outcome, f *checkhelo.Facts) (res module.CheckResult) {
+	if o.Refused() {
+		res.Reject, res.Reason = true, c.refusal(o, f)
 	}
-	key := o.Rule() + " " + o.Word()
-	if s.logged[key] {
-		return
-	}
-	if s.logged == nil {
-		s.logged = make(map[string]bool)
-	}
-	s.logged[key] = true
-	s.c.logVerdict(o, s.sess.Facts(), s.meta.ID, 0)
+	return res
 }
 
 // logVerdict writes the one line that tools and people look for. A log that panics changes no
@@ -115,8 +107,7 @@ func hitList(hits []checkhelo.Hit) string {
 }
 
 // trace adds the result to Authentication-Results and, with `header yes`, in a field of its own.
-func (s *state) trace(res *module.CheckResult, o *judge.Outcome) {
-	f := s.sess.Facts()
+func (c *Check) trace(res *module.CheckResult, o *judge.Outcome, f *checkhelo.Facts) {
 	if f.PTR.State != checkhelo.NotAsked {
 		res.AuthResult = append(res.AuthResult,
 			&authres.IPRevResult{Value: iprev(f), IP: f.Client.String()})
@@ -126,7 +117,7 @@ func (s *state) trace(res *module.CheckResult, o *judge.Outcome) {
 		res.AuthResult = append(res.AuthResult, &authres.GenericResult{Method: "spf", Value: value,
 			Params: map[string]string{"smtp.helo": f.Helo.ASCII}})
 	}
-	if !s.c.header {
+	if !c.header {
 		return
 	}
 	said := fmt.Sprintf("helo=%s; ip=%s", heloname.Clean(f.Helo.Raw, maxLogged), f.Client)

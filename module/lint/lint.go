@@ -36,6 +36,9 @@ func Run(block config.Node, j *judge.Judge, report func(format string, args ...a
 		if look := directives[node.Name]; look != nil {
 			look(&l)
 		}
+		if rule, isAction := strings.CutSuffix(node.Name, "_action"); isAction {
+			l.action(rule)
+		}
 		if checks := entries[node.Name]; checks != nil {
 			l.table(checks)
 		}
@@ -87,6 +90,17 @@ var entries = map[string][]func(key, value string) string{
 	"recipient_policy":  {recipientProblem, policyProblem},
 	"exempt_recipients": {recipientProblem},
 	"exempt_networks":   {hostProblem, addressProblem},
+}
+
+// action warns about a rule that refuses mail although RFC 5321, section 4.1.4 says that a server
+// must not on that ground alone.
+func (l *linter) action(rule string) {
+	for _, r := range checkhelo.Rules() {
+		if r.Name == rule && r.NoReject && l.Policy.Override[rule].Action == checkhelo.Reject {
+			l.report("%s:%d: %s is reject: RFC 5321, section 4.1.4 says that a server must not refuse mail"+
+				" only because the HELO name does not match the client's address", l.File, l.Line, l.Name)
+		}
+	}
 }
 
 func (l *linter) networks(list iter.Seq[netip.Prefix]) (found bool) {
