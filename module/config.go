@@ -92,12 +92,12 @@ func (s *settings) declare() {
 	s.args("fail_action", s.ceiling) // the old name
 	config.EnumMapped(s.Map, "enforce_at", false, false,
 		map[string]bool{"rcpt": false, "ehlo": true}, false, &j.AtEHLO)
-	s.number("quarantine_threshold", &p.QuarantineScore, 0, math.MaxInt32)
-	s.number("reject_threshold", &p.RejectScore, 0, math.MaxInt32)
-	s.number("greylist_threshold", &p.GreylistScore, 0, math.MaxInt32)
+	s.numbers("quarantine_threshold", "a number", 0, math.MaxInt32, &p.QuarantineScore)
+	s.numbers("reject_threshold", "a number", 0, math.MaxInt32, &p.RejectScore)
+	s.numbers("greylist_threshold", "a number", 0, math.MaxInt32, &p.GreylistScore)
 	c.memory.Delay, c.memory.NeighboursMin = memory.DefaultDelay, 2
 	s.duration("greylist_delay", &c.memory.Delay, time.Second, time.Hour)
-	s.number("neighbours_min", &c.memory.NeighboursMin, 2, memory.MaxNeighbours)
+	s.numbers("neighbours_min", "a number", 2, memory.MaxNeighbours, &c.memory.NeighboursMin)
 	config.EnumMapped(s.Map, "known_after", false, false, map[string]checkhelo.Known{
 		"seen": checkhelo.Seen, "accepted": checkhelo.Accepted}, checkhelo.Seen, &j.KnownAfter)
 	c.memoryKind, c.memoryPlace = "sqlite3", "helo_fqdn.db"
@@ -143,8 +143,8 @@ func (s *settings) declare() {
 	config.EnumMapped(s.Map, "dns_error_action", false, false,
 		map[string]bool{"ignore": false, "tempfail": true}, false, &j.TempFail)
 	s.cacheSize = dnsfacts.DefaultCacheEntries
-	s.number("cache_size", &s.cacheSize, 1, 10_000_000)
-	s.args("dns_share", s.share)
+	s.numbers("cache_size", "a number", 1, 10_000_000, &s.cacheSize)
+	s.numbers("dns_share", "JOBS QUESTIONS, each", 1, maxShare, &g.ShareJobs, &g.ShareQuestions)
 	s.each("exempt_dnswl", func(zone string) error {
 		ascii, err := heloname.Domain(zone)
 		if err != nil { // a zone may hold the key of a customer
@@ -266,15 +266,18 @@ func (s *settings) each(name string, read func(arg string) error) {
 	})
 }
 
-// number declares a directive with a number from least to most.
-func (s *settings) number(name string, store *int, least, most int) {
+// numbers declares a directive with numbers from least to most, which form describes.
+func (s *settings) numbers(name, form string, least, most int, stores ...*int) {
 	s.args(name, func(args []string) error {
-		n, err := strconv.Atoi(args[0])
-		if err != nil || len(args) > 1 || n < least || n > most {
-			return fmt.Errorf("found %q; accepted: a number from %d to %d",
-				strings.Join(args, " "), least, most)
+		fits := len(args) == len(stores)
+		for i := 0; fits && i < len(args); i++ {
+			n, err := strconv.Atoi(args[i])
+			fits, *stores[i] = err == nil && n >= least && n <= most, n
 		}
-		*store = n
+		if !fits {
+			return fmt.Errorf("found %q; accepted: %s from %d to %d",
+				strings.Join(args, " "), form, least, most)
+		}
 		return nil
 	})
 }
@@ -510,22 +513,6 @@ func unknownDirective(node config.Node) error {
 	}
 	slices.Sort(names)
 	return config.NodeErr(node, "unknown rule %q; accepted: %s", rule, strings.Join(names, ", "))
-}
-
-// share reads `dns_share JOBS QUESTIONS`.
-func (s *settings) share(args []string) error {
-	var n [2]int
-	for i, arg := range args {
-		if i < len(n) {
-			n[i], _ = strconv.Atoi(arg)
-		}
-	}
-	if len(args) != len(n) || n[0] < 1 || n[0] > maxShare || n[1] < 1 || n[1] > maxShare {
-		return fmt.Errorf("found %q; accepted: JOBS QUESTIONS, each from 1 to %d",
-			strings.Join(args, " "), maxShare)
-	}
-	s.judge.Gatherer.ShareJobs, s.judge.Gatherer.ShareQuestions = n[0], n[1]
-	return nil
 }
 
 // blocklists reads `blocklists ZONE... { action A; response CODE|CIDR... { action A } }`. An error
