@@ -530,9 +530,9 @@ func (s *settings) blocklists(node config.Node) error {
 		if r.Codes, err = responseCodes(node.Args); err != nil {
 			return err
 		}
-		block := config.NewMap(nil, node)
-		s.listAction(block, &r.Action, &r.Score)
-		_, err = block.Process()
+		inner := config.NewMap(nil, node)
+		s.listAction(inner, &r.Action, &r.Score)
+		_, err = inner.Process()
 		list.Responses = append(list.Responses, r)
 		return err
 	})
@@ -578,7 +578,7 @@ func responseCodes(args []string) (codes []netip.Prefix, err error) {
 		codes = append(codes, prefix)
 	}
 	if len(codes) == 0 {
-		return nil, errors.New("found no answer; accepted: response CODE|NETWORK...")
+		return nil, errors.New("found no answer; accepted: response CODE|NETWORK")
 	}
 	return codes, nil
 }

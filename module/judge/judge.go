@@ -92,7 +92,7 @@ type Session struct {
 	has  [fates]bool
 	kept [fates]Outcome // one of each fate: see keep
 
-	own, clean int // accepted recipients judged by the Judge's policy; those that make the sender known
+	own, clean int // recipients accepted by the Judge's policy; those that make the sender known
 }
 
 // A fate is what happens to a message to one recipient.
@@ -351,8 +351,9 @@ func (*Judge) WouldReply(o *Outcome) checkhelo.Reply {
 }
 
 // dnsFailed is the reply of TryLater. RFC 3463, 3.5: x.4.3 is a failure of a directory server.
-var dnsFailed = checkhelo.Reply{Code: 451, Enhanced: [3]int{4, 4, 3}, Text: "Temporary DNS failure" +
-	" while looking up the name and address of your server, try again later"}
+var dnsFailed = checkhelo.Reply{Code: 451, Enhanced: [3]int{4, 4, 3},
+	Text: "Temporary DNS failure while looking up the name and address of your server, try again" +
+		" later"}
 
 // judge returns the outcome for one recipient's domain, "" before RCPT TO.
 func (g *greeting) judge(ctx context.Context, p *checkhelo.Policy, domain string) Outcome {

@@ -38,9 +38,9 @@ func (g *greeting) lift(ctx context.Context, p *checkhelo.Policy, o *Outcome) {
 		return
 	}
 	if !g.knownAsked {
-		ctx, cancel := soon(ctx)
+		limited, cancel := soon(ctx)
 		defer cancel()
-		g.known, _ = g.memory.Known(ctx, g.sender()) // a failure knows nobody
+		g.known, _ = g.memory.Known(limited, g.sender()) // a failure knows nobody
 		g.knownAsked = true
 	}
 	if o.Known = g.known; o.Known >= g.j.KnownAfter {

@@ -92,13 +92,14 @@ var entries = map[string][]func(key, value string) string{
 	"exempt_networks":   {hostProblem, addressProblem},
 }
 
-// action warns about a rule that refuses mail although RFC 5321, section 4.1.4 says that a server
-// must not on that ground alone.
+// action warns about a rule that refuses mail although a server must not (RFC 5321, section 4.1.4)
+// on that ground alone.
 func (l *linter) action(rule string) {
 	for _, r := range checkhelo.Rules() {
 		if r.Name == rule && r.NoReject && l.Policy.Override[rule].Action == checkhelo.Reject {
-			l.report("%s:%d: %s is reject: RFC 5321, section 4.1.4 says that a server must not refuse mail"+
-				" only because the HELO name does not match the client's address", l.File, l.Line, l.Name)
+			l.report("%s:%d: %s is reject: RFC 5321, section 4.1.4 says that a server must not refuse"+
+				" mail only because the HELO name does not match the client's address",
+				l.File, l.Line, l.Name)
 		}
 	}
 }

@@ -213,7 +213,8 @@ check.helo_fqdn mx {
 	deny_names file none.txt
 	ptr_mismatch_action reject
 }`, "", nil)
-	want := []string{"ptr_mismatch_action is reject", "maddy.conf:3: deny_names: the table has no entries"}
+	want := []string{"maddy.conf:3: deny_names: the table has no entries",
+		"maddy.conf:4: ptr_mismatch_action is reject"}
 	if len(c.Warnings) != len(want) {
 		t.Fatalf("warnings %q, want %d", c.Warnings, len(want))
 	}
