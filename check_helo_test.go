@@ -2067,6 +2067,9 @@ func offline() *checkhelo.Facts {
 }
 
 func TestGoodNameDoesNotAllocate(t *testing.T) {
+	// The list of public suffixes allocates from x/net 0.55 on, which custom builds have.
+	lookup := testing.AllocsPerRun(100, func() { publicsuffix.PublicSuffix(benchName) })
+	const lookups = 2
 	for _, preset := range presets {
 		p, fresh, f := policy(preset), offline(), new(checkhelo.Facts)
 		var hit int
@@ -2075,7 +2078,7 @@ func TestGoodNameDoesNotAllocate(t *testing.T) {
 			f.Helo = heloname.Parse(benchName)
 			hit += len(p.Evaluate(f).Hits)
 		})
-		if n != 0 || hit != 0 {
+		if n > lookups*lookup || hit != 0 {
 			t.Errorf("%s: %v allocations, %d hits", preset, n, hit)
 		}
 	}

@@ -82,6 +82,8 @@ func TestNoAllocation(t *testing.T) {
 			sink++
 		}
 	}
+	// A lookup of a public suffix allocates from x/net 0.55 on, which custom builds have.
+	lookups := 2 * testing.AllocsPerRun(100, func() { publicsuffix.PublicSuffix(benchName) })
 	for name, tc := range map[string]struct {
 		f    func()
 		want float64
@@ -111,8 +113,8 @@ func TestNoAllocation(t *testing.T) {
 		"Reserved":          {func() { _, _, ok := l.Reserved("a.b.local"); count(ok) }, 0},
 		"Dynamic miss":      {func() { _, ok := l.Dynamic("dsl1.example.com", v4); count(ok) }, 0},
 	} {
-		if got := testing.AllocsPerRun(100, tc.f); got > tc.want {
-			t.Errorf("%s: %v allocations, want at most %v", name, got, tc.want)
+		if got := testing.AllocsPerRun(100, tc.f); got > tc.want+lookups {
+			t.Errorf("%s: %v allocations, want at most %v", name, got, tc.want+lookups)
 		}
 	}
 	if sink == 0 {
