@@ -6,11 +6,15 @@ import (
 	"net"
 	"net/textproto"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
 	"testing"
+
+	"maddy.example/checkhelo/cmd/lab/maddybin"
+	"maddy.example/checkhelo/module/build"
 )
 
 // unseen are the cases whose fault go-smtp cuts off before any module is asked.
@@ -333,5 +337,26 @@ func TestLogOfRefusal(t *testing.T) {
 	}
 	if fields["helo"] != "?[31m?evil" || fields["rule"] != "malformed" || fields["msg_id"] == "" {
 		t.Errorf("fields %v", fields)
+	}
+}
+
+// TestVersionOfMaddy: the servers of the tests are the Maddy of go.mod, or the one that the
+// environment names (docs/build.md).
+func TestVersionOfMaddy(t *testing.T) {
+	want := strings.TrimPrefix(build.DefaultMaddy, "v")
+	if other := os.Getenv(maddybin.OtherMaddy); other != "" {
+		text, err := os.ReadFile(filepath.Join(other, ".version"))
+		if err != nil {
+			t.Skip("no version in ", other)
+		}
+		want = strings.TrimSpace(string(text)) + "-custom"
+	}
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	said, err := exec.CommandContext(t.Context(), path, "version").Output()
+	if err != nil || !strings.HasPrefix(string(said), want+" ") {
+		t.Errorf("%v, got %q, want %s", err, said, want)
 	}
 }

@@ -31,12 +31,18 @@ const (
 	keepTime = time.Hour
 )
 
+// OtherMaddy is the environment variable that names the source of another Maddy.
+const OtherMaddy = "MADDY_SRC"
+
 // Build builds only when the inputs changed: the fields of b except Output, the
 // Go version and target, the source of this project and every directory that b
 // names. Processes that ask at the same time wait for one build. Old entries are
 // removed. A version query such as "latest" is not asked again once built. The
 // check is of version "devel" unless b names one, or each commit would make an
 // entry. Without Checkhelo it has to run in a checkout.
+//
+// Where b names no Maddy, OtherMaddy may do it. Without either, a source archive
+// for distributions is built from what it holds, with no network or module cache.
 func Build(ctx context.Context, b build.Builder) (path string, err error) {
 	base, err := os.UserCacheDir()
 	if err != nil {
@@ -59,6 +65,9 @@ func buildIn(ctx context.Context, dir string, b build.Builder) (path string, err
 	if b.Version == "" {
 		b.Version = "devel"
 	}
+	if b.Maddy == "" {
+		b.Maddy = os.Getenv(OtherMaddy)
+	}
 	key, err := keyOf(ctx, &b)
 	if err != nil {
 		return "", fmt.Errorf("maddybin: %w", err)
@@ -74,10 +83,36 @@ func buildIn(ctx context.Context, dir string, b build.Builder) (path string, err
 	if err := os.Chtimes(b.Output, now, now); err == nil {
 		return b.Output, nil
 	}
-	if err := b.Build(ctx); err != nil {
+	compile := b.Build
+	if isArchive(&b) {
+		compile = func(ctx context.Context) error { return buildArchive(ctx, &b) }
+	}
+	if err := compile(ctx); err != nil {
 		return "", err
 	}
 	return b.Output, prune(dir, now)
+}
+
+// isArchive tells whether all that b asks for lies in a tree of "from-source prepare".
+func isArchive(b *build.Builder) bool {
+	_, err := os.Stat(filepath.Join(b.Checkhelo, "server", "go.mod"))
+	return err == nil && b.Maddy == "" && len(b.With) == 0
+}
+
+// buildArchive compiles the program that the tree has in its folder server.
+func buildArchive(ctx context.Context, b *build.Builder) error {
+	fresh := filepath.Join(filepath.Dir(b.Output), "fresh")
+	set := "-X github.com/foxcpp/maddy.Version=" + strings.TrimPrefix(build.DefaultMaddy, "v") +
+		" -X maddy.example/checkhelo/module.version=" + b.Version
+	//nolint:gosec // G204: the go command, on our own source
+	cmd := exec.CommandContext(ctx, "go", "build", "-mod=vendor", "-trimpath", "-buildvcs=false",
+		"-tags", b.Tags, "-ldflags", set, "-o", fresh, "./server")
+	cmd.Dir = b.Checkhelo
+	cmd.Env = append(os.Environ(), "GOWORK="+filepath.Join(b.Checkhelo, "go.work"))
+	if said, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("maddybin: %w\n%s", err, said)
+	}
+	return os.Rename(fresh, b.Output)
 }
 
 // held is what an attempt at the lock came to.

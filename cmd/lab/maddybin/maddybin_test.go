@@ -21,6 +21,7 @@ var mods = filepath.Join("..", "..", "..", "module", "build", "testdata", "mod")
 // offline makes the go command see only the stand-ins for modules of package build.
 func offline(t *testing.T) {
 	t.Helper()
+	t.Setenv(OtherMaddy, "")
 	standin.Offline(t, mods)
 }
 
@@ -87,6 +88,65 @@ func TestBuild(t *testing.T) {
 		if err != nil || !strings.Contains(string(got), "fork [check") {
 			t.Errorf("%s: the program prints %q, %v", step.name, got, err)
 		}
+	}
+}
+
+// TestOtherMaddy: the environment names a Maddy, and the caller one that comes before it.
+func TestOtherMaddy(t *testing.T) {
+	checkhelo := unpack(t, "maddy.example_checkhelo_v0.1.0")
+	other := unpack(t, "github.com_foxcpp_maddy_v0.9.5")
+	if err := os.WriteFile(filepath.Join(other, ".version"), []byte("0.9.9\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	offline(t)
+	t.Setenv(OtherMaddy, other)
+	dir := t.TempDir()
+	for asked, want := range map[string]string{"": "0.9.9-custom fork ", "v0.9.4": "0.9.4 fork "} {
+		path, err := buildIn(t.Context(), dir, build.Builder{Checkhelo: checkhelo, Maddy: asked})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := exec.CommandContext(t.Context(), path).CombinedOutput()
+		if err != nil || !strings.HasPrefix(string(got), want) {
+			t.Errorf("asked for %q: the program prints %q, %v, want %q", asked, got, err, want)
+		}
+	}
+	t.Setenv(OtherMaddy, t.TempDir())
+	_, err := buildIn(t.Context(), dir, build.Builder{Checkhelo: checkhelo})
+	if err == nil || !strings.Contains(err.Error(), "no Go module") {
+		t.Errorf("a folder without Maddy: got %v", err)
+	}
+}
+
+// TestBuildArchive: a tree of "from-source prepare" needs neither a proxy nor a module cache.
+func TestBuildArchive(t *testing.T) {
+	tree := t.TempDir()
+	for path, text := range map[string]string{
+		"go.mod":        "module maddy.example/checkhelo\n\ngo 1.24.0\n",
+		"module/set.go": "package module\n\nvar version string\n\nfunc Version() string { return version }\n",
+		"server/go.mod": "module github.com/foxcpp/maddy/custom\n\ngo 1.24.0\n",
+		"server/main.go": "package main\n\nimport (\n\t\"fmt\"\n\n\t\"maddy.example/checkhelo/module\"\n)\n\n" +
+			"func main() { fmt.Println(\"from the archive\", module.Version()) }\n",
+		"go.work":            "go 1.24.0\n\nuse (\n\t.\n\t./server\n)\n",
+		"vendor/modules.txt": "## workspace\n",
+	} {
+		path = filepath.Join(tree, path)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	offline(t)
+	t.Setenv("GOPROXY", "off")
+	path, err := buildIn(t.Context(), t.TempDir(), build.Builder{Checkhelo: tree, Version: "1.2.3"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := exec.CommandContext(t.Context(), path).CombinedOutput()
+	if err != nil || string(got) != "from the archive 1.2.3\n" {
+		t.Errorf("the program prints %q, %v", got, err)
 	}
 }
 
