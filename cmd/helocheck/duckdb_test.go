@@ -65,7 +65,8 @@ func TestDuckDB(t *testing.T) {
 		t.Skip("installs DuckDB")
 	}
 	dir := t.TempDir()
-	if out, err := exec.Command("npm", "install", "--prefix", dir, "--no-audit", "--no-fund", duckDB).CombinedOutput(); err != nil {
+	install := exec.Command("npm", "install", "--prefix", dir, "--no-audit", "--no-fund", "--fetch-retries=0", duckDB)
+	if out, err := install.CombinedOutput(); err != nil {
 		t.Skipf("npm cannot install %s here: %v\n%s", duckDB, err, out)
 	}
 	log := filepath.Join(dir, "mail.log")

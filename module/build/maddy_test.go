@@ -19,6 +19,7 @@ func TestRealMaddy(t *testing.T) {
 	if testing.Short() {
 		t.Skip("compiles Maddy")
 	}
+	fetched(t)
 	dir := t.TempDir()
 	online := Builder{Checkhelo: checkout(t), Output: filepath.Join(dir, "online"),
 		Version: "1.2.3", Progress: logTo(t)}
@@ -81,6 +82,7 @@ func TestNewerSums(t *testing.T) {
 	if testing.Short() {
 		t.Skip("reads the packages of Maddy")
 	}
+	fetched(t)
 	work := t.TempDir()
 	g, err := newGoCommand(t.Context(), work, logTo(t))
 	if err != nil {
