@@ -86,7 +86,7 @@ func asked(t *testing.T) {
 
 func TestScripts(t *testing.T) {
 	for _, script := range []string{
-		"build", "from-source", "release", "postinstall", "preremove", "postremove",
+		"build", "from-source", "module-path", "release", "refusal", "postinstall", "preremove", "postremove",
 	} {
 		if said, err := exec.CommandContext(t.Context(), "sh", "-n", script).CombinedOutput(); err != nil {
 			t.Errorf("%s: %v\n%s", script, err, said)
