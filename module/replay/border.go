@@ -87,12 +87,9 @@ func (b *border) pick(r *run, hops []hop) {
 }
 
 func (b *border) is(by string) bool {
-	for _, host := range b.hosts {
-		if host == by || len(host) > 1 && host[0] == '.' && strings.HasSuffix(by, host) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(b.hosts, func(host string) bool {
+		return host == by || len(host) > 1 && host[0] == '.' && strings.HasSuffix(by, host)
+	})
 }
 
 // outside reports whether the hop can be where mail came in from outside: by

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"slices"
 	"strconv"
-	"strings"
 )
 
 // csvColumns are the columns that are read; others are passed over.
@@ -149,24 +148,22 @@ func (c *csvReader) record(rec *Record) (ok bool) {
 	return ok && rec.Helo != "" && rec.Count > 0 && c.ptr(rec)
 }
 
+// confirmations are the values of the column ptr_confirmed.
+var confirmations = map[string]PTRState{"": Confirmed, "yes": Confirmed, "no": Unconfirmed}
+
 // ptr reads what is known of the PTR record: "" is none, "-" that nobody has looked.
-func (c *csvReader) ptr(rec *Record) bool {
+func (c *csvReader) ptr(rec *Record) (ok bool) {
 	name := bytes.TrimSuffix(c.field(colRDNS), []byte("."))
-	if rec.PTR = again(rec.PTR, name); c.where[colRDNS] < 0 || rec.PTR == "-" {
+	switch rec.PTR = again(rec.PTR, name); {
+	case c.where[colRDNS] < 0 || rec.PTR == "-":
 		rec.PTR = ""
 		return true
-	}
-	confirmed := strings.ToLower(string(c.field(colConfirmed)))
-	switch {
 	case rec.PTR == "":
 		rec.PTRState = None
-	case confirmed == "no":
-		rec.PTRState = Unconfirmed
-	default:
-		rec.PTRState = Confirmed
-		return confirmed == "" || confirmed == "yes"
+		return true
 	}
-	return true
+	rec.PTRState, ok = confirmations[string(bytes.ToLower(c.field(colConfirmed)))]
+	return ok
 }
 
 // again returns b as a string, the one already there when it is the same.

@@ -105,25 +105,28 @@ func (s *stamper) in(zone *time.Location, t time.Time) time.Time {
 	return in(year - 1)
 }
 
-// cutZone reads "Z", " UTC ", "+01:00", "+0100" or " +0100".
+// cutZone reads "Z", " UTC ", "+01:00", "+0100" or " +0100". Time.Parse would take as long as all
+// else about a line.
 func cutZone(b []byte) (east time.Duration, rest []byte, ok bool) {
-	if rest, ok = bytes.CutPrefix(b, []byte("Z")); ok {
-		return 0, rest, true
-	}
-	if rest, ok = bytes.CutPrefix(b, []byte(" UTC ")); ok {
-		return 0, rest, true
-	}
-	if b = skipSpace(b); len(b) == 0 || b[0] != '+' && b[0] != '-' {
-		return 0, nil, false
-	}
-	for _, layout := range []string{"-07:00", "-0700"} {
-		n := min(len(layout), len(b))
-		if t, err := time.Parse(layout, string(b[:n])); err == nil {
-			_, seconds := t.Zone()
-			return time.Duration(seconds) * time.Second, b[n:], true
+	for _, utc := range []string{"Z", " UTC "} {
+		if rest, ok = bytes.CutPrefix(b, []byte(utc)); ok {
+			return 0, rest, true
 		}
 	}
-	return 0, nil, false
+	b = skipSpace(b)
+	if len(b) < len("+0100") || b[0] != '+' && b[0] != '-' {
+		return 0, nil, false
+	}
+	hours, minutes := b[1:3], bytes.TrimPrefix(b[3:], []byte(":"))
+	if len(minutes) < 2 || !digits(hours) || !digits(minutes[:2]) {
+		return 0, nil, false
+	}
+	two := func(b []byte) time.Duration { return time.Duration(b[0]-'0')*10 + time.Duration(b[1]-'0') }
+	east = two(hours)*time.Hour + two(minutes)*time.Minute
+	if b[0] == '-' {
+		east = -east
+	}
+	return east, minutes[2:], true
 }
 
 // cutFraction reads ".123456", a comma in place of the point allowed.
