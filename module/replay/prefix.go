@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
-	"strings"
 
 	"github.com/mailru/easyjson/jlexer"
 )
@@ -44,7 +43,7 @@ func (r *run) peel(e *entry) bool {
 		if marks[c] || words == maxWords {
 			return false
 		}
-		if strings.IndexByte(": ", c) < 0 {
+		if !stops[c] {
 			continue
 		}
 		word, rest := e.msg[start:i], skipSpace(e.msg[i+1:])
@@ -85,15 +84,14 @@ func (r *run) peelTime(e *entry) bool {
 func (r *run) peelAt(e *entry, i int, before, word, rest []byte, headed bool) bool {
 	blank := e.msg[i] == ' '
 	header := blank && word[len(word)-1] == ':'
-	begins := r.timed(rest) || !blank && bytes.HasPrefix(rest, []byte(`{"`))
 	switch {
-	case headed && before != nil, !blank && e.msg[i+1] == ' ':
+	case headed && (before != nil || header), !blank && e.msg[i+1] == ' ':
 		return false
-	case header && !headed && (begins || rest[0] == '{' || isTag(word[:len(word)-1])):
+	case header && (isTag(word[:len(word)-1]) || rest[0] == '{' || r.timed(rest)):
 		e.who, e.msg = e.msg[:i-1], rest
 		e.named()
 		return true
-	case !header && begins:
+	case !header && (r.timed(rest) || !blank && bytes.HasPrefix(rest, []byte(`{"`))):
 		e.who, e.msg = nil, rest
 		return true
 	}
@@ -111,6 +109,9 @@ func (r *run) timed(b []byte) bool {
 	_, _, ok := r.stamp.cut(b)
 	return ok
 }
+
+// stops are the octets that a prefix can end at.
+var stops = [256]bool{':': true, ' ': true}
 
 // marks are the octets that stand in servers' own lines and in no prefix.
 var marks = [256]bool{
