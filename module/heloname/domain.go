@@ -62,8 +62,8 @@ func NewTLD(ascii string) bool {
 // hexadecimal with 0x. The root zone has none (RFC 3696, section 2), and
 // programs take such names for addresses.
 func NumericTLD(ascii string) bool {
-	hex, isHex := strings.CutPrefix(TLD(ascii), "0x")
-	return consists(hex, digits) || isHex && consists(hex, hexDigits)
+	number, hexadecimal := strings.CutPrefix(TLD(ascii), "0x")
+	return consists(number, isDigit) || hexadecimal && consists(number, isHex)
 }
 
 // OrgDomain returns the organisational domain: one label more than the

@@ -143,8 +143,11 @@ func (l *Lists) DefaultHost(ascii string) (evidence string, ok bool) {
 // defaultLabel returns who makes such labels, "" when nobody does. A mail server may be numbered
 // (mail-123456).
 func (l *Lists) defaultLabel(label string) string {
-	tail := strings.TrimLeft(label, letters)
-	word := label[:len(label)-len(tail)]
+	end := 0
+	for end < len(label) && isLower(label[end]) {
+		end++
+	}
+	word, tail := label[:end], label[end:]
 	for _, form := range defaultLabels {
 		if slices.Contains(form.words, word) && form.tail.MatchString(tail) {
 			return form.by

@@ -124,7 +124,7 @@ func (l *Lists) With(ext Extension) (*Lists, error) {
 func (l *Lists) addWords(class wordClass, words []string) error {
 	for _, word := range words {
 		lower := strings.ToLower(word)
-		if !consists(lower, letters) || len(lower) > maxLabel {
+		if !consists(lower, isLower) || len(lower) > maxLabel {
 			return fmt.Errorf("heloname: %q is not a word of letters", word)
 		}
 		l.words[lower] = class
@@ -217,7 +217,7 @@ func (p *Provider) Domain(ascii string) bool {
 // ends otherwise.
 func withoutCountry(ascii string) string {
 	dot := len(ascii) - 3
-	if dot < 1 || ascii[dot] != '.' || !consists(ascii[dot+1:], letters) {
+	if dot < 1 || ascii[dot] != '.' || !consists(ascii[dot+1:], isLower) {
 		return ""
 	}
 	for _, second := range [...]string{".com", ".co"} {

@@ -64,18 +64,22 @@ const (
 // acePrefix starts an A-label, RFC 5890, 2.3.2.1.
 const acePrefix = "xn--"
 
-const (
-	letters   = "abcdefghijklmnopqrstuvwxyz"
-	digits    = "0123456789"
-	hexDigits = digits + "abcdef"
-)
+const digits = "0123456789"
 
-func isLower(c byte) bool { return c >= 'a' && c <= 'z' }
-func isDigit(c byte) bool { return c >= '0' && c <= '9' }
-func isHex(c byte) bool   { return isDigit(c) || c >= 'a' && c <= 'f' }
+func isLower(c byte) bool   { return c >= 'a' && c <= 'z' }
+func isDigit(c byte) bool   { return c >= '0' && c <= '9' }
+func isDecimal(c byte) bool { return isDigit(c) || c == '.' }
+func isHex(c byte) bool     { return isDigit(c) || c >= 'a' && c <= 'f' }
 
-// consists tells whether s is not empty and has no other characters than those of set.
-func consists(s, set string) bool { return s != "" && strings.Trim(s, set) == "" }
+// consists tells whether s is not empty and has no other octets than those of set.
+func consists(s string, set func(byte) bool) bool {
+	for i := range len(s) {
+		if !set(s[i]) {
+			return false
+		}
+	}
+	return s != ""
+}
 
 // Parse classifies the argument of HELO or EHLO (RFC 5321, section 4.1.1.1):
 // the first word after the verb. It accepts any bytes and never fails; what
@@ -115,7 +119,7 @@ func (n *Name) parseHost() {
 	}
 	n.TrailingDot = dotted
 	switch {
-	case addr.IsValid() || consists(s, digits+"."):
+	case addr.IsValid() || consists(s, isDecimal):
 		n.Kind, n.Addr = BareIP, addr
 		return
 	case strings.Contains(s, "."):
@@ -178,7 +182,7 @@ func nameProblem(s string) string {
 	}
 	// RFC 1123, 2.1 and RFC 3696, 2: no top-level domain is all-numeric, so that a
 	// host name cannot be taken for an address.
-	if consists(TLD(s), digits) && !consists(s, digits+".") {
+	if consists(TLD(s), isDigit) && !consists(s, isDecimal) {
 		return "its last part is a number, so it is neither a host name nor an address"
 	}
 	return ""
