@@ -3,7 +3,7 @@
 //
 // What takes minutes, a network or root runs only when it is asked for:
 //
-//	CHECKHELO_PACKAGES=1 go test -v -timeout 30m ./examples/packaging
+//	CHECKHELO_PACKAGES=1 go test -v -timeout 90m ./examples/packaging
 package packaging
 
 import (

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestRecipes builds the source archive with each distribution's own tool, with
@@ -43,7 +44,8 @@ func TestRecipes(t *testing.T) {
 func alone(t *testing.T, dir string, args ...string) string {
 	t.Helper()
 	cache := strings.TrimSpace(mustRun(t, "go", "env", "GOCACHE"))
-	ctx, cancel := context.WithTimeout(t.Context(), buildLimit)
+	const checkLimit = 20 * time.Minute // for the tests of the check, beside those of the build
+	ctx, cancel := context.WithTimeout(t.Context(), buildLimit+checkLimit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "unshare", append([]string{
 		"-n", "sh", "-c", `ip link set lo up; exec "$@"`, "-",
