@@ -157,7 +157,7 @@ type Map struct {
 	db      *DB // of a Learner
 }
 
-const sweepSeconds = 10 * 60
+const sweepSeconds = 60 * 60
 
 // NewMap returns a Map of at most that many rows.
 func NewMap(most int) *Map { return &Map{rows: map[scope]map[string]row{}, most: most} }
@@ -252,8 +252,12 @@ func (m *Map) merge(k key, n row, at int64) error {
 
 // expire deletes what is old at a time.
 func (m *Map) expire(at int64) {
-	for s := range m.rows {
-		m.set(s, m.listAt(s, at))
+	for s, names := range m.rows {
+		m.size -= len(names)
+		deleteOld(names, s.kind, at)
+		if m.size += len(names); len(names) == 0 {
+			delete(m.rows, s)
+		}
 	}
 }
 
