@@ -4,6 +4,7 @@
 package report
 
 import (
+	"cmp"
 	"net/netip"
 	"strings"
 
@@ -192,16 +193,12 @@ func (r *Result) change() string {
 func shown(helo string) string { return heloname.Clean(strings.ToLower(helo), maxName) }
 
 func (t *Tally) class(name string) map[kind]int64 {
-	c := t.classes[name]
-	switch {
-	case c != nil:
-		return c
-	case name == "":
-		return t.class(DefaultClass)
-	case len(t.classes) >= maxClasses && name != OtherClass:
-		return t.class(OtherClass)
+	name = cmp.Or(name, DefaultClass)
+	if t.classes[name] == nil && len(t.classes) >= maxClasses {
+		name = OtherClass
 	}
-	c = make(map[kind]int64)
-	t.classes[name] = c
-	return c
+	if t.classes[name] == nil {
+		t.classes[name] = make(map[kind]int64)
+	}
+	return t.classes[name]
 }
