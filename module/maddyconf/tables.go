@@ -36,12 +36,11 @@ func (r *reader) unknown(kind string) error {
 	return &notEvaluated{kind, runMaddy}
 }
 
-// namedTable is a table block of the top level, configured at its first use.
+// namedTable is a table block of the top level, prepared at its first use.
 type namedTable struct {
 	config.Node
-	made      module.Module
-	busy, set bool  // err is found out, or known
-	err       error // notEvaluated, or of its configuration
+	seen bool
+	skip error // notEvaluated
 }
 
 func kindOf(name string) string { return strings.TrimPrefix(name, "table.") }
@@ -52,27 +51,27 @@ func kindOf(name string) string { return strings.TrimPrefix(name, "table.") }
 func (r *reader) registerTables() error {
 	r.named = make(map[string]*namedTable)
 	for i := range r.top {
-		node := r.top[i]
-		factory := modules.Get(node.Name)
-		if node.Name == "table.sql_table" && factory != nil { // see readOnly
+		t := &namedTable{Node: r.top[i]}
+		name, factory := instance(&t.Node), modules.Get(t.Name)
+		if t.Name == "table.sql_table" && factory != nil { // see readOnly
 			factory = modules.Get("table.sql_query")
 		}
-		isTable := strings.HasPrefix(node.Name, "table.")
-		if !isTable || factory == nil {
-			if name := instance(&node); strings.Contains(node.Name, ".") && r.named[name] == nil {
-				r.named[name] = &namedTable{set: true, err: r.unknown(kindOf(node.Name))}
+		switch {
+		case factory != nil && strings.HasPrefix(t.Name, "table."):
+			made, err := factory(container.Global, t.Name, name)
+			if err != nil {
+				return config.NodeErr(t.Node, "%v", err)
 			}
-			continue
+			name = made.InstanceName()
+			configure := func() error { return made.Configure(nil, config.NewMap(r.globals, t.Node)) }
+			if err := container.Global.Modules.Register(made, configure); err != nil {
+				return config.NodeErr(t.Node, "config block named %s already exists", name)
+			}
+			r.named[name] = t
+		case strings.Contains(t.Name, ".") && r.named[name] == nil:
+			t.seen, t.skip = true, r.unknown(kindOf(t.Name))
+			r.named[name] = t
 		}
-		made, err := factory(container.Global, node.Name, instance(&node))
-		if err != nil {
-			return config.NodeErr(node, "%v", err)
-		}
-		t := &namedTable{Node: node, made: made}
-		if err := container.Global.Modules.Register(made, func() error { return t.err }); err != nil {
-			return config.NodeErr(node, "config block named %s already exists", made.InstanceName())
-		}
-		r.named[made.InstanceName()] = t
 	}
 	return nil
 }
@@ -111,8 +110,8 @@ func (r *reader) listPaths(args []string) {
 	}
 }
 
-// prepare makes a directive whose Args are a table ready for Configure. It
-// matters only whether an error is notEvaluated: Configure reports mistakes, with file and line.
+// prepare makes a directive whose Args are a table ready for Configure. The only
+// errors are notEvaluated: Configure reports mistakes, with file and line.
 func (r *reader) prepare(node config.Node) (config.Node, error) {
 	if name, ok := strings.CutPrefix(node.Args[0], "&"); ok {
 		return node, r.reference(name)
@@ -135,32 +134,23 @@ func (r *reader) prepare(node config.Node) (config.Node, error) {
 	return node, r.unknown(kind)
 }
 
-// reference configures the block that &NAME stands for, once.
+// reference prepares the block that &NAME stands for, once.
 func (r *reader) reference(name string) error {
 	t := r.named[name]
 	switch {
 	case t == nil: // Configure reports it
 		return nil
-	case t.busy:
-		return &notEvaluated{
+	case !t.seen:
+		t.seen = true
+		t.skip = &notEvaluated{
 			kindOf(t.Name), name + " refers to itself: Maddy never answers a lookup in it",
 		}
-	case t.set:
-		return t.err
+		inner := t.Node
+		inner.Args = []string{kindOf(t.Name)}
+		inner, t.skip = r.prepare(inner)
+		inner.Args, t.Node = nil, inner
 	}
-	t.busy = true
-	inner := t.Node
-	inner.Args = []string{kindOf(t.Name)}
-	inner, t.err = r.prepare(inner)
-	if t.err == nil {
-		inner.Args = nil
-		t.err = t.made.Configure(nil, config.NewMap(r.globals, inner))
-	}
-	if living, ok := t.made.(container.LifetimeModule); ok && t.err == nil {
-		container.Global.Lifetime.Add(living)
-	}
-	t.busy, t.set = false, true
-	return t.err
+	return t.skip
 }
 
 // steps prepares the tables of a chain.
