@@ -23,6 +23,7 @@ const (
 	maddyPath  = "github.com/foxcpp/maddy"
 	customPath = maddyPath + "/custom"
 	checkPath  = "maddy.example/checkhelo"
+	binary     = "maddy" // in the temporary module
 )
 
 // Builder is one request. The zero value builds the default Maddy into the
@@ -86,9 +87,10 @@ func (b *Builder) build(ctx context.Context) error {
 	if isDir(output) {
 		return fmt.Errorf("output: %s is a directory; name a file in it", output)
 	}
-	work, err := os.MkdirTemp("", "checkhelo-build-")
+	// On the file system of the output, so that a rename puts the binary in its place.
+	work, err := os.MkdirTemp(filepath.Dir(output), "."+filepath.Base(output)+"-")
 	if err != nil {
-		return err
+		return fmt.Errorf("output: %w", err)
 	}
 	defer os.RemoveAll(work)
 	g, err := newGoCommand(ctx, work, b.progress)
@@ -99,25 +101,17 @@ func (b *Builder) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fresh, err := os.CreateTemp(filepath.Dir(output), "."+filepath.Base(output)+"-")
-	if err != nil {
-		return fmt.Errorf("output: %w", err)
-	}
-	defer os.Remove(fresh.Name())
-	if err = fresh.Close(); err != nil {
-		return fmt.Errorf("output: %w", err)
-	}
 	set := "-X " + maddyPath + ".Version=" + maddy.maddyVersion()
 	if v := cmp.Or(b.Version, check.checkVersion(ctx)); v != "" {
 		set += " -X " + checkPath + "/module.version=" + strings.TrimPrefix(v, "v")
 	}
 	b.progress("compiling Maddy " + maddy.maddyVersion() + "; the first time takes some minutes")
 	_, err = g.run(ctx, "build", "-trimpath", "-buildvcs=false", "-tags", b.Tags, "-ldflags", set,
-		"-o", fresh.Name(), ".")
+		"-o", binary, ".")
 	if err != nil {
 		return err
 	}
-	if err := os.Rename(fresh.Name(), output); err != nil {
+	if err := os.Rename(filepath.Join(work, binary), output); err != nil {
 		return fmt.Errorf("output: %w", err)
 	}
 	b.progress("wrote " + output)

@@ -10,7 +10,6 @@ import (
 	"encoding/xml"
 	"fmt"
 	"html/template"
-	"io"
 	"net/http"
 	"net/mail"
 	"net/url"
@@ -177,12 +176,7 @@ func unprintable(r rune) bool { return !unicode.IsPrint(r) || r == unicode.Repla
 // readLogo returns a logo and the name that it gets in the site, by content
 // and not by the name that it has.
 func readLogo(path string) (name string, data []byte, err error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return "", nil, err
-	}
-	defer file.Close()
-	data, err = io.ReadAll(io.LimitReader(file, maxLogo+1))
+	data, err = os.ReadFile(path)
 	var svg struct {
 		XMLName xml.Name `xml:"svg"`
 	}
