@@ -119,19 +119,19 @@ func (r *reader) prepare(node config.Node) (config.Node, error) {
 	node.Args, node.Children = slices.Clone(node.Args), slices.Clone(node.Children)
 	kind := kindOf(node.Args[0])
 	_, ours := standIns[kind]
+	var err error
 	switch {
 	case kind == "file":
-		return node, r.file(&node)
+		err = r.file(&node)
 	case kind == "chain":
-		return node, r.steps(node.Children)
+		err = r.steps(node.Children)
 	case ours:
-		return node, nil
 	case modules.Get("table."+kind) != nil:
-		return node, r.foreign(&node, kind)
-	case r.linked || modules.Get(kind) != nil:
-		return node, nil
+		err = r.foreign(&node, kind)
+	case !r.linked && modules.Get(kind) == nil:
+		err = r.unknown(kind)
 	}
-	return node, r.unknown(kind)
+	return node, err
 }
 
 // reference prepares the block that &NAME stands for, once.
