@@ -24,78 +24,67 @@ const (
 	maxTXTOctet = 256 // of a TXT record that is no SPF record
 )
 
-// chain follows the CNAME records of an answer.
-type chain struct {
-	name string // where the chain has got to, lower-case, with final dot
-	hops int
-	ttl  uint32 // smallest TTL seen, in seconds
-}
-
-// read turns an answer into a record and the time to keep it. It returns no record
-// where the chain is not complete and its end, in name, has to be asked for.
-func (c *chain) read(m *dns.Msg, qtype uint16) (*record, time.Duration, error) {
-	bad := func(kind, text string) (*record, time.Duration, error) {
-		return nil, 0, fault(kind, text)
-	}
+// follow goes along the CNAME records of an answer: at is what is looked for, whose name moves on
+// and whose TTL becomes the smallest seen. It adds the records passed to hops, and fails where the
+// answer is none, on a loop, and on more than maxAliases.
+func follow(m *dns.Msg, at *dns.RR_Header, hops int) (int, error) {
 	switch {
 	case m == nil:
-		return bad(KindMalformed, "no answer")
+		return hops, fault(KindMalformed, "no answer")
 	case m.Truncated:
-		return bad(KindMalformed, "truncated")
+		return hops, fault(KindMalformed, "truncated")
 	case m.Rcode != dns.RcodeSuccess && m.Rcode != dns.RcodeNameError:
-		return nil, 0, rcodeFailure(m.Rcode)
-	case !c.follow(m.Answer):
-		return bad(KindCNAME, "loop or too long a chain")
+		return hops, rcodeFailure(m.Rcode)
 	}
+	for {
+		aliases := matching(m.Answer, at, dns.TypeCNAME)
+		if len(aliases) == 0 {
+			return hops, nil
+		}
+		cname, ok := aliases[0].(*dns.CNAME)
+		if hops++; !ok || hops > maxAliases || strings.EqualFold(cname.Target, at.Name) {
+			return hops, fault(KindCNAME, "loop or too long a chain")
+		}
+		at.Name = strings.ToLower(cname.Target)
+	}
+}
+
+// read turns an answer into a record and the time to keep it. It returns no record where aliases
+// were followed and their end, at, has to be asked for.
+func read(m *dns.Msg, at *dns.RR_Header, aliased bool) (*record, time.Duration, error) {
 	rec := &record{secure: m.AuthenticatedData}
-	if rrs := c.matching(m.Answer, qtype); len(rrs) > 0 {
+	if rrs := matching(m.Answer, at, at.Rrtype); len(rrs) > 0 {
 		rec.collect(rrs)
-		return rec, time.Duration(c.ttl) * time.Second, nil
+		return rec, time.Duration(at.Ttl) * time.Second, nil
 	}
 	isSOA := func(rr dns.RR) bool { return rr.Header().Rrtype == dns.TypeSOA }
 	isNS := func(rr dns.RR) bool { return rr.Header().Rrtype == dns.TypeNS }
-	at := slices.IndexFunc(m.Ns, isSOA)
+	soaAt := slices.IndexFunc(m.Ns, isSOA)
 	switch rec.denied = KindNoData; {
 	case m.Rcode == dns.RcodeNameError:
 		rec.denied = KindNXDomain
-	case at < 0 && c.hops > 0 && len(m.Answer) > 0:
+	case soaAt < 0 && aliased && len(m.Answer) > 0:
 		return nil, 0, nil
-	case at < 0 && slices.ContainsFunc(m.Ns, isNS): // RFC 2308, section 2.2
-		return bad(KindReferral, "the server does not recurse")
+	case soaAt < 0 && slices.ContainsFunc(m.Ns, isNS): // RFC 2308, section 2.2
+		return nil, 0, fault(KindReferral, "the server does not recurse")
 	}
-	if at < 0 {
+	if soaAt < 0 {
 		return rec, failTTL, nil
 	}
-	if soa, ok := m.Ns[at].(*dns.SOA); ok { // RFC 2308, section 5
-		c.shorten(soa.Hdr.Ttl)
-		c.shorten(soa.Minttl)
+	if soa, ok := m.Ns[soaAt].(*dns.SOA); ok { // RFC 2308, section 5
+		shorten(at, soa.Hdr.Ttl)
+		shorten(at, soa.Minttl)
 	}
-	return rec, time.Duration(c.ttl) * time.Second, nil
+	return rec, time.Duration(at.Ttl) * time.Second, nil
 }
 
-// follow goes along the CNAME records in rrs. It fails on a loop and on
-// more than maxAliases.
-func (c *chain) follow(rrs []dns.RR) bool {
-	for {
-		aliases := c.matching(rrs, dns.TypeCNAME)
-		if len(aliases) == 0 {
-			return true
-		}
-		cname, ok := aliases[0].(*dns.CNAME)
-		if c.hops++; !ok || c.hops > maxAliases || strings.EqualFold(cname.Target, c.name) {
-			return false
-		}
-		c.name = strings.ToLower(cname.Target)
-	}
-}
-
-// matching returns the records of a type at the end of the chain.
-func (c *chain) matching(rrs []dns.RR, rrtype uint16) (found []dns.RR) {
+// matching returns the records of a type and of at's name.
+func matching(rrs []dns.RR, at *dns.RR_Header, rrtype uint16) (found []dns.RR) {
 	for _, rr := range rrs {
 		h := rr.Header()
-		if h.Rrtype == rrtype && h.Class == dns.ClassINET && strings.EqualFold(h.Name, c.name) {
+		if h.Rrtype == rrtype && h.Class == dns.ClassINET && strings.EqualFold(h.Name, at.Name) {
 			found = append(found, rr)
-			c.shorten(h.Ttl)
+			shorten(at, h.Ttl)
 		}
 	}
 	return found
@@ -103,11 +92,11 @@ func (c *chain) matching(rrs []dns.RR, rrtype uint16) (found []dns.RR) {
 
 // shorten lowers the time to keep the answer to a TTL. One with its highest bit set
 // counts as zero (RFC 2181, section 8).
-func (c *chain) shorten(ttl uint32) {
+func shorten(at *dns.RR_Header, ttl uint32) {
 	if ttl >= 1<<31 {
 		ttl = 0
 	}
-	c.ttl = min(c.ttl, ttl)
+	at.Ttl = min(at.Ttl, ttl)
 }
 
 // collect takes records of one type, MX hosts by preference.

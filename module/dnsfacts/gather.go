@@ -140,15 +140,18 @@ func (g *Gatherer) resolve(ctx context.Context, k key) (*record, time.Duration) 
 		// The DNS cannot hold such a name; one case is a long name below a list's zone.
 		return &record{denied: KindNXDomain}, maxTTL
 	}
-	at := chain{name: dns.Fqdn(name), ttl: ^uint32(0)}
+	at, hops := &dns.RR_Header{Name: dns.Fqdn(name), Rrtype: k.qtype, Ttl: ^uint32(0)}, 0
 	for range 2 {
-		m := &dns.Msg{Question: []dns.Question{{Name: at.name, Qtype: k.qtype, Qclass: dns.ClassINET}}}
+		m := &dns.Msg{Question: []dns.Question{{Name: at.Name, Qtype: k.qtype, Qclass: dns.ClassINET}}}
 		m.RecursionDesired = true
 		resp, err := g.Exchange(ctx, m)
+		if err == nil {
+			hops, err = follow(resp, at, hops)
+		}
 		if err != nil {
 			return &record{err: wrap(err, k)}, failTTL
 		}
-		r, ttl, err := at.read(resp, k.qtype)
+		r, ttl, err := read(resp, at, hops > 0)
 		if err != nil {
 			return &record{err: wrap(err, k)}, failTTL
 		}
