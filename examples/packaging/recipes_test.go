@@ -27,7 +27,7 @@ func TestRecipes(t *testing.T) {
 	}{
 		{"Debian", []string{"dpkg-buildpackage", "dh", "lintian"}, debian},
 		{"RPM", []string{"rpmbuild", "rpmlint"}, rpm},
-		{"Arch Linux", []string{"makepkg"}, arch},
+		{"Arch Linux", []string{"makepkg", "pacman"}, arch},
 	} {
 		t.Run(recipe.name, func(t *testing.T) {
 			for _, tool := range append(recipe.tools, "unshare", "ip", "scdoc") {
