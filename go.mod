@@ -6,6 +6,7 @@ require (
 	blitiri.com.ar/go/spf v1.5.1
 	github.com/chromedp/cdproto v0.0.0-20250120090109-d38428e4d9c8
 	github.com/chromedp/chromedp v0.12.1
+	github.com/coocood/freecache v1.2.7
 	github.com/cpuguy83/go-md2man/v2 v2.0.6
 	github.com/emersion/go-message v0.18.2
 	github.com/emersion/go-msgauth v0.6.8
@@ -15,8 +16,8 @@ require (
 	github.com/gaissmai/bart v0.30.0
 	github.com/klauspost/compress v1.17.11
 	github.com/lib/pq v1.10.9
-	github.com/mattn/go-sqlite3 v1.14.24
 	github.com/mailru/easyjson v0.9.0
+	github.com/mattn/go-sqlite3 v1.14.24
 	github.com/miekg/dns v1.1.63
 	github.com/prometheus/client_golang v1.20.5
 	github.com/rogpeppe/go-internal v1.14.1

@@ -2,6 +2,7 @@ package module
 
 import (
 	"maps"
+	"math"
 	"net/netip"
 	"sync"
 	"time"
@@ -47,30 +48,25 @@ func (q *quiet) allows(source string, now time.Time) (ok bool, lines int) {
 }
 
 const (
-	maxGreetings = 100     // of one connection; then the reply is the same, and nothing is judged
-	maxCounted   = 1 << 14 // connections in each of the two maps
-	countedFor   = 10 * time.Minute
+	maxGreetings  = 100 // of one connection in countedFor; the next ones are not judged
+	countedFor    = 10 * time.Minute
+	countedOctets = 2 << 20 // some 50,000 connections at a time
 )
 
-// greetingCount counts the greetings of connections. Maddy does not tell when one ends: a map that
-// is full or old becomes the older one, and a connection that greets moves to the new one.
-type greetingCount struct {
-	mu           sync.Mutex
-	recent, past map[netip.AddrPort]int
-	since        time.Time
-}
-
-// add returns the number of greetings of the connection, this one included.
-func (g *greetingCount) add(remote netip.AddrPort, now time.Time) int {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	age := now.Sub(g.since)
-	if g.recent == nil || len(g.recent) >= maxCounted || age >= countedFor || age < 0 {
-		g.recent, g.past, g.since = make(map[netip.AddrPort]int), g.recent, now
+// count returns the number of greetings of the connection, this one included and 255 at most. It
+// begins anew ten minutes after the first one: Maddy does not tell when a connection ends, and
+// another one may have the same port later.
+func (c *Check) count(remote netip.AddrPort, now time.Time) int {
+	var key [32]byte
+	var n [1]byte
+	id, _ := remote.AppendBinary(key[:0])
+	left := int(countedFor / time.Second)
+	if v, until, err := c.greetings.GetWithExpirationAndBuf(id, n[:]); err == nil {
+		n[0], left = v[0], max(1, int(int64(until)-now.Unix()))
 	}
-	n := max(g.recent[remote], g.past[remote]) + 1
-	g.recent[remote] = n
-	return n
+	n[0] = min(n[0], math.MaxUint8-1) + 1
+	_ = c.greetings.Set(id, n[:], left)
+	return int(n[0])
 }
 
 const (

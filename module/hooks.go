@@ -65,7 +65,7 @@ func (c *Check) tooMany(conn *module.ConnState) error {
 			" front hides them, and the rules about addresses judge it instead", "greetings", n,
 			"src_ip", addr.String())
 	}
-	n := c.greetings.add(remote, now)
+	n := c.count(remote, now)
 	if n <= maxGreetings {
 		return nil
 	}

@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/coocood/freecache"
 	"github.com/foxcpp/maddy/framework/container"
 	"github.com/foxcpp/maddy/framework/log"
 	"github.com/foxcpp/maddy/framework/module"
@@ -42,7 +43,7 @@ type Check struct {
 	metrics  metrics.Instance
 
 	quiet     quiet
-	greetings greetingCount
+	greetings *freecache.Cache // of connections
 	front     front
 
 	noResolver error // the system's DNS servers are unknown
@@ -68,6 +69,8 @@ func New(c *container.C, _, instName string) (module.Module, error) {
 		metrics:  metrics.Instance{Label: cmp.Or(instName, modName), Version: Version()},
 		log:      c.DefaultLogger.Sublogger(modName),
 		judge:    &judge.Judge{Gatherer: new(dnsfacts.Gatherer)},
+
+		greetings: freecache.NewCache(countedOctets),
 	}
 	check.key = sessionKey{check, fmt.Sprintf("%s#%d", modName, instances.Add(1))}
 	check.judge.OnTable = check.tableFailed

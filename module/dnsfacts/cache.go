@@ -1,11 +1,14 @@
 package dnsfacts
 
 import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
 	"net/netip"
 	"strings"
-	"sync"
 	"time"
 
+	"github.com/coocood/freecache"
 	"github.com/miekg/dns"
 )
 
@@ -16,9 +19,13 @@ const (
 	failTTL = 10 * time.Second // failures, and denials without an SOA (RFC 2308, section 5)
 )
 
-// DefaultCacheEntries is the cache size for a busy server, some 8 MiB of ordinary
-// answers with all bookkeeping.
-const DefaultCacheEntries = 1 << 15
+const (
+	// DefaultCacheEntries is the cache size for a busy server: 8 MiB.
+	DefaultCacheEntries = 1 << 15
+	// entryOctets is the room for one entry with all bookkeeping. An ordinary answer
+	// takes half of it.
+	entryOctets = 256
+)
 
 // key names one answer. PTR and SPF answers are keyed by address, so that a
 // hit needs no reverse name to be built.
@@ -26,6 +33,16 @@ type key struct {
 	name  string // lower-case, no final dot; "" for PTR
 	addr  netip.Addr
 	qtype uint16
+}
+
+// append adds k as octets to b.
+func (k key) append(b []byte) []byte {
+	b = binary.BigEndian.AppendUint16(b, k.qtype)
+	if k.addr.IsValid() {
+		octets := k.addr.As16()
+		b = append(b, octets[:]...)
+	}
+	return append(b, k.name...)
 }
 
 // typeSPF keys the result of a whole SPF evaluation. It is never asked in the
@@ -51,7 +68,6 @@ type record struct {
 	err     *Error        // neither found nor denied
 	denied  string        // KindNXDomain or KindNoData
 	secure  bool          // AD flag of a local server
-	wanted  bool          // was in the cache when it was wanted; guarded by Cache.mu
 	expires time.Duration // by Cache.clock
 }
 
@@ -69,57 +85,133 @@ func (r *record) kind() string {
 	return KindFound
 }
 
-// placeOctets is what an entry may hold before it counts as several.
-const placeOctets = 256
-
-// places returns how many entries of the cache r takes.
-func (r *record) places(k key) int {
-	const perAddr, perText = 24, 16
-	n := len(k.name) + perAddr*len(r.addrs)
-	for _, text := range r.texts {
-		n += perText + len(text)
+// pack returns r as octets after b.
+func (r *record) pack(b []byte) []byte {
+	text := func(s string) {
+		s = s[:min(len(s), dns.MaxMsgSize)]
+		b = binary.BigEndian.AppendUint16(b, uint16(len(s))) //nolint:gosec // cut above
+		b = append(b, s...)
 	}
-	return 1 + n/placeOctets
+	b = binary.BigEndian.AppendUint64(b, uint64(r.expires)) //nolint:gosec // not negative
+	text(r.kind())
+	if r.err != nil {
+		at, _ := r.err.at.MarshalBinary()
+		text(string(at))
+		if r.err.Err != nil {
+			text(r.err.Err.Error())
+		}
+		return b
+	}
+	secure := byte(0)
+	if r.secure {
+		secure = 1
+	}
+	b = append(b, secure)
+	b = binary.BigEndian.AppendUint16(b, uint16(len(r.addrs))) //nolint:gosec // of one message
+	for _, addr := range r.addrs {
+		octets := addr.As16()
+		b = append(b, octets[:]...)
+	}
+	for _, s := range r.texts {
+		text(s)
+	}
+	return b
+}
+
+// unpack returns the record that pack has made octets of.
+func unpack(k key, b []byte) *record {
+	text := func() (s []byte) {
+		n := 2 + binary.BigEndian.Uint16(b)
+		s, b = b[2:n], b[n:]
+		return s
+	}
+	var one struct { // most answers are one address or text
+		record
+		addr [1]netip.Addr
+		text [1]string
+	}
+	r := &one.record
+	r.expires, b = time.Duration(binary.BigEndian.Uint64(b)), b[8:] //nolint:gosec // not negative
+	switch kind := text(); string(kind) {
+	case KindFound:
+	case KindNXDomain:
+		r.denied = KindNXDomain
+	case KindNoData:
+		r.denied = KindNoData
+	default:
+		r.err = &Error{Kind: string(kind), Name: k.question(), Type: k.qtype}
+		_ = r.err.at.UnmarshalBinary(text())
+		if len(b) > 0 {
+			r.err.Err = errors.New(string(text()))
+		}
+		return r
+	}
+	r.secure = b[0] == 1
+	n := binary.BigEndian.Uint16(b[1:])
+	if b = b[3:]; n > 0 {
+		r.addrs = one.addr[:0]
+	}
+	for ; n > 0; n-- {
+		r.addrs, b = append(r.addrs, netip.AddrFrom16([16]byte(b)).Unmap()), b[16:]
+	}
+	if len(b) > 0 {
+		r.texts = one.text[:0]
+	}
+	for len(b) > 0 {
+		r.texts = append(r.texts, string(text()))
+	}
+	return r
 }
 
 // Cache keeps answers by their TTL, at least 5 s and at most 1 h; denials by
 // the SOA record of their zone (RFC 2308), failures for 10 s. It may be shared
 // by any number of Gatherers and needs no closing; a nil Cache keeps nothing.
 //
-// Strangers choose the names, so a full cache drops at random: of a few entries
-// first the expired ones, then one that nobody wanted again.
+// The answers lie in memory without pointers, so that they cost the garbage
+// collector nothing. A full cache drops the oldest answers, and keeps longest
+// those that are asked for again.
 type Cache struct {
-	clock func() time.Duration // does not jump when somebody sets the time
-	size  int                  // places
-
-	mu           sync.Mutex // guards all below
-	entries      map[key]*record
-	used         int // places
-	hits, misses uint64
+	clock   func() time.Duration // does not jump when somebody sets the time
+	size    int                  // entries
+	seed    [8]byte              // strangers choose the names, and must not choose their places
+	entries *freecache.Cache
 }
 
-// NewCache returns a cache of that many entries. An answer of more than 256 octets
-// counts as several. A number below 1 means DefaultCacheEntries.
+// NewCache returns a cache of that many entries of 256 octets, and of 2,048 at least. A
+// number below 1 means DefaultCacheEntries.
 func NewCache(entries int) *Cache {
 	if entries < 1 {
 		entries = DefaultCacheEntries
 	}
 	begun := time.Now()
-	return &Cache{
-		clock: func() time.Duration { return time.Since(begun) },
-		size:  entries, entries: make(map[key]*record),
-	}
+	c := &Cache{clock: func() time.Duration { return time.Since(begun) }, size: entries}
+	c.entries = freecache.NewCacheCustomTimer(entries*entryOctets, c)
+	_, _ = rand.Read(c.seed[:]) // never fails
+	return c
 }
 
-// Stats returns how many answers the cache had and had not since it was made, and how
-// many of the entries that it may hold are taken, expired ones included.
+// Now returns the time by which entries expire, in seconds. It implements freecache.Timer.
+func (c *Cache) Now() uint32 {
+	return 1 + uint32(c.clock()/time.Second) //nolint:gosec // for 136 years
+}
+
+// Stats returns how many answers the cache had and had not since it was made, how many it
+// holds, expired ones included, and for how many of 256 octets it has room.
 func (c *Cache) Stats() (hits, misses uint64, entries, size int) {
 	if c == nil {
 		return 0, 0, 0, 0
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.hits, c.misses, c.used, c.size
+	return uint64(c.entries.HitCount()), uint64(c.entries.MissCount()), //nolint:gosec // counts
+		int(c.entries.EntryCount()), c.size
+}
+
+// Dropped returns how many answers were dropped before their time since the cache was made,
+// or moved to stay longer, for want of room.
+func (c *Cache) Dropped() uint64 {
+	if c == nil {
+		return 0
+	}
+	return uint64(c.entries.EvacuateCount()) //nolint:gosec // a count
 }
 
 // get returns the answer to k, nil for none.
@@ -127,66 +219,28 @@ func (c *Cache) get(k key) *record {
 	if c == nil {
 		return nil
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	r := c.entries[k]
-	if r == nil || r.expires <= c.clock() {
-		c.misses++
+	now := c.clock()
+	var id, answer [512]byte // on the stack
+	b, err := c.entries.GetWithBuf(k.append(append(id[:0], c.seed[:]...)), answer[:])
+	if err != nil {
 		return nil
 	}
-	r.wanted = true
-	c.hits++
-	return r
+	if r := unpack(k, b); r.expires > now {
+		return r
+	}
+	return nil
 }
 
-// put keeps r for ttl within the bounds, and notes in it until when.
+// put keeps r for ttl within the bounds, and notes in it until when. An answer that takes
+// more than a 1024th of the room is not kept.
 func (c *Cache) put(k key, r *record, ttl time.Duration) {
 	if c == nil {
 		return
 	}
-	r.expires = c.clock() + min(max(ttl, minTTL), maxTTL)
-	places := r.places(k)
-	if places > c.size {
-		return
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.drop(k)
-	for c.sweep(places); c.used+places > c.size; {
-		c.sweep(places)
-	}
-	c.entries[k] = r
-	c.used += places
-}
-
-// sweep looks at a few entries, which a map gives in random order. It drops the
-// expired ones, and one more where places are not free.
-func (c *Cache) sweep(places int) {
-	const few = 8
-	now, left := c.clock(), few
-	var victim key
-	spared, chosen := true, false
-	for k, r := range c.entries {
-		switch {
-		case r.expires <= now:
-			c.drop(k)
-		case !chosen, spared && !r.wanted:
-			victim, chosen, spared = k, true, r.wanted
-		}
-		if left--; left == 0 {
-			break
-		}
-	}
-	if chosen && c.used+places > c.size {
-		c.drop(victim)
-	}
-}
-
-func (c *Cache) drop(k key) {
-	if r := c.entries[k]; r != nil {
-		delete(c.entries, k)
-		c.used -= r.places(k)
-	}
+	ttl = min(max(ttl, minTTL), maxTTL)
+	r.expires = c.clock() + ttl
+	seconds := int((ttl + time.Second - 1) / time.Second)
+	_ = c.entries.Set(k.append(c.seed[:8:8]), r.pack(nil), seconds)
 }
 
 // left returns for how long r may still be kept.

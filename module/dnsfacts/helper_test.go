@@ -50,7 +50,7 @@ func newGatherer(tb testing.TB, zone string) (*Gatherer, *dnstest.Server) {
 	return &Gatherer{
 		Exchange:   NewClient([]string{s.Addr}).Exchange,
 		Timeout:    2 * time.Second,
-		Cache:      NewCache(0),
+		Cache:      NewCache(1),
 		Blocklists: []Blocklist{{Zone: "dbl.example", Action: checkhelo.Score, Score: 7}},
 		Allowlists: []string{"wl.example"},
 	}, s

@@ -32,7 +32,7 @@ type script struct {
 func scripted(t *testing.T, zone string) (*Gatherer, *script) {
 	t.Helper()
 	s := &script{zone: dnstest.Serve(t, zone)}
-	return &Gatherer{Exchange: s.exchange, Timeout: 2 * time.Second, Cache: NewCache(0)}, s
+	return &Gatherer{Exchange: s.exchange, Timeout: 2 * time.Second, Cache: NewCache(1)}, s
 }
 
 func (s *script) exchange(ctx context.Context, m *dns.Msg) (*dns.Msg, error) {

@@ -256,7 +256,7 @@ func TestRFC7208Suite(t *testing.T) {
 
 func (s *suite) result(t *testing.T, helo, client string) string {
 	t.Helper()
-	g := &Gatherer{Exchange: s.exchange, Timeout: time.Minute, Cache: NewCache(0)}
+	g := &Gatherer{Exchange: s.exchange, Timeout: time.Minute, Cache: NewCache(1)}
 	f := factsOf(helo, client)
 	g.Fill(t.Context(), &f, checkhelo.NeedSPF)
 	if f.SPF.State == failed {

@@ -80,6 +80,7 @@ func (i *Instance) Stop() {
 	if all.running[i] {
 		hits, misses, _, _ := i.Cache.Stats()
 		all.hits, all.misses = all.hits+hits, all.misses+misses
+		all.dropped += i.Cache.Dropped()
 	}
 	delete(all.running, i)
 }
@@ -133,8 +134,8 @@ func Question(qtype, result string, d time.Duration) {
 // and unnamed ones share a label always: their caches are added. A store of memory is one for all.
 type collector struct {
 	sync.Mutex
-	running      map[*Instance]bool
-	hits, misses uint64 // of instances that have stopped
+	running               map[*Instance]bool
+	hits, misses, dropped uint64 // of instances that have stopped
 }
 
 var all = &collector{running: make(map[*Instance]bool)}
@@ -145,12 +146,14 @@ var (
 	info = prometheus.NewDesc("maddy_helo_fqdn_info",
 		"1 for each running instance", []string{"module", "version", "policy", "ceiling"}, nil)
 	cacheEntries = prometheus.NewDesc("maddy_helo_fqdn_cache_entries",
-		"Entries that the cache of DNS answers holds, a long one counted as several",
-		[]string{"module"}, nil)
+		"Answers that the cache of DNS answers holds, expired ones included", []string{"module"}, nil)
 	cacheSize = prometheus.NewDesc("maddy_helo_fqdn_cache_size",
-		"Entries that the cache of DNS answers may hold", []string{"module"}, nil)
+		"Answers of 256 octets that the cache of DNS answers has room for", []string{"module"}, nil)
 	cacheTotal = prometheus.NewDesc("maddy_helo_fqdn_cache_total",
 		"DNS answers that the cache had (hit) and had not (miss)", []string{"result"}, nil)
+	cacheDropped = prometheus.NewDesc("maddy_helo_fqdn_cache_dropped_total",
+		"DNS answers that a full cache has dropped before their time, or moved to keep them",
+		[]string{}, nil)
 	memoryRows = prometheus.NewDesc("maddy_helo_fqdn_memory_rows",
 		"Rows of each kind in memory, as of the last write", []string{"store", "kind"}, nil)
 	memoryLookups = prometheus.NewDesc("maddy_helo_fqdn_memory_lookups_total",
@@ -177,13 +180,13 @@ func (c *collector) Collect(metrics chan<- prometheus.Metric) {
 	infos := make(map[[4]string]bool)
 	caches := make(map[string][2]int)
 	stores := make(map[string]memory.Counters)
-	hits, misses := c.hits, c.misses
+	hits, misses, dropped := c.hits, c.misses, c.dropped
 	for i := range c.running {
 		infos[[4]string{i.Label, i.Version, i.Policy, i.Ceiling}] = true
 		h, m, entries, size := i.Cache.Stats()
 		sum := caches[i.Label]
 		caches[i.Label] = [2]int{sum[0] + entries, sum[1] + size}
-		hits, misses = hits+h, misses+m
+		hits, misses, dropped = hits+h, misses+m, dropped+i.Cache.Dropped()
 		if i.Memory != nil {
 			stores[i.Memory.Place()] = i.Memory.Counters()
 		}
@@ -193,6 +196,7 @@ func (c *collector) Collect(metrics chan<- prometheus.Metric) {
 	}
 	total(cacheTotal, hits, "hit")
 	total(cacheTotal, misses, "miss")
+	total(cacheDropped, dropped)
 	for label, sum := range caches {
 		gauge(cacheEntries, float64(sum[0]), label)
 		gauge(cacheSize, float64(sum[1]), label)
