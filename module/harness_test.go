@@ -253,7 +253,8 @@ func (s *server) call(t *testing.T, args ...string) string {
 // stop ends the server, gently, and shows what it printed where the test has failed.
 func (s *server) stop(t *testing.T) {
 	t.Helper()
-	kill := time.AfterFunc(hang, func() { _ = s.cmd.Process.Kill() })
+	// SIGQUIT makes it print where each goroutine waits.
+	kill := time.AfterFunc(hang*5/6, func() { _ = s.cmd.Process.Signal(syscall.SIGQUIT) })
 	defer kill.Stop()
 	if s.takesSignals() {
 		_ = s.cmd.Process.Signal(os.Interrupt)
