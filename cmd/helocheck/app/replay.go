@@ -71,7 +71,7 @@ func runReplay(c *cli.Context) error {
 	if c.String("format") == "ndjson" {
 		return output(c, func(w io.Writer) error {
 			out := bufio.NewWriterSize(w, 1<<16)
-			r.each = report.NewWriter(out).Write
+			r.each = report.NDJSON(out)
 			stats, problem := r.read(c)
 			for _, note := range r.notes(&stats) {
 				fmt.Fprintln(c.App.ErrWriter, note)

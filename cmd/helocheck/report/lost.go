@@ -94,18 +94,13 @@ func (g *Greeting) Name() string {
 	return g.RDNS + " (" + g.PTR + ")"
 }
 
-// Writer writes greetings as they are judged, one JSON object a line.
-type Writer struct{ enc *json.Encoder }
-
-// NewWriter returns a Writer to w.
-func NewWriter(w *bufio.Writer) *Writer {
+// NDJSON returns what writes a greeting as one line of JSON. The buffer keeps the first error until
+// it is flushed.
+func NDJSON(w *bufio.Writer) func(*Message) {
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
-	return &Writer{enc}
+	return func(m *Message) { _ = enc.Encode(m.greeting()) }
 }
-
-// Write writes one greeting. The buffer below keeps the first error until it is flushed.
-func (w *Writer) Write(m *Message) { _ = w.enc.Encode(m.greeting()) }
 
 // isLost tells whether a message was accepted, and would be refused, quarantined or told to wait.
 // Without an outcome, class ham stands for it; known spam is no loss.

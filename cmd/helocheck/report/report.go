@@ -57,6 +57,7 @@ type Rule struct {
 	Count
 	Action   string           `json:"action"`
 	Score    int              `json:"score,omitempty"`
+	Effect   string           `json:"-"`        // the action with its points
 	Verdicts map[string]int64 `json:"verdicts"` // messages by action
 	Examples []string         `json:"examples"` // the most common names
 	index    int
@@ -132,13 +133,14 @@ func (t *Tally) newClass() *Class {
 		if r.Action == checkhelo.Off {
 			continue
 		}
-		c.Rules[r.Name] = &Rule{
-			Action: r.Action.String(), Verdicts: make(map[string]int64), index: i,
-			common: make(map[string]int64),
+		rule := &Rule{
+			Action: r.Action.String(), Effect: checkhelo.Effect{Action: r.Action, Score: r.Score}.String(),
+			Verdicts: make(map[string]int64), index: i, common: make(map[string]int64),
 		}
 		if r.Action == checkhelo.Score {
-			c.Rules[r.Name].Score = r.Score
+			rule.Score = r.Score
 		}
+		c.Rules[r.Name] = rule
 	}
 	return c
 }
@@ -146,30 +148,31 @@ func (t *Tally) newClass() *Class {
 // sum counts one class. Its kinds are walked by organisation and name, so that each of these counts
 // once for the class, for an action and for a rule.
 func (t *Tally) sum(kinds map[kind]int64) *Class {
-	type place struct{ org, name string }
-	places := make(map[string]place)
-	for k := range kinds {
-		if _, ok := places[k.name]; !ok {
-			places[k.name] = place{orgOf(k.name), k.name}
-		}
+	type row struct {
+		kind
+		org string
 	}
-	c, last := t.newClass(), make(map[*Count]place)
-	for _, k := range slices.SortedFunc(maps.Keys(kinds), func(a, b kind) int {
-		x, y := places[a.name], places[b.name]
-		return cmp.Or(strings.Compare(x.org, y.org), strings.Compare(x.name, y.name))
-	}) {
-		n, at := kinds[k], places[k.name]
+	var rows []row
+	for k := range kinds {
+		rows = append(rows, row{k, orgOf(k.name)})
+	}
+	slices.SortFunc(rows, func(a, b row) int {
+		return cmp.Or(strings.Compare(a.org, b.org), strings.Compare(a.name, b.name))
+	})
+	c, last := t.newClass(), make(map[*Count]row)
+	for _, k := range rows {
+		n := kinds[k.kind]
 		add := func(c *Count) {
 			c.Messages += n
 			before := last[c]
-			if k.name == "" || at == before { // the kinds that are not kept have no name
+			if k.name == "" || k.name == before.name { // the kinds that are not kept have no name
 				return
 			}
 			c.Names++
-			if at.org != before.org {
+			if k.org != before.org {
 				c.Orgs++
 			}
-			last[c] = at
+			last[c] = k
 		}
 		add(&c.Count)
 		add(c.Actions[actionWords[k.action]])

@@ -9,18 +9,15 @@ import (
 // maxSpans bounds the points of a timeline.
 const maxSpans = 240
 
-const (
-	hour = 3600
-	day  = 24 * hour
-)
+const day = 24 * time.Hour
 
 // spans are the widths that a point can have, each a multiple of the one before.
 var spans = []struct {
-	seconds int64
-	text    string
+	width time.Duration
+	text  string
 }{
-	{hour, "hour"}, {6 * hour, "6 hours"}, {day, "day"}, {7 * day, "week"}, {28 * day, "4 weeks"},
-	{364 * day, "year"}, {36_400 * day, "century"},
+	{time.Hour, "hour"}, {6 * time.Hour, "6 hours"}, {day, "day"}, {7 * day, "week"},
+	{28 * day, "4 weeks"}, {364 * day, "year"}, {36_400 * day, "century"},
 }
 
 // Timeline counts messages by time and action. Its points get wider as the time that it covers
@@ -30,53 +27,57 @@ type Timeline struct {
 	Points []Point `json:"points"` // those without messages are left out
 
 	width  int // index into spans
-	counts map[int64][numActions]int64
-	lo, hi int64 // first and last point
+	counts map[time.Time][numActions]int64
+	lo, hi time.Time // first and last point
 }
 
 // Point is one span of a timeline.
 type Point struct {
 	From    string           `json:"from"` // UTC
 	Actions map[string]int64 `json:"actions"`
-	at      int64
+	Column  int              `json:"-"` // of the chart; the first is 1
 }
 
 func (l *Timeline) add(at time.Time, action uint8, n int64) {
 	if at.IsZero() {
 		return
 	}
-	i := floorDiv(at.Unix(), spans[l.width].seconds)
+	at = at.UTC().Truncate(spans[l.width].width)
 	if len(l.counts) == 0 {
-		l.counts, l.lo, l.hi = make(map[int64][numActions]int64), i, i
+		l.counts, l.lo, l.hi = make(map[time.Time][numActions]int64), at, at
 	}
-	c := l.counts[i]
+	c := l.counts[at]
 	c[action] += n
-	l.counts[i], l.lo, l.hi = c, min(l.lo, i), max(l.hi, i)
-	for l.hi-l.lo >= maxSpans && l.width+1 < len(spans) {
+	l.counts[at] = c
+	if at.Before(l.lo) {
+		l.lo = at
+	}
+	if at.After(l.hi) {
+		l.hi = at
+	}
+	for l.Columns() > maxSpans && l.width+1 < len(spans) {
 		l.widen()
 	}
 }
 
 func (l *Timeline) widen() {
-	narrow, ratio := l.counts, spans[l.width+1].seconds/spans[l.width].seconds
-	l.width, l.lo, l.hi = l.width+1, floorDiv(l.lo, ratio), floorDiv(l.hi, ratio)
-	l.counts = make(map[int64][numActions]int64)
-	for i, from := range narrow {
-		to := l.counts[floorDiv(i, ratio)]
+	l.width++
+	width, narrow := spans[l.width].width, l.counts
+	l.lo, l.hi, l.counts = l.lo.Truncate(width), l.hi.Truncate(width), make(map[time.Time][numActions]int64)
+	for at, from := range narrow {
+		to := l.counts[at.Truncate(width)]
 		for a, n := range from {
 			to[a] += n
 		}
-		l.counts[floorDiv(i, ratio)] = to
+		l.counts[at.Truncate(width)] = to
 	}
 }
 
-func floorDiv(a, b int64) int64 {
-	q := a / b
-	if a%b < 0 {
-		q--
-	}
-	return q
-}
+// column returns the place of a point in the chart.
+func (l *Timeline) column(at time.Time) int { return int(at.Sub(l.lo)/spans[l.width].width) + 1 }
+
+// Columns returns how many points the chart has room for.
+func (l *Timeline) Columns() int { return l.column(l.hi) }
 
 // report fills in what is shown; nil without messages.
 func (l *Timeline) report() *Timeline {
@@ -85,9 +86,9 @@ func (l *Timeline) report() *Timeline {
 	}
 	shown := *l
 	shown.Span = spans[l.width].text
-	for _, i := range slices.Sorted(maps.Keys(l.counts)) {
-		point := Point{From: l.stamp(i), Actions: make(map[string]int64), at: i}
-		for a, n := range l.counts[i] {
+	for _, at := range slices.SortedFunc(maps.Keys(l.counts), time.Time.Compare) {
+		point := Point{From: l.stamp(at), Actions: make(map[string]int64), Column: l.column(at)}
+		for a, n := range l.counts[at] {
 			point.Actions[actionWords[a]] = n
 		}
 		shown.Points = append(shown.Points, point)
@@ -95,10 +96,8 @@ func (l *Timeline) report() *Timeline {
 	return &shown
 }
 
-func (l *Timeline) stamp(point int64) string {
-	width := spans[l.width].seconds
-	at := time.Unix(point*width, 0).UTC()
-	if width < day {
+func (l *Timeline) stamp(at time.Time) string {
+	if spans[l.width].width < day {
 		return at.Format("2006-01-02 15:04")
 	}
 	return at.Format(time.DateOnly)
@@ -106,40 +105,18 @@ func (l *Timeline) stamp(point int64) string {
 
 // Labels returns the first, middle and last span, each once.
 func (l *Timeline) Labels() []string {
-	return slices.Compact([]string{l.stamp(l.lo), l.stamp((l.lo + l.hi) / 2), l.stamp(l.hi)})
+	middle := l.lo.Add(l.hi.Sub(l.lo) / 2).Truncate(spans[l.width].width)
+	return slices.Compact([]string{l.stamp(l.lo), l.stamp(middle), l.stamp(l.hi)})
 }
 
 // Most returns the messages of the highest column. Messages without a hit would hide the others.
 func (l *Timeline) Most() (most int64) {
 	for _, p := range l.Points {
 		n := int64(0)
-		for action, messages := range p.Actions {
-			if action != actionWords[none] {
-				n += messages
-			}
+		for _, action := range actionWords[scored:] {
+			n += p.Actions[action]
 		}
 		most = max(most, n)
 	}
 	return most
-}
-
-// Columns draws what was not let through untouched.
-func (l *Timeline) Columns() (parts []Part) {
-	const widest = 12 // percent
-	most, step := l.Most(), 100/float64(l.hi-l.lo+1)
-	column := min(step*0.86, widest)
-	for _, p := range l.Points {
-		y := 100.0
-		for _, action := range actionWords[scored:] {
-			if n := p.Actions[action]; n > 0 {
-				height := 100 * float64(n) / float64(most)
-				y -= height
-				parts = append(parts, Part{
-					Action: action, X: float64(p.at-l.lo)*step + (step-column)/2, Y: y, W: column, H: height,
-					Messages: n, Text: p.From,
-				})
-			}
-		}
-	}
-	return parts
 }

@@ -24,7 +24,7 @@ var (
 	pageSource string
 
 	funcs = template.FuncMap{
-		"grouped": grouped, "share": share, "bar": bar, "join": strings.Join,
+		"grouped": grouped, "share": share, "join": strings.Join,
 		"actions": func() []string { return strongest }, "clean": heloname.Clean,
 	}
 	text = template.Must(template.New("text").Funcs(funcs).Parse(textSource))
@@ -40,14 +40,6 @@ func (t *Tally) WriteText(w io.Writer) error {
 
 // WriteHTML writes one page that needs nothing but itself.
 func (t *Tally) WriteHTML(w io.Writer) error { return page.Execute(w, t.Report()) }
-
-// Effect is the action with its points.
-func (r *Rule) Effect() string {
-	if r.Score > 0 {
-		return fmt.Sprintf("%s %d", r.Action, r.Score)
-	}
-	return r.Action
-}
 
 // AtLeast writes a number of names or organisations, of which only the first may be known.
 func (r *Report) AtLeast(n int) string {
@@ -76,39 +68,6 @@ func grouped(n int64) string {
 		text = text[:i] + "," + text[i:]
 	}
 	return text
-}
-
-// Part is a piece of a bar, in percent of its width or height.
-type Part struct {
-	Action     string
-	X, Y, W, H float64
-	Messages   int64
-	Text       string
-}
-
-// bar divides a row by action, strongest first; whole fills its width.
-func bar(counts map[string]int64, whole int64) (parts []Part) {
-	x := 0.0
-	for _, action := range strongest {
-		n := counts[action]
-		if n == 0 {
-			continue
-		}
-		const visible = 0.4 // percent
-		w := max(100*float64(n)/float64(whole), visible)
-		parts = append(parts, Part{Action: action, X: x, W: w, H: 100, Messages: n})
-		x += w
-	}
-	return parts
-}
-
-// Bar returns the shares of a class's actions.
-func (c *Class) Bar() []Part {
-	counts := make(map[string]int64)
-	for action, n := range c.Actions {
-		counts[action] = n.Messages
-	}
-	return bar(counts, c.Messages)
 }
 
 var csvHeader = []string{"class", "kind", "name", "action", "messages", "names", "examples", "orgs",
