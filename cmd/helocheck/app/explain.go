@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -13,6 +14,7 @@ import (
 
 	"maddy.example/checkhelo"
 	"maddy.example/checkhelo/cmd/helocheck/report"
+	"maddy.example/checkhelo/docs"
 	"maddy.example/checkhelo/module/heloname"
 	"maddy.example/checkhelo/module/judge"
 	"maddy.example/checkhelo/module/maddyconf"
@@ -72,10 +74,9 @@ func runExplain(c *cli.Context) error {
 		}
 		query.Client = heloname.Unmap(addr)
 	}
-	s := newScreen(c.App.Writer)
 	if c.IsSet("log") {
 		var err error
-		if query, err = tellStory(c, s, c.Args().First()); err != nil {
+		if query, err = tellStory(c, c.Args().First()); err != nil {
 			return err
 		}
 	}
@@ -84,16 +85,14 @@ func runExplain(c *cli.Context) error {
 		return err
 	}
 	if c.String("format") == "json" {
-		if err := printJSON(c.App.Writer, e); err != nil {
-			return err
-		}
+		err = printJSON(c.App.Writer, e)
 	} else {
-		e.writeText(s, c.Bool("all"), c.Bool("fix") || c.Bool("mend"))
+		err = texts.ExecuteTemplate(c.App.Writer, "explain", e)
 	}
-	if status := words[e.Action].status; status != 0 {
+	if status := words[e.Action].status; err == nil && status != 0 {
 		return cli.Exit("", status)
 	}
-	return nil
+	return err
 }
 
 // notRecorded stands for a sender that nobody names: the null sender is another one.
@@ -127,10 +126,15 @@ type explained struct {
 	// NotEvaluated lists the tables that the judgement does without.
 	NotEvaluated []maddyconf.Table `json:"not_evaluated"`
 
-	proof, helpURL, user string
-	asked                []questionJSON // of the DNS, in the order of the answers
-	all                  judge.Explanation
-	top                  *judge.RcptOutcome // what the summary is about
+	*screen `json:"-"`
+	All     bool               `json:"-"` // tells what did not decide, too
+	Fix     bool               `json:"-"` // tells the settings of each mail server
+	Proof   string             `json:"-"` // that Exemption asks for
+	HelpURL string             `json:"-"`
+	Login   string             `json:"-"`
+	Asked   []questionJSON     `json:"-"` // of the DNS, in the order of the answers
+	Judged  judge.Explanation  `json:"-"`
+	Top     *judge.RcptOutcome `json:"-"` // what the summary is about
 }
 
 type heloJSON struct {
@@ -195,7 +199,8 @@ func newExplained(c *cli.Context, query judge.Query) (*explained, error) {
 	e := &explained{
 		Policy: source, Hits: []hitJSON{}, Recipients: []rcptJSON{}, Facts: make(map[string]any),
 		NotEvaluated: append([]maddyconf.Table{}, conf.NotEvaluated...),
-		helpURL:      j.Policy.HelpURL, user: query.User,
+		screen:       newScreen(c.App.Writer), All: c.Bool("all"), Fix: c.Bool("fix") || c.Bool("mend"),
+		HelpURL: j.Policy.HelpURL, Login: query.User,
 	}
 	if !isPreset(source) && query.Client.IsValid() {
 		if db := e.useMemory(c.Context, conf, query); db != nil {
@@ -209,13 +214,12 @@ func newExplained(c *cli.Context, query judge.Query) (*explained, error) {
 		defer mu.Unlock()
 		asked = append(asked, questionJSON{qtype, result, took.Seconds()})
 	}
-	e.all = j.Explain(c.Context, query)
+	e.Judged = j.Explain(c.Context, query)
 	mu.Lock()
-	e.asked = asked
+	e.Asked = asked
 	mu.Unlock()
-	e.top = &e.all.Recipients[e.all.Deciding]
 	e.judged(query)
-	known, ptr := e.all.Facts, ""
+	known, ptr := e.Judged.Facts, ""
 	if j.Gatherer.Exchange != nil { // the verdict may not have asked
 		j.Gatherer.Fill(c.Context, &known, checkhelo.NeedForward)
 	}
@@ -224,7 +228,7 @@ func newExplained(c *cli.Context, query judge.Query) (*explained, error) {
 	}
 	if query.Client.IsValid() {
 		e.IP = query.Client.String()
-		e.Exemption, e.proof = report.Exempting(known.Helo, query.Client, ptr,
+		e.Exemption, e.Proof = report.Exempting(known.Helo, query.Client, ptr,
 			slices.Contains(known.Forward.Value, query.Client))
 	}
 	return e, nil
@@ -232,29 +236,30 @@ func newExplained(c *cli.Context, query judge.Query) (*explained, error) {
 
 // judged notes outcomes and facts.
 func (e *explained) judged(query judge.Query) {
-	helo := &e.all.Facts.Helo
+	e.Top = &e.Judged.Recipients[e.Judged.Deciding]
+	helo := &e.Judged.Facts.Helo
 	e.Helo = heloJSON{query.Helo, helo.ASCII, helo.Kind.String()}
 	if helo.Addr.IsValid() {
 		e.Helo.Name = helo.Addr.String()
 	}
-	e.Action = actionWord(&e.all.Message)
-	if e.all.Message.Exempt != "" { // the refusal of recipients that are not exempt stands
-		e.Action = actionWord(&e.top.Outcome)
+	e.Action = actionWord(&e.Judged.Message)
+	if e.Judged.Message.Exempt != "" { // the refusal of recipients that are not exempt stands
+		e.Action = actionWord(&e.Top.Outcome)
 	}
-	e.Score, e.Exempt, e.replies = e.top.Score, e.top.Exempt, repliesOf(e.top)
-	for _, h := range e.top.Hits {
+	e.Score, e.Exempt, e.replies = e.Top.Score, e.Top.Exempt, repliesOf(e.Top)
+	for _, h := range e.Top.Hits {
 		e.Hits = append(e.Hits, hitJSON{h.Rule.Name, h.Rule.Action.String(), h.Rule.Score,
 			heloname.Line(h.Evidence, maxEvidence)})
 	}
 	for i := range query.Rcpts {
-		o := &e.all.Recipients[i]
+		o := &e.Judged.Recipients[i]
 		e.Recipients = append(e.Recipients,
 			rcptJSON{o.Rcpt, actionWord(&o.Outcome), o.Exempt, repliesOf(o)})
 	}
-	for _, fact := range factsOf(&e.all.Facts) {
-		e.Facts[fact.name] = fact
+	for _, fact := range e.Known() {
+		e.Facts[fact.Name] = fact
 	}
-	e.Facts["questions"] = e.asked
+	e.Facts["questions"] = e.Asked
 }
 
 // useMemory lets the check read its memory, and returns it if there is one. What the check
@@ -295,10 +300,8 @@ func repliesOf(o *judge.RcptOutcome) (r replies) {
 }
 
 func jsonReply(r checkhelo.Reply) *replyJSON {
-	return &replyJSON{r.Code, enhanced(r.Enhanced), r.Text}
+	return &replyJSON{r.Code, fmt.Sprintf("%d.%d.%d", r.Enhanced[0], r.Enhanced[1], r.Enhanced[2]), r.Text}
 }
-
-func enhanced(code [3]int) string { return fmt.Sprintf("%d.%d.%d", code[0], code[1], code[2]) }
 
 // words says what becomes of mail, by the word of its outcome: accepted unless it is here.
 var words = map[string]struct {
@@ -317,4 +320,176 @@ func actionWord(o *judge.Outcome) string {
 		return "none"
 	}
 	return o.Word()
+}
+
+// Said is the greeting as the text shows it.
+func (e *explained) Said() string {
+	kind, raw := e.Helo.Kind, e.Judged.Facts.Helo.Raw
+	if e.Helo.Name != raw && e.Helo.Name != "" {
+		kind += ", read as " + e.Helo.Name
+	}
+	return fmt.Sprintf("%s (%s)", heloname.Clean(raw, maxEvidence), kind)
+}
+
+// Outcome returns a row that ends in an outcome.
+func (e *explained) Outcome(label, before string, o *judge.RcptOutcome, word string) string {
+	text, colour := "accept", green
+	if known, found := words[word]; found {
+		text, colour = known.text, known.colour
+	}
+	switch {
+	case o.Exempt != "":
+		text += ", exempt: " + o.Exempt
+	case o.Score > 0:
+		text += fmt.Sprintf(", score %d", o.Score)
+	}
+	if o.Would > o.Action {
+		text += fmt.Sprintf(" (max_action; else %s)", o.Would)
+	}
+	return e.Row(labelColumn, label, colour, before+text)
+}
+
+// Answer is the reply to RCPT TO.
+func (r replies) Answer() string {
+	switch {
+	case r.Reply != nil:
+		return r.Reply.String()
+	case r.WouldReply != nil:
+		return "accepted; without max_action " + r.WouldReply.String()
+	}
+	return "accepted"
+}
+
+func (r *replyJSON) String() string { return fmt.Sprintf("%d %s %s", r.Code, r.Enhanced, r.Text) }
+
+// Rule returns the row of a rule.
+func (e *explained) Rule(r checkhelo.Rule, state, evidence string) string {
+	text := checkhelo.Effect{Action: r.Action, Score: r.Score}.String()
+	colour := plain
+	switch {
+	case state != judge.StateHit:
+		text, colour = text+": "+state, grey
+	case r.Action == checkhelo.Reject:
+		colour = red
+	case r.Action >= checkhelo.Score:
+		colour = yellow
+	}
+	if evidence != "" {
+		text += ": " + heloname.Line(evidence, maxEvidence)
+	}
+	const column = 18
+	return e.Row(column, r.Name, colour, text)
+}
+
+// Others returns how many rules did not hit.
+func (e *explained) Others() int { return len(e.Top.Rules) - len(e.Top.Hits) }
+
+// ways are what the sender can do about the strongest hit.
+type ways struct{ First, Rest string }
+
+// Ways returns nil without a page of the rule: the verdict stands without it.
+func (e *explained) Ways() *ways {
+	page, err := docs.Rule(e.Hits[0].Rule)
+	if err != nil {
+		return nil
+	}
+	fix, others, _ := strings.Cut(page.Fix, "\n### ")
+	first, _, _ := strings.Cut(fix, "\n\n")
+	return &ways{withoutMarkdown(first), strings.TrimPrefix(fix, first) + "\n### " + others}
+}
+
+var markdown = regexp.MustCompile("`([^`]*)`|\\*\\*([^*]*)\\*\\*|\\[([^\\]]*)\\]\\([^)]*\\)")
+
+// withoutMarkdown returns a paragraph as plain text.
+func withoutMarkdown(text string) string {
+	flat := strings.Join(strings.Fields(text), " ")
+	return markdown.ReplaceAllString(flat, "$1$2$3")
+}
+
+var listItem = regexp.MustCompile(`^(-|\d+\.|#+) `)
+
+// Page returns Markdown as plain text: paragraphs and items of lists fit the screen, and code keeps
+// its lines.
+func (s *screen) Page(text string) string {
+	var b strings.Builder
+	code, paragraph := false, ""
+	flush := func() {
+		if paragraph != "" {
+			fmt.Fprintln(&b, s.Text(0, strings.TrimLeft(withoutMarkdown(paragraph), "# ")))
+		}
+		paragraph = ""
+	}
+	for line := range strings.Lines(text) {
+		inner := strings.TrimSpace(line)
+		switch {
+		case strings.HasPrefix(inner, "```"):
+			flush()
+			code = !code
+		case code:
+			fmt.Fprintln(&b, s.Text(4+len(line)-len(strings.TrimLeft(line, " \t")), inner))
+		case inner == "":
+			flush()
+			fmt.Fprintln(&b)
+		default:
+			if listItem.MatchString(inner) {
+				flush()
+			}
+			paragraph += " " + inner
+		}
+	}
+	flush()
+	return b.String()
+}
+
+// fact is one answer of the DNS or of a table, for people and programs.
+type fact struct {
+	Name  string `json:"-"`
+	State string `json:"state"`
+	Value any    `json:"value,omitempty"` // of an answer that was found
+	Error string `json:"error,omitempty"`
+}
+
+// Text is the answer in words.
+func (f fact) Text() string {
+	text := strings.ReplaceAll(f.State, "_", " ")
+	switch {
+	case f.Error != "":
+		text += ": " + f.Error
+	case f.Value != nil:
+		text += ": " + strings.Trim(fmt.Sprint(f.Value), "[]")
+	}
+	return text
+}
+
+func factOf[T any](name string, a checkhelo.Answer[T], value any) fact {
+	f := fact{Name: name, State: [...]string{"not_asked", "found", "not_found", "failed"}[a.State]}
+	if a.State == checkhelo.Found {
+		f.Value = value
+	}
+	if a.Err != nil {
+		f.Error = a.Err.Error()
+	}
+	return f
+}
+
+// factsOf returns what is known about a greeting, in the order of a text.
+func factsOf(f *checkhelo.Facts) []fact {
+	zones := make([]string, 0, len(f.Listed.Value))
+	for _, l := range f.Listed.Value {
+		zones = append(zones, l.Zone+" "+l.Addr.String()+" "+l.Reason)
+	}
+	return []fact{
+		factOf("forward", f.Forward, f.Forward.Value), factOf("mx", f.MX, f.MX.Value),
+		factOf("ptr", f.PTR, f.PTR.Value), factOf("confirmed", f.Confirmed, f.Confirmed.Value),
+		factOf("tld", f.TLD, f.TLD.Value), factOf("spf", f.SPF, f.SPF.Value),
+		factOf("listed", f.Listed, zones), factOf("denied", f.Denied, f.Denied.Value.Message),
+	}
+}
+
+// Known are the facts about the greeting.
+func (e *explained) Known() []fact { return factsOf(&e.Judged.Facts) }
+
+// Took is how long the answer was waited for.
+func (q questionJSON) Took() time.Duration {
+	return time.Duration(q.Seconds * float64(time.Second)).Round(100 * time.Microsecond)
 }

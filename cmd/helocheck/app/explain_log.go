@@ -74,8 +74,8 @@ func readStory(c *cli.Context, path, id string) (st story, err error) {
 }
 
 // tellStory shows what a log says of the message with that ID and returns its greeting.
-func tellStory(c *cli.Context, s *screen, id string) (query judge.Query, err error) {
-	path := c.String("log")
+func tellStory(c *cli.Context, id string) (query judge.Query, err error) {
+	path, s, w := c.String("log"), newScreen(c.App.Writer), c.App.Writer
 	id = strings.Trim(id, "<>[]();:,. ")
 	st, err := readStory(c, path, id)
 	if err != nil {
@@ -84,24 +84,25 @@ func tellStory(c *cli.Context, s *screen, id string) (query judge.Query, err err
 	asText := c.String("format") == "text"
 	if asText {
 		for _, line := range st.lines {
-			fmt.Fprintln(s, strings.Join(fold(line, s.width-storyIndent), "\n    "))
+			fmt.Fprintln(w, s.Hang(storyIndent, line))
 		}
 		if st.more > 0 {
-			fmt.Fprintf(s, "%d more lines\n", st.more)
+			fmt.Fprintf(w, "%d more lines\n", st.more)
 		}
-		fmt.Fprintln(s)
+		fmt.Fprintln(w)
 	}
 	rec := st.record
 	switch {
 	case rec != nil:
 	case st.refused:
-		s.text(0, "Another server refused this message. See what it sees of yours: helocheck self")
+		fmt.Fprintln(w, s.Text(0, "Another server refused this message. See what it sees of yours:"+
+			" helocheck self"))
 		return query, cli.Exit("", exitFailure)
 	default:
 		return query, usage(fmt.Sprintf("%s has no greeting of the message %q", path, id))
 	}
 	if text := strings.TrimRight(rec.Outcome+": "+rec.Reason, ": "); text != "" && asText {
-		s.field("log", heloname.Line(text, maxStoryLine))
+		fmt.Fprintln(w, s.Field("log", heloname.Line(text, maxStoryLine)))
 	}
 	return judge.Query{
 		Helo: rec.Plain(), Client: heloname.Unmap(rec.Client), From: senderOf(rec.From),

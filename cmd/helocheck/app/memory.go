@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -146,7 +145,7 @@ func listMemory(ctx context.Context, w io.Writer, db *memory.DB, f memory.Filter
 		case memory.KindNeighbour:
 			text = "neighbour, " + e.Last
 		}
-		screen.row(column, e.Network, "", text+": "+heloname.Line(e.Name, maxEvidence))
+		fmt.Fprintln(w, screen.Row(column, e.Network, "", text+": "+heloname.Line(e.Name, maxEvidence)))
 	}
 	if !found {
 		return errors.New("memory: no such entry")
@@ -221,15 +220,8 @@ func countMemory(ctx context.Context, w io.Writer, db *memory.DB, _ memory.Filte
 	if err != nil {
 		return err
 	}
-	newScreen(w).row(len("known senders   "), "place", "", s.Place)
-	fmt.Fprintf(w, "known senders   %d\n  accepted      %d\nneighbours      %d\n"+
-		"waiting         %d\n", s.Known, s.Accepted, s.Neighbours, s.Waiting)
-	if !s.Newest.IsZero() {
-		fmt.Fprintf(w, "newest entry    %s\n", s.Newest.Format(time.RFC3339))
-	}
-	if s.Size > 0 {
-		fmt.Fprintf(w, "octets of file  %d\n", s.Size)
-	}
-	fmt.Fprintf(w, "table version   %d\n", s.Version)
-	return nil
+	return texts.ExecuteTemplate(w, "memory", struct {
+		*screen
+		memory.Stats
+	}{newScreen(w), s})
 }

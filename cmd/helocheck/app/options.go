@@ -193,9 +193,7 @@ func wordsOf(flag cli.Flag) (names []string, value, usage string) {
 		}
 		names = append(names, "-"+name)
 	}
-	if doc, ok := flag.(cli.DocGenerationFlag); ok {
-		usage = doc.GetUsage()
-	}
+	usage = flag.(cli.DocGenerationFlag).GetUsage()
 	if m := placeholder.FindStringSubmatch(usage); m != nil {
 		value = m[1]
 	}

@@ -271,7 +271,7 @@ func writeTally(w io.Writer, t *report.Tally, format string) error {
 	default:
 		var text strings.Builder
 		err := t.WriteText(&text)
-		newScreen(w).table(text.String())
+		fmt.Fprint(w, newScreen(w).table(text.String()))
 		return err
 	}
 }

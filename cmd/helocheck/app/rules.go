@@ -44,13 +44,10 @@ func runRules(c *cli.Context) error {
 	if c.String("format") == "json" {
 		return printJSON(c.App.Writer, table)
 	}
-	s := newScreen(c.App.Writer)
-	for _, r := range table.Rules {
-		s.row(ruleColumn, r.Rule, "",
-			fmt.Sprintf("%s; %d %s; %s", r.effect(), r.Reply.Code, r.Reply.Enhanced, r.RFC))
-		s.row(ruleColumn, "", "", r.Reply.Text)
-	}
-	return nil
+	return texts.ExecuteTemplate(c.App.Writer, "rules", struct {
+		*screen
+		rulesJSON
+	}{newScreen(c.App.Writer), table})
 }
 
 type ruleJSON struct {
@@ -60,6 +57,7 @@ type ruleJSON struct {
 	IPv6   int       `json:"ipv6_score"` // of an IPv6 client
 	Reply  replyJSON `json:"reply"`      // {helo} and {problem} stand for what the client says
 	RFC    string    `json:"rfc"`
+	Effect string    `json:"-"` // the action with its points
 }
 
 type rulesJSON struct {
@@ -69,29 +67,20 @@ type rulesJSON struct {
 
 func rulesOf(policy *checkhelo.Policy) (list []ruleJSON) {
 	for _, r := range policy.Rules() {
-		six := r.Score
+		six, effect := r.Score, checkhelo.Effect{Action: r.Action, Score: r.Score}.String()
 		if r.IPv6.Action != checkhelo.Off {
 			six = r.IPv6.Score
 		}
+		if six != r.Score {
+			effect += fmt.Sprintf(", IPv6 score %d", six)
+		}
+		enhanced := fmt.Sprintf("%d.%d.%d", r.Code/100, r.Detail[0], r.Detail[1])
 		list = append(list, ruleJSON{
-			r.Name, r.Action.String(), r.Score, six,
-			replyJSON{r.Code, enhanced([3]int{r.Code / 100, r.Detail[0], r.Detail[1]}), policy.Text(&r)},
-			r.Basis,
+			r.Name, r.Action.String(), r.Score, six, replyJSON{r.Code, enhanced, policy.Text(&r)},
+			r.Basis, effect,
 		})
 	}
 	return list
-}
-
-// effect is the action with its points.
-func (r *ruleJSON) effect() string {
-	text := r.Action
-	if r.Action == checkhelo.Score.String() {
-		text = fmt.Sprintf("score %d", r.Score)
-	}
-	if r.IPv6 != r.Score {
-		text += fmt.Sprintf(", IPv6 score %d", r.IPv6)
-	}
-	return text
 }
 
 func printJSON(w io.Writer, value any) error {

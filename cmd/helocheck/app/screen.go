@@ -1,15 +1,19 @@
 package app
 
 import (
+	_ "embed"
 	"fmt"
 	"io"
 	"os"
 	"strconv"
 	"strings"
+	"text/template"
 	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
+
+	"maddy.example/checkhelo/module/heloname"
 )
 
 // The colours of a terminal (ECMA-48, 8.3.117).
@@ -26,9 +30,8 @@ const (
 	leastWidth = 40 // narrower lines cannot be read
 )
 
-// screen writes lines that a terminal can show.
+// screen makes lines that a terminal can show.
 type screen struct {
-	io.Writer
 	width  int // of a line, in columns
 	colour bool
 }
@@ -36,7 +39,7 @@ type screen struct {
 // newScreen takes the width of COLUMNS, else that of a terminal of this process, else 80. Colour
 // needs w to be a terminal and nobody to ask for plain text (https://no-color.org).
 func newScreen(w io.Writer) *screen {
-	s := &screen{w, 0, isTerminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"}
+	s := &screen{colour: isTerminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"}
 	s.width, _ = strconv.Atoi(os.Getenv("COLUMNS"))
 	for _, file := range []*os.File{os.Stdout, os.Stderr} {
 		if s.width <= 0 {
@@ -56,53 +59,58 @@ func isTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(file.Fd()))
 }
 
-// text writes a paragraph whose lines begin with indent blanks.
-func (s *screen) text(indent int, text string) { s.row(indent, "", "", text) }
+// Text returns a paragraph whose lines begin with indent blanks.
+func (s *screen) Text(indent int, text string) string { return s.Row(indent, "", "", text) }
 
-// Where the text beside a label, and beside the name of a rule, begins.
-const (
-	labelColumn = 10
-	ruleColumn  = 18
-)
+// Field returns a label and the text beside it.
+func (s *screen) Field(label, text string) string { return s.Row(labelColumn, label, "", text) }
 
-func (s *screen) field(label, text string) { s.row(labelColumn, label, "", text) }
+// labelColumn is where the text beside a label begins.
+const labelColumn = 10
 
-// row writes a label, and from a column on text that continues below itself. A label that is too
+// Row returns a label, and from a column on text that continues below itself. A label that is too
 // long has a line of its own.
-func (s *screen) row(column int, label, colour, text string) {
+func (s *screen) Row(column int, label, colour, text string) string {
+	var lines []string
 	if label != "" && utf8.RuneCountInString(label) >= column {
-		s.text(0, label)
-		label = ""
+		lines, label = append(lines, s.Text(0, label)), ""
 	}
 	for _, line := range fold(text, s.width-column) {
 		if s.colour && colour != "" {
 			line = colour + line + plain
 		}
-		fmt.Fprintln(s, strings.TrimRight(fmt.Sprintf("%-*s%s", column, label, line), " "))
+		lines = append(lines, strings.TrimRight(fmt.Sprintf("%-*s%s", column, label, line), " "))
 		label = ""
 	}
+	return strings.Join(lines, "\n")
 }
 
-// table writes lines, some with columns that two blanks or more divide. The last column of a line
+// Hang returns a text that begins behind column, and continues with an indent.
+func (s *screen) Hang(column int, text string) string {
+	return strings.Join(fold(text, s.width-column), "\n    ")
+}
+
+// table folds lines, some with columns that two blanks or more divide. The last column of a line
 // that is too wide continues below itself, or where there is no room, on lines of its own.
-func (s *screen) table(text string) {
+func (s *screen) table(text string) string {
 	const leastColumn = 24
+	var lines []string
 	for line := range strings.Lines(text) {
 		line = strings.TrimRight(line, "\n")
 		indent := len(line) - len(strings.TrimLeft(line, " "))
 		at := strings.LastIndex(line, "  ") + len("  ")
 		switch {
 		case utf8.RuneCountInString(line) <= s.width:
-			fmt.Fprintln(s, line)
 		case at <= indent || at == 1:
-			s.text(indent, line)
+			line = s.Text(indent, line)
 		case s.width-at >= leastColumn:
-			s.row(at, strings.TrimRight(line[:at], " "), "", line[at:])
+			line = s.Row(at, strings.TrimRight(line[:at], " "), "", line[at:])
 		default:
-			s.text(indent, line[:at])
-			s.text(indent+4, line[at:])
+			line = s.Text(indent, line[:at]) + "\n" + s.Text(indent+4, line[at:])
 		}
+		lines = append(lines, line+"\n")
 	}
+	return strings.Join(lines, "")
 }
 
 // fold breaks text between words, or within a word that is wider than a line. It returns at least
@@ -124,42 +132,38 @@ func fold(text string, width int) (lines []string) {
 	return append(lines, line)
 }
 
+// texts are what people read of each command.
+var texts = template.Must(template.New("").Funcs(template.FuncMap{
+	"clean": func(text string) string { return heloname.Clean(text, maxEvidence) },
+	"line":  func(text string) string { return heloname.Line(text, maxEvidence) },
+}).Parse(textSource))
+
+//go:embed texts.txt
+var textSource string
+
 // help is the text of --help, a template for the name that the command is called by.
 func help(c *cli.Command) string {
-	const nameColumns, column = 24, 24 // "maddy helo completion - "
 	var b strings.Builder
-	s := newScreen(&b)
-	fmt.Fprintf(s, "{{.HelpName}} - %s\n", strings.Join(fold(c.Usage, s.width-nameColumns), "\n    "))
-	if len(c.Subcommands) > 0 {
-		fmt.Fprintf(s, "\nUsage: {{.HelpName}} COMMAND [options]\n\nCommands:\n")
-		for _, sub := range c.Subcommands {
-			s.row(column-8, "  "+sub.Name, "", sub.Usage)
-		}
-	} else {
-		separator := " "
-		if len(c.ArgsUsage) > s.width-nameColumns-len("Usage: [options]") {
-			separator = "\n    "
-		}
-		fmt.Fprintf(s, "\nUsage: {{.HelpName}} [options]%s%s\n", separator, c.ArgsUsage)
+	page := struct {
+		*screen
+		*cli.Command
+		Takes      string
+		Paragraphs []string
+		Options    [][]string // names, usage
+	}{newScreen(&b), c, " " + c.ArgsUsage, strings.Split(c.Description, "\n\n"), nil}
+	if len(c.ArgsUsage) > page.width-len("maddy helo completion - Usage: [options]") {
+		page.Takes = "\n   " + page.Takes
 	}
-	for paragraph := range strings.SplitSeq(c.Description, "\n\n") {
-		if paragraph != "" {
-			fmt.Fprintln(s)
-			s.text(0, paragraph)
-		}
-	}
-	fmt.Fprintln(s, "\nOptions:")
 	for _, flag := range append(c.VisibleFlags(), cli.HelpFlag) {
 		names, value, usage := wordsOf(flag)
-		switch f := flag.(type) {
-		case *cli.StringFlag:
-			if f.Value != "" {
-				usage += fmt.Sprintf(" (default: %s)", f.Value)
-			}
-		case *cli.DurationFlag:
-			usage += fmt.Sprintf(" (default: %s)", f.Value)
+		if usual := flag.(cli.DocGenerationFlag).GetValue(); usual != "" {
+			usage += " (default: " + usual + ")"
 		}
-		s.row(column, strings.TrimRight("  "+strings.Join(names, ", ")+" "+value, " "), "", usage)
+		left := "  " + strings.Join(names, ", ") + " " + value
+		page.Options = append(page.Options, []string{strings.TrimRight(left, " "), usage})
+	}
+	if err := texts.ExecuteTemplate(&b, "help", page); err != nil {
+		return err.Error()
 	}
 	return b.String()
 }

@@ -3,6 +3,7 @@ package app
 import (
 	"bytes"
 	"errors"
+	"io"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -149,18 +150,16 @@ func TestWidth(t *testing.T) {
 
 func TestPageAsText(t *testing.T) {
 	t.Setenv("COLUMNS", "40")
-	var out bytes.Buffer
-	writePage(newScreen(&out), "First `one`\nof a [link](x.md).\n\n### Head\n\n```sh\na\n  b\n```\n1. x\n2. y\n")
+	got := newScreen(io.Discard).Page("First `one`\nof a [link](x.md).\n\n### Head\n\n```sh\na\n  b\n```\n1. x\n2. y\n")
 	const want = "First one of a link.\n\nHead\n\n    a\n      b\n1. x\n2. y\n"
-	if out.String() != want {
-		t.Errorf("got %q, want %q", out.String(), want)
+	if got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 
 func TestTable(t *testing.T) {
 	t.Setenv("COLUMNS", "40")
-	var out bytes.Buffer
-	newScreen(&out).table("Is one of these a message that you do want?\n" +
+	got := newScreen(io.Discard).table("Is one of these a message that you do want?\n" +
 		"  indented, and wider than the forty columns\n" +
 		"rule  12  one two three four five six seven eight nine\n" +
 		"a-very-long-name-of-a-rule  12  one two three four\n")
@@ -168,7 +167,7 @@ func TestTable(t *testing.T) {
 		"  indented, and wider than the forty\n  columns\n" +
 		"rule  12  one two three four five six\n          seven eight nine\n" +
 		"a-very-long-name-of-a-rule 12\n    one two three four\n"
-	if out.String() != want {
-		t.Errorf("got\n%swant\n%s", out.String(), want)
+	if got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
 	}
 }

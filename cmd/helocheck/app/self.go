@@ -4,26 +4,23 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"io"
 	"maps"
 	"net"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
+	parser "github.com/foxcpp/maddy/framework/cfgparser"
 	"github.com/urfave/cli/v2"
 
 	"maddy.example/checkhelo/module/dnsfacts"
 	"maddy.example/checkhelo/module/maddyconf"
 )
 
-const (
-	selfEvery    = time.Hour
-	selfMinEvery = time.Second
-	// exitUnknown: nothing is to fix as far as known, and not all is known.
-	exitUnknown = 3
-)
+// exitUnknown: nothing is to fix as far as known, and not all is known.
+const exitUnknown = 3
 
 func selfCommand() *cli.Command {
 	return &cli.Command{
@@ -42,7 +39,7 @@ func selfCommand() *cli.Command {
 			formatFlag("text, json"),
 			toggle("watch", "check again and again; end with 1 when a result changes"),
 			&cli.DurationFlag{
-				Name: "every", Value: selfEvery, Usage: "with --watch: the `PAUSE` between two checks",
+				Name: "every", Value: time.Hour, Usage: "with --watch: the `PAUSE` between two checks",
 			},
 		},
 		Action: runSelf,
@@ -66,43 +63,38 @@ func runSelf(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	var report *selfReport
-	var last map[string]selfStatus
-	for {
+	report, err := run.check(c.Context)
+	if err == nil {
+		err = report.write(c)
+	}
+	if err != nil {
+		return err
+	}
+	for last := report.states(nil); c.Bool("watch"); {
+		select {
+		case <-c.Done():
+		case <-time.After(c.Duration("every")):
+		}
 		next, err := run.check(c.Context)
 		switch {
-		case err != nil && c.Err() != nil && report != nil:
+		case c.Err() != nil:
 			return report.status()
 		case err != nil:
 			return err
 		}
-		now, changes := next.states(last), []string(nil)
-		if report != nil {
-			changes = selfChanges(last, now)
-		}
-		if report == nil || len(changes) > 0 {
-			if err := next.write(c.App.Writer, c.String("format")); err != nil {
-				return err
-			}
-		}
-		switch {
-		case len(changes) > 0:
-			return cli.Exit("self: changed:\n  "+strings.Join(changes, "\n  "), exitFailure)
-		case !c.Bool("watch"):
-			return next.status()
+		now := next.states(last)
+		if changes := selfChanges(last, now); len(changes) > 0 {
+			problem := cli.Exit("self: changed:\n  "+strings.Join(changes, "\n  "), exitFailure)
+			return cmp.Or(next.write(c), error(problem))
 		}
 		report, last = next, now
-		select {
-		case <-c.Done():
-			return report.status()
-		case <-time.After(c.Duration("every")):
-		}
 	}
+	return report.status()
 }
 
 func newSelfRun(c *cli.Context) (*selfRun, error) {
-	if every := c.Duration("every"); every < selfMinEvery {
-		return nil, usage(fmt.Sprintf("self: --every is %s; accepted: %s or more", every, selfMinEvery))
+	if every := c.Duration("every"); every < time.Second {
+		return nil, usage(fmt.Sprintf("self: --every is %s; accepted: 1s or more", every))
 	}
 	run := &selfRun{helo: c.StringSlice("helo"), machine: net.InterfaceAddrs}
 	run.config, run.required = serverConfig(c)
@@ -246,11 +238,13 @@ func (r *selfReport) states(last map[string]selfStatus) map[string]selfStatus {
 	return now
 }
 
-// count returns how many checks have a status.
-func (r *selfReport) count(status selfStatus) (n int) {
-	for _, has := range r.states(nil) {
-		if has == status {
-			n++
+// Count returns how many checks have a status.
+func (r *selfReport) Count(status selfStatus) (n int) {
+	for _, result := range r.Results {
+		for _, line := range result.Checks {
+			if line.Status == status {
+				n++
+			}
 		}
 	}
 	return n
@@ -258,43 +252,24 @@ func (r *selfReport) count(status selfStatus) (n int) {
 
 // status returns the error that ends the program as the report deserves.
 func (r *selfReport) status() error {
-	if n := r.count(selfToFix); n > 0 {
+	if n := r.Count(selfToFix); n > 0 {
 		return cli.Exit(fmt.Sprintf("self: to fix: %d", n), exitFailure)
 	}
-	if n := r.count(selfUnknown); n > 0 {
+	if n := r.Count(selfUnknown); n > 0 {
 		return cli.Exit(fmt.Sprintf("self: not known: %d; the DNS did not answer", n), exitUnknown)
 	}
 	return nil
 }
 
-func (r *selfReport) write(w io.Writer, format string) error {
-	if format == "json" {
+func (r *selfReport) write(c *cli.Context) error {
+	if c.String("format") == "json" {
 		r.OK = r.status() == nil
-		return printJSON(w, r)
+		return printJSON(c.App.Writer, r)
 	}
-	s := newScreen(w)
-	for _, note := range r.Notes {
-		s.text(0, "Note: "+note)
-		fmt.Fprintln(s)
-	}
-	for _, result := range r.Results {
-		about := " from " + result.Address
-		if result.Address == "" {
-			about = ", not said in HELO"
-		}
-		s.text(0, fmt.Sprintf("%s%s (%s)", result.Name, about, result.Source))
-		for _, line := range result.Checks {
-			s.row(ruleColumn, "  "+line.Check, selfColours[line.Status],
-				string(line.Status)+": "+line.Seen)
-			if line.Do != "" {
-				s.row(ruleColumn, "", "", "-> "+line.Do)
-			}
-		}
-		fmt.Fprintln(s)
-	}
-	s.text(0, fmt.Sprintf("ok: %d, could be better: %d, to fix: %d, not known: %d", r.count(selfOK),
-		r.count(selfBetter), r.count(selfToFix), r.count(selfUnknown)))
-	return nil
+	return texts.ExecuteTemplate(c.App.Writer, "self", struct {
+		*screen
+		*selfReport
+	}{newScreen(c.App.Writer), r})
 }
 
 // selfChanges tells what differs, a line each, sorted. A check that becomes
@@ -310,4 +285,90 @@ func selfChanges(last, now map[string]selfStatus) (lines []string) {
 	}
 	slices.Sort(lines)
 	return lines
+}
+
+// selfName is a name that this server gives itself.
+type selfName struct {
+	said   string
+	source string // where it was set, for a reader
+	// greets: said in HELO to other servers. Else the name stands only in the
+	// answers of an endpoint, which nobody compares with an address.
+	greets bool
+	addrs  []netip.Addr // local_ip of the target; none: those of the machine
+}
+
+// readSelfConf returns the hostname of each target that delivers by SMTP, then those of the
+// endpoints and the global one. A server without targets relays through something unknown to us.
+func readSelfConf(path string) (names []selfName, err error) {
+	top, err := maddyconf.Read(path)
+	if err != nil {
+		return nil, fmt.Errorf("self: %w", err)
+	}
+	global, lacks := hostname(top, "hostname"), false
+	for _, node := range targets(top) {
+		name := hostname(node.Children, "hostname of target."+node.Name)
+		if name.said == "" {
+			name = global
+		}
+		name.greets, lacks = true, lacks || name.said == ""
+		if local := child(node.Children, "local_ip"); local != nil && node.Name == "remote" {
+			addr, err := netip.ParseAddr(local.Args[0])
+			if err != nil {
+				return nil, fmt.Errorf("self: %w",
+					parser.NodeErr(*local, "local_ip is no address: %q", local.Args[0]))
+			}
+			name.addrs = []netip.Addr{addr.Unmap()}
+		}
+		names = append(names, name)
+	}
+	if global.greets = len(names) == 0; global.greets {
+		names = append(names, global)
+	}
+	for _, node := range top {
+		if node.Name == "smtp" || node.Name == "submission" {
+			names = append(names, hostname(node.Children, "hostname of the "+node.Name+" endpoint"))
+		}
+	}
+	names = slices.DeleteFunc(append(names, global), func(n selfName) bool { return n.said == "" })
+	if len(names) == 0 || lacks {
+		return nil, fmt.Errorf("self: %s has no hostname; set: hostname mail.example.org", path)
+	}
+	return names, nil
+}
+
+// targets returns the blocks that deliver by SMTP, named remote or smtp, by themselves or inside
+// others: "target.remote NAME {", "deliver_to smtp tcp://..." and "target remote {".
+func targets(nodes []parser.Node) (found []parser.Node) {
+	for _, node := range nodes {
+		kind, target := strings.CutPrefix(node.Name, "target.")
+		if (kind == "deliver_to" || kind == "target") && len(node.Args) > 0 {
+			kind, target = node.Args[0], true
+		}
+		if target && (kind == "remote" || kind == "smtp") {
+			node.Name = kind
+			found = append(found, node)
+		}
+		found = append(found, targets(node.Children)...)
+	}
+	return found
+}
+
+// hostname returns the name that the directive hostname sets, "" without one.
+func hostname(nodes []parser.Node, what string) selfName {
+	node := child(nodes, "hostname")
+	if node == nil {
+		return selfName{}
+	}
+	source := fmt.Sprintf("%s, %s:%d", what, filepath.Base(node.File), node.Line)
+	return selfName{said: node.Args[0], source: source}
+}
+
+// child returns the first node of that name with a value.
+func child(nodes []parser.Node, name string) *parser.Node {
+	for i := range nodes {
+		if nodes[i].Name == name && len(nodes[i].Args) > 0 {
+			return &nodes[i]
+		}
+	}
+	return nil
 }

@@ -27,8 +27,11 @@ const (
 	selfSkipped selfStatus = "skipped"   // nothing to say before another fault is fixed
 )
 
-var selfColours = map[selfStatus]string{
-	selfOK: green, selfBetter: yellow, selfToFix: red, selfUnknown: yellow, selfSkipped: grey,
+// Colour is that of a terminal.
+func (s selfStatus) Colour() string {
+	return map[selfStatus]string{
+		selfOK: green, selfBetter: yellow, selfToFix: red, selfUnknown: yellow, selfSkipped: grey,
+	}[s]
 }
 
 // selfLine is the outcome of one check.
@@ -215,7 +218,7 @@ func (p selfPair) look(ctx context.Context, gatherer *dnsfacts.Gatherer) *selfVi
 	gatherer.Fill(ctx, f, need)
 	v.lookMX(ctx, gatherer)
 	for _, fact := range factsOf(f) {
-		v.failed[fact.name] = fact.Error
+		v.failed[fact.Name] = fact.Error
 	}
 	every := checkhelo.NewPolicy(usualPreset)
 	every.Override = make(map[string]checkhelo.Rule)

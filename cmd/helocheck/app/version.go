@@ -17,7 +17,7 @@ func versionCommand() *cli.Command {
 
 func runVersion(c *cli.Context) error {
 	s := newScreen(c.App.Writer)
-	s.text(0, fmt.Sprintf("check.helo_fqdn %s, for Maddy %s", module.Version(), build.DefaultMaddy))
-	s.text(0, fmt.Sprintf("%s, top-level domains of %s", runtime.Version(), heloname.TLDDate()))
+	fmt.Fprintln(c.App.Writer, s.Text(0, fmt.Sprintf("check.helo_fqdn %s, for Maddy %s", module.Version(), build.DefaultMaddy)))
+	fmt.Fprintln(c.App.Writer, s.Text(0, fmt.Sprintf("%s, top-level domains of %s", runtime.Version(), heloname.TLDDate())))
 	return nil
 }
