@@ -7,13 +7,17 @@
 package build
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"time"
 )
 
 // DefaultMaddy is the version of Maddy that go.mod names.
@@ -122,4 +126,59 @@ func (b *Builder) progress(step string) {
 	if b.Progress != nil {
 		b.Progress(step)
 	}
+}
+
+// ErrNoGo means that there is no go command.
+var ErrNoGo = errors.New("no go command found; install Go from https://go.dev/dl/")
+
+// goCommand runs the go command in dir.
+type goCommand struct {
+	dir      string
+	env      []string
+	progress func(string)
+}
+
+func newGoCommand(ctx context.Context, dir string, progress func(string)) (*goCommand, error) {
+	if _, err := exec.LookPath("go"); err != nil {
+		return nil, fmt.Errorf("%w (%w)", ErrNoGo, err)
+	}
+	// A workspace of the caller must not leak into the build.
+	g := &goCommand{dir, append(os.Environ(), "GO111MODULE=on", "GOWORK=off"), progress}
+	flags, err := g.run(ctx, "env", "GOFLAGS")
+	g.env = append(g.env, "GOFLAGS="+strings.TrimSpace(string(flags)+" -mod=mod"))
+	return g, err
+}
+
+// run runs the go command and returns its output; the error holds what it said.
+func (g *goCommand) run(ctx context.Context, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir, cmd.Env = g.dir, g.env
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 10 * time.Second // that an interrupted go command may take to end
+	said := stderr{progress: g.progress}
+	cmd.Stderr = &said
+	out, err := cmd.Output()
+	if cause := ctx.Err(); err != nil && cause != nil {
+		return nil, fmt.Errorf("go %s: %w", args[0], cause)
+	}
+	if err != nil {
+		err = fmt.Errorf("go %s: %w\n%s", args[0], err, bytes.TrimSpace(said.text))
+	}
+	return out, err
+}
+
+// stderr keeps what the go command says, and passes on each line about a download.
+type stderr struct {
+	text     []byte
+	progress func(string)
+}
+
+func (s *stderr) Write(p []byte) (int, error) {
+	s.text = append(s.text, p...)
+	for line := range bytes.Lines(p) { // the go command writes whole lines
+		if bytes.HasPrefix(line, []byte("go: downloading ")) {
+			s.progress(string(bytes.TrimSpace(line)))
+		}
+	}
+	return len(p), nil
 }

@@ -65,9 +65,6 @@ func (b *Builder) writeModule(ctx context.Context, g *goCommand) (maddy, check s
 	if err != nil {
 		return maddy, check, err
 	}
-	if err := g.need(mod.file.Go.Version); err != nil {
-		return maddy, check, err
-	}
 	for _, with := range b.With {
 		if err := mod.addDir(with); err != nil {
 			return maddy, check, fmt.Errorf("package %s: %w", with.Package, err)

@@ -135,23 +135,16 @@ func TestGoSums(t *testing.T) {
 }
 
 func TestStrangeGoCommand(t *testing.T) {
-	for _, test := range []struct{ name, script, want string }{
-		{"fails", "echo out of order >&2; exit 3", "out of order"},
-		{"says no JSON", "echo hello", "go env: "},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			standInGo(t, test.script)
-			if _, err := newGoCommand(t.Context(), t.TempDir(), nil); err == nil ||
-				!strings.Contains(err.Error(), test.want) {
-				t.Errorf("got %v, want %q in it", err, test.want)
-			}
-		})
+	standInGo(t, "echo out of order >&2; exit 3")
+	if _, err := newGoCommand(t.Context(), t.TempDir(), nil); err == nil ||
+		!strings.Contains(err.Error(), "out of order") {
+		t.Errorf("got %v", err)
 	}
 }
 
 // Lines about downloads are passed on; the error has everything else, too.
 func TestGoCommandSays(t *testing.T) {
-	standInGo(t, `[ $1 = env ] && { echo '{}'; exit; }
+	standInGo(t, `[ $1 = env ] && exit
 printf 'go: downloading a.example/b v1.0.0\ngo: finding x\n# pkg\n' >&2
 printf 'go: downloading c.example v2.0.0\nx.go:1: no' >&2; echo out; exit 1`)
 	var lines []string

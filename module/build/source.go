@@ -157,12 +157,13 @@ func (s source) maddyVersion() string {
 	if s.version != "" {
 		return strings.TrimPrefix(s.version, "v")
 	}
-	data, _ := os.ReadFile(filepath.Join(s.dir, ".version"))
-	version := strings.TrimSpace(string(data))
-	if !oneWord.MatchString(version) {
-		version = "unknown"
-	}
-	return version + "-custom"
+	return cmp.Or(s.versionIn(".version"), "unknown") + "-custom"
+}
+
+// versionIn is the version that a file holds, "" for none.
+func (s source) versionIn(file string) string {
+	data, _ := os.ReadFile(filepath.Join(s.dir, file))
+	return oneWord.FindString(strings.TrimSpace(string(data)))
 }
 
 // checkVersion is the version of this project: the release, else what the file
@@ -170,24 +171,16 @@ func (s source) maddyVersion() string {
 // stands on, else that commit, with "+dirty" after changes; "" when dir is no
 // checkout or there is no git.
 func (s source) checkVersion(ctx context.Context) string {
-	if s.version != "" {
-		return s.version
-	}
-	packed, _ := os.ReadFile(filepath.Join(s.dir, "VERSION"))
-	if version := strings.TrimSpace(string(packed)); oneWord.MatchString(version) {
+	if version := cmp.Or(s.version, s.versionIn("VERSION")); version != "" {
 		return version
 	}
 	if _, err := os.Stat(filepath.Join(s.dir, ".git")); err != nil {
 		return "" // a checkout around dir is another project's
 	}
 	//nolint:gosec // G204: the directory of this project
-	out, err := exec.CommandContext(ctx, "git", "-C", s.dir, "describe", "--tags",
+	out, _ := exec.CommandContext(ctx, "git", "-C", s.dir, "describe", "--tags",
 		"--match", "v[0-9]*", "--always", "--abbrev=12", "--dirty=+dirty").Output()
-	version := strings.TrimSpace(string(out))
-	if err != nil || !oneWord.MatchString(version) {
-		return ""
-	}
-	return version
+	return oneWord.FindString(strings.TrimSpace(string(out)))
 }
 
 func isDir(path string) bool {
