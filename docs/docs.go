@@ -15,8 +15,10 @@ import (
 	"strings"
 )
 
+// Files has the folders rules and fix in English.
+//
 //go:embed rules/*.md fix/*.md
-var files embed.FS
+var Files embed.FS
 
 // Page is one page in Markdown, cut at its sections; no section has its heading.
 type Page struct {
@@ -30,13 +32,10 @@ type Page struct {
 	Operators string
 }
 
-// Rule returns the page of a rule with its fix parts filled in. An error says
-// that there is no such page or that it does not have the form.
-func Rule(name string) (Page, error) { return RuleIn(files, name) }
-
-// RuleIn reads a page from the folders rules and fix of a translation, whose headings may say
-// anything.
-func RuleIn(files fs.FS, name string) (Page, error) {
+// Rule returns the page of a rule with its fix parts filled in, from Files or from the same folders
+// of a translation, whose headings may say anything. An error says that there is no such page or
+// that it does not have the form.
+func Rule(files fs.FS, name string) (Page, error) {
 	title, text, err := Text(files, "rules/"+name+".md")
 	if err != nil {
 		return Page{}, fmt.Errorf("docs: no page %q: %w", name, err)
@@ -58,11 +57,8 @@ func RuleIn(files fs.FS, name string) (Page, error) {
 	return p, err
 }
 
-// Guides are the names of the pages about a fix that belong to no single rule.
+// Guides are the pages of the folder fix that belong to no single rule.
 var Guides = []string{"relay", "malware", "wait"}
-
-// Guide returns one of Guides: its title, and its text in Markdown.
-func Guide(name string) (title, text string, err error) { return Text(files, "fix/"+name+".md") }
 
 var comment = regexp.MustCompile(`(?s)<!--.*?-->\n`)
 

@@ -29,7 +29,7 @@ func TestPagesMirrorTheTable(t *testing.T) {
 	for _, r := range checkhelo.Rules() {
 		want = append(want, "rules/"+r.Name+".md")
 	}
-	got, err := fs.Glob(files, "rules/*.md")
+	got, err := fs.Glob(Files, "rules/*.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +43,7 @@ func TestPageForm(t *testing.T) {
 	headings := []string{"Hits", "Does not hit", "Action", "On real mail", "To exempt"}
 	for _, r := range checkhelo.Rules() {
 		t.Run(r.Name, func(t *testing.T) {
-			p, err := Rule(r.Name)
+			p, err := Rule(Files, r.Name)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -73,14 +73,14 @@ func TestPageForm(t *testing.T) {
 func TestRuleErrors(t *testing.T) {
 	for _, name := range []string{"nosuch", "../fix/helo", ""} {
 		want := fmt.Sprintf("no page %q", name)
-		if p, err := Rule(name); err == nil || !strings.Contains(err.Error(), want) {
+		if p, err := Rule(Files, name); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("Rule(%q) = %+v, %v, want an error with %q", name, p, err, want)
 		}
 	}
-	if text, err := expand(files, "one\n{{fix nosuch}}\ntwo"); err == nil {
+	if text, err := expand(Files, "one\n{{fix nosuch}}\ntwo"); err == nil {
 		t.Errorf("an unknown fix part became %q", text)
 	}
-	text, err := expand(files, "{{fix address}}\nend")
+	text, err := expand(Files, "{{fix address}}\nend")
 	if err != nil || strings.Contains(text, "# address") || !strings.HasSuffix(text, "\nend") {
 		t.Errorf("expand = %q, %v", text, err)
 	}
@@ -88,12 +88,12 @@ func TestRuleErrors(t *testing.T) {
 
 func TestGuides(t *testing.T) {
 	for _, name := range Guides {
-		title, text, err := Guide(name)
+		title, text, err := Text(Files, "fix/"+name+".md")
 		if err != nil || len(title) < 10 || !strings.Contains(text, "## ") || strings.Contains(text, "<!--") {
 			t.Errorf("%s: %q, %.60q, %v", name, title, text, err)
 		}
 	}
-	if title, text, err := Guide("nosuch"); err == nil {
+	if title, text, err := Text(Files, "fix/nosuch.md"); err == nil {
 		t.Errorf("no guide: %q, %q", title, text)
 	}
 }
@@ -103,7 +103,7 @@ func TestStepsNameTheirManual(t *testing.T) {
 	systems := regexp.MustCompile(`^(Postfix|Exim|Sendmail|OpenSMTPD|IIS|hMail|Zimbra|cPanel|Plesk|` +
 		`Microsoft Exchange|WordPress|Container|Program)`)
 	for _, path := range []string{"fix/helo.md", "fix/relay.md"} {
-		data, err := files.ReadFile(path)
+		data, err := Files.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -183,7 +183,7 @@ func TestReferenceTellsTheRules(t *testing.T) {
 		if i > 0 {
 			b.WriteString("\n---\n\n")
 		}
-		page, err := Rule(r.Name)
+		page, err := Rule(Files, r.Name)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -242,7 +242,7 @@ func TestExamplesHitAsTold(t *testing.T) {
 		"not_fqdn", "underscore", "trailing_dot", "reserved_tld", "unknown_tld", "dynamic_name",
 		"default_host", "new_tld", "bare_domain"}
 	for _, rule := range rules {
-		p, err := Rule(rule)
+		p, err := Rule(Files, rule)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -30,7 +30,7 @@ func TestFiguresOfRules(t *testing.T) {
 			totals = append(totals, m[1])
 		}
 	}
-	pages, err := fs.Glob(files, "rules/*.md")
+	pages, err := fs.Glob(Files, "rules/*.md")
 	if err != nil || len(totals) != len(sets) {
 		t.Fatal(err, totals)
 	}

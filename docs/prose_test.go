@@ -16,12 +16,12 @@ func TestProse(t *testing.T) {
 	code := regexp.MustCompile("`[^`]*`")
 	blocks := regexp.MustCompile(`\n\n|\n- |\n\d+\. `)
 	ends := regexp.MustCompile(`[.:;?]\s`)
-	pages, err := fs.Glob(files, "*/*.md")
+	pages, err := fs.Glob(Files, "*/*.md")
 	if err != nil || len(pages) < 30 {
 		t.Fatalf("%d pages, %v", len(pages), err)
 	}
 	for _, page := range pages {
-		data, err := fs.ReadFile(files, page)
+		data, err := fs.ReadFile(Files, page)
 		if err != nil {
 			t.Fatal(err)
 		}

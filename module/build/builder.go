@@ -151,7 +151,7 @@ func newGoCommand(ctx context.Context, dir string, progress func(string)) (*goCo
 
 // run runs the go command and returns its output; the error holds what it said.
 func (g *goCommand) run(ctx context.Context, args ...string) ([]byte, error) {
-	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd := exec.CommandContext(ctx, "go", args...) //nolint:gosec // G204: our arguments
 	cmd.Dir, cmd.Env = g.dir, g.env
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 10 * time.Second // that an interrupted go command may take to end

@@ -9,11 +9,16 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
 
 	"github.com/urfave/cli/v2"
+
+	"maddy.example/checkhelo/module"
+	"maddy.example/checkhelo/module/build"
+	"maddy.example/checkhelo/module/heloname"
 )
 
 // The exit statuses of every command.
@@ -157,4 +162,16 @@ func noCommand(c *cli.Context) error {
 		problem = fmt.Sprintf("no command %q", name)
 	}
 	return usage(fmt.Sprintf("%s (see: %s --help)", problem, c.Command.HelpName))
+}
+
+func versionCommand() *cli.Command {
+	return &cli.Command{Name: "version", Usage: "print the version of the check", Action: runVersion}
+}
+
+func runVersion(c *cli.Context) error {
+	s := newScreen(c.App.Writer)
+	check := fmt.Sprintf("check.helo_fqdn %s, for Maddy %s", module.Version(), build.DefaultMaddy)
+	by := fmt.Sprintf("%s, top-level domains of %s", runtime.Version(), heloname.TLDDate())
+	_, err := fmt.Fprintf(c.App.Writer, "%s\n%s\n", s.Text(0, check), s.Text(0, by))
+	return err
 }

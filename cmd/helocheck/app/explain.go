@@ -300,7 +300,8 @@ func repliesOf(o *judge.RcptOutcome) (r replies) {
 }
 
 func jsonReply(r checkhelo.Reply) *replyJSON {
-	return &replyJSON{r.Code, fmt.Sprintf("%d.%d.%d", r.Enhanced[0], r.Enhanced[1], r.Enhanced[2]), r.Text}
+	e := r.Enhanced
+	return &replyJSON{r.Code, fmt.Sprintf("%d.%d.%d", e[0], e[1], e[2]), r.Text}
 }
 
 // words says what becomes of mail, by the word of its outcome: accepted unless it is here.
@@ -389,7 +390,7 @@ type ways struct{ First, Rest string }
 
 // Ways returns nil without a page of the rule: the verdict stands without it.
 func (e *explained) Ways() *ways {
-	page, err := docs.Rule(e.Hits[0].Rule)
+	page, err := docs.Rule(docs.Files, e.Hits[0].Rule)
 	if err != nil {
 		return nil
 	}

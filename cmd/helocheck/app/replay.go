@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/schollz/progressbar/v3"
 	"github.com/urfave/cli/v2"
 
 	"maddy.example/checkhelo"
@@ -114,6 +115,18 @@ func (r *replaying) read(c *cli.Context) (stats replay.Stats, err error) {
 			stats.Lines, stats.Records, stats.Broken, stats.Skipped[replay.SkippedBorder])
 	}
 	return stats, err
+}
+
+// newProgress returns a bar for the input at paths that shows on a terminal alone.
+func newProgress(w io.Writer, paths []string) *progressbar.ProgressBar {
+	size, err := replay.Size(paths)
+	if err != nil {
+		size = -1 // nobody knows
+	}
+	return progressbar.NewOptions64(size, progressbar.OptionSetVisibility(isTerminal(w)),
+		progressbar.OptionSetWriter(w), progressbar.OptionShowBytes(true), progressbar.OptionShowCount(),
+		progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(),
+		progressbar.OptionSetPredictTime(true), progressbar.OptionFullWidth())
 }
 
 // runLive looks up the facts of several greetings at once, and judges them in the order of the

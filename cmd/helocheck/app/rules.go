@@ -74,10 +74,11 @@ func rulesOf(policy *checkhelo.Policy) (list []ruleJSON) {
 		if six != r.Score {
 			effect += fmt.Sprintf(", IPv6 score %d", six)
 		}
-		enhanced := fmt.Sprintf("%d.%d.%d", r.Code/100, r.Detail[0], r.Detail[1])
+		reply := jsonReply(checkhelo.Reply{
+			Code: r.Code, Enhanced: [3]int{r.Code / 100, r.Detail[0], r.Detail[1]}, Text: policy.Text(&r),
+		})
 		list = append(list, ruleJSON{
-			r.Name, r.Action.String(), r.Score, six, replyJSON{r.Code, enhanced, policy.Text(&r)},
-			r.Basis, effect,
+			r.Name, r.Action.String(), r.Score, six, *reply, r.Basis, effect,
 		})
 	}
 	return list

@@ -7,9 +7,12 @@ package pages
 import (
 	"bytes"
 	"embed"
+	"encoding/json"
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"html/template"
+	"io/fs"
 	"net/http"
 	"net/mail"
 	"net/url"
@@ -100,17 +103,16 @@ var plainPages = slices.Concat([]string{"relay-denied", "reach-us"}, docs.Guides
 // an earlier site are overwritten, others are left alone.
 func Write(dir string, o Options) error {
 	out, err := render(o)
-	if err != nil {
-		return fmt.Errorf("pages: %w", err)
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // to be read by a web server
-		return fmt.Errorf("pages: %w", err)
+	if err == nil {
+		err = os.MkdirAll(dir, 0o755) //nolint:gosec // to be read by a web server
 	}
 	for name, data := range out {
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, data, 0o644); err != nil { //nolint:gosec // as above
-			return fmt.Errorf("pages: %w", err)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, name), data, 0o644) //nolint:gosec // as above
 		}
+	}
+	if err != nil {
+		return fmt.Errorf("pages: %w", err)
 	}
 	return nil
 }
@@ -263,7 +265,13 @@ func (s *site) execute(out map[string][]byte, template string, p view) error {
 
 // plainPage makes a page that belongs to no rule.
 func (s *site) plainPage(name string) (view, error) {
-	title, text, lang, err := s.plainText(name)
+	var title, text string
+	lang, err := s.find(func(files fs.FS) (err error) {
+		if title, text, err = docs.Text(files, name+".md"); err != nil {
+			title, text, err = docs.Text(files, "fix/"+name+".md")
+		}
+		return err
+	})
 	if err != nil {
 		return view{}, err
 	}
@@ -274,26 +282,57 @@ func (s *site) plainPage(name string) (view, error) {
 		"{{contact}}", `<a href="mailto:`+template.HTMLEscapeString(s.Mailto)+`">`+
 			template.HTMLEscapeString(s.Contact)+`</a>`,
 	).Replace(string(shown.Body)))
-	return view{Name: name, Title: title, Lang: s.foreign(lang), Text: shown}, err
+	return view{Name: name, Title: title, Lang: lang, Text: shown}, err
 }
 
-// plainText returns a text in the site's language, else in English.
-func (s *site) plainText(name string) (title, text, lang string, err error) {
-	for _, lang := range []string{s.T["Lang"], english} {
-		for _, folder := range []string{"/", "/fix/"} {
-			if title, text, err = docs.Text(files, lang+folder+name+".md"); err == nil {
-				return title, text, lang, nil
-			}
+// find lets read look at the texts in the site's language, then at those in English. It returns the
+// language where it is not the site's.
+func (s *site) find(read func(fs.FS) error) (foreign string, err error) {
+	own, _ := fs.Sub(files, s.T["Lang"]) // no language is an invalid path
+	more, _ := fs.Sub(files, english)
+	for i, folder := range []fs.FS{own, more, docs.Files} {
+		if i > 0 && s.T["Lang"] != english {
+			foreign = english
+		}
+		if err = read(folder); !errors.Is(err, fs.ErrNotExist) {
+			break
 		}
 	}
-	title, text, err = docs.Guide(name)
-	return title, text, english, err
+	return foreign, err
 }
 
-// foreign returns a language that is not the site's, else "".
-func (s *site) foreign(lang string) string {
-	if lang == s.T["Lang"] {
-		return ""
+const english = "en"
+
+// texts are all words of the frame, from texts/LANG.json: Lang as RFC 5646 writes it, LangName in
+// that language, and so on. A translation is such a file. LANG/ may have the pages as well; those
+// that it lacks stay English, and say so to screen readers.
+type texts map[string]string
+
+// Languages returns what Options.Langs may be, sorted.
+func Languages() (list []string) {
+	entries, _ := files.ReadDir("texts") // it is embedded
+	for _, e := range entries {
+		list = append(list, strings.TrimSuffix(e.Name(), ".json"))
 	}
-	return lang
+	return list
+}
+
+// loadTexts returns the texts of some languages.
+func loadTexts(langs []string) (all []texts, err error) {
+	for i, lang := range langs {
+		if !slices.Contains(Languages(), lang) || slices.Contains(langs[:i], lang) {
+			return nil, fmt.Errorf("found language %q; accepted, each once: %s", lang,
+				strings.Join(Languages(), ", "))
+		}
+		t := make(texts)
+		data, err := files.ReadFile("texts/" + lang + ".json")
+		if err = errors.Join(err, json.Unmarshal(data, &t)); err != nil {
+			return nil, fmt.Errorf("texts/%s.json: %w", lang, err)
+		}
+		all = append(all, t)
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("found no language; accepted: %s", strings.Join(Languages(), ", "))
+	}
+	return all, nil
 }

@@ -328,11 +328,15 @@ func TestTranslationsKeepUp(t *testing.T) {
 			continue
 		}
 		for _, r := range checkhelo.Rules() {
-			want, err := docs.Rule(r.Name)
+			want, err := docs.Rule(docs.Files, r.Name)
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := translated(lang, r.Name)
+			folder, err := fs.Sub(files, lang)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := docs.Rule(folder, r.Name)
 			if err != nil {
 				t.Error(err)
 				continue
@@ -346,7 +350,7 @@ func TestTranslationsKeepUp(t *testing.T) {
 			}
 		}
 		for _, name := range docs.Guides {
-			_, want, err := docs.Guide(name)
+			_, want, err := docs.Text(docs.Files, "fix/"+name+".md")
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -1,7 +1,6 @@
 package pages
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
@@ -24,18 +23,15 @@ type rulePage struct {
 
 // rule makes the page of a rule; its Text is about all servers.
 func (s *site) rule(r *checkhelo.Rule, say string) (view, error) {
-	lang := s.T["Lang"]
-	text, err := translated(lang, r.Name)
-	if errors.Is(err, fs.ErrNotExist) {
-		lang = english
-		text, err = docs.Rule(r.Name)
-	}
+	var text docs.Page
+	lang, err := s.find(func(files fs.FS) (err error) {
+		text, err = docs.Rule(files, r.Name)
+		return err
+	})
 	if err != nil {
 		return view{}, err
 	}
-	shown := &rulePage{
-		Page: text, Lang: s.foreign(lang), Code: code(r), Reply: reply(r, r.Message), Say: say,
-	}
+	shown := &rulePage{Page: text, Lang: lang, Code: code(r), Reply: reply(r, r.Message), Say: say}
 	if text := r.ProgramMessage(); text != "" {
 		shown.Program = reply(r, text)
 	}
@@ -43,18 +39,9 @@ func (s *site) rule(r *checkhelo.Rule, say string) (view, error) {
 	if shown.Intro = intro; found {
 		servers = "### " + servers
 	}
-	p := view{Name: r.Name, Title: plain(text.Summary), Lang: shown.Lang, Rule: shown}
+	p := view{Name: r.Name, Title: plain(text.Summary), Lang: lang, Rule: shown}
 	p.Text, err = s.Render(servers)
 	return p, err
-}
-
-// translated returns a rule's page in a language other than English.
-func translated(lang, rule string) (docs.Page, error) {
-	folder, err := fs.Sub(files, lang)
-	if err != nil {
-		return docs.Page{}, err
-	}
-	return docs.RuleIn(folder, rule)
 }
 
 // reply is the answer of a server to a sender, but for the help address.

@@ -152,7 +152,7 @@ func (t *Tally) sum(kinds map[kind]int64) *Class {
 		kind
 		org string
 	}
-	var rows []row
+	rows := make([]row, 0, len(kinds))
 	for k := range kinds {
 		rows = append(rows, row{k, orgOf(k.name)})
 	}

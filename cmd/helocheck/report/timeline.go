@@ -63,7 +63,8 @@ func (l *Timeline) add(at time.Time, action uint8, n int64) {
 func (l *Timeline) widen() {
 	l.width++
 	width, narrow := spans[l.width].width, l.counts
-	l.lo, l.hi, l.counts = l.lo.Truncate(width), l.hi.Truncate(width), make(map[time.Time][numActions]int64)
+	l.lo, l.hi = l.lo.Truncate(width), l.hi.Truncate(width)
+	l.counts = make(map[time.Time][numActions]int64)
 	for at, from := range narrow {
 		to := l.counts[at.Truncate(width)]
 		for a, n := range from {
