@@ -2,47 +2,356 @@ package app
 
 import (
 	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
 
 	"maddy.example/checkhelo"
 	"maddy.example/checkhelo/cmd/helocheck/report"
-	"maddy.example/checkhelo/module/maddyconf"
+	"maddy.example/checkhelo/module"
+	"maddy.example/checkhelo/module/heloname"
+	"maddy.example/checkhelo/module/judge"
+	"maddy.example/checkhelo/module/memory"
 	"maddy.example/checkhelo/module/replay"
 )
 
-// Recorded judges greetings of the past as "replay --dns recorded" does: the
-// input's PTR is all that it knows of the DNS, and it remembers nothing. One goroutine may use it.
-type Recorded struct{ judge *recordJudge }
+// keptVerdicts are remembered, since clients come back.
+const keptVerdicts = 1 << 13
 
-// NewRecorded judges by a preset, or by the maddy.conf at that path.
-func NewRecorded(policy string) (*Recorded, error) {
-	check, err := maddyconf.FromPolicy(policy)
-	if err != nil {
-		conf, fault := maddyconf.Load(policy, "")
-		if fault != nil {
-			return nil, fault
-		}
-		check = conf.Check
-	}
-	j, err := newJudge(check, "recorded")
-	if err != nil {
-		return nil, err
-	}
-	j.memory = nil
-	return &Recorded{j}, nil
+// Recorded turns records into messages, in the order of the input. Only look may be called by
+// several goroutines at once.
+type Recorded struct {
+	*judge.Judge
+	other    *Recorded // a second policy to compare with; nil: none
+	live     bool      // asks the DNS
+	recorded bool      // takes the PTR from the record
+	index    map[string]int
+	kept     map[question]report.Result // nil: remembers nothing
+	memory   *simulation                // nil: off
 }
 
-// Policy is what judges. The Rules of a report.Message are bits by the index in its Rules.
-func (r *Recorded) Policy() *checkhelo.Policy { return r.judge.Policy }
+// question is everything that a verdict without look-ups depends on.
+type question struct {
+	helo, ptr, rcpt, self string
+	client                netip.Addr
+	state                 replay.PTRState
+	auth                  bool
 
-// Read passes on each greeting of a file with its verdict. It leaves out what
-// it cannot read as a greeting, and returns the error of the file.
-func (r *Recorded) Read(
-	ctx context.Context, path string, each func(*replay.Record, *report.Message),
-) error {
-	_, err := replay.Read(ctx, []string{path}, replay.Options{}, func(rec *replay.Record) error {
-		m := r.judge.message(ctx, rec, nil)
-		each(rec, &m)
-		return nil
+	// With a memory a verdict serves one server for one day: what was written today is not
+	// written again.
+	server   string
+	day      int64
+	accepted bool
+}
+
+// NewRecorded judges with lookups as "replay --dns" has them, with a simulated memory or without.
+func NewRecorded(check *module.Check, dns string, remember bool) (*Recorded, error) {
+	j := &Recorded{Judge: check.Judge(), recorded: dns == "recorded", index: make(map[string]int)}
+	if remember {
+		j.memory = newSimulation(check)
+	}
+	for i, r := range j.Policy.Rules() {
+		j.index[r.Name] = i
+	}
+	if j.live = !j.recorded && dns != "off"; j.live {
+		return j, useDNS(j.Judge, dns)
+	}
+	j.kept = make(map[question]report.Result)
+	return j, useDNS(j.Judge, "off")
+}
+
+// Message judges one record; the facts are those already looked up for it, nil: none. The Rules of
+// the message are bits by the index in the policy's Rules.
+func (j *Recorded) Message(
+	ctx context.Context, rec *replay.Record, looked *checkhelo.Facts,
+) report.Message {
+	m := report.Message{Record: rec, Result: j.result(ctx, rec, looked)}
+	if j.other != nil {
+		other := j.other.result(ctx, rec, looked)
+		m.Other = &other
+	}
+	return m
+}
+
+func (j *Recorded) result(
+	ctx context.Context, rec *replay.Record, looked *checkhelo.Facts,
+) (res report.Result) {
+	j.retries(ctx, rec.Time)
+	if j.kept == nil {
+		res, _ = j.evaluate(ctx, rec, looked)
+		return res
+	}
+	q := question{
+		helo: rec.Plain(), rcpt: strings.Join(rec.Rcpts, " "), self: rec.Self, client: rec.Client,
+		auth: rec.Auth,
+	}
+	if j.recorded {
+		q.ptr, q.state = rec.PTR, rec.PTRState
+	}
+	if j.memory != nil && !rec.Time.IsZero() {
+		const day = 24 * 60 * 60
+		q.server, q.day, q.accepted = rec.Server, rec.Time.Unix()/day, accepted(rec)
+	}
+	if kept, ok := j.kept[q]; ok {
+		return kept
+	}
+	res, final := j.evaluate(ctx, rec, nil)
+	if final {
+		if len(j.kept) >= keptVerdicts {
+			clear(j.kept)
+		}
+		j.kept[q] = res
+	}
+	return res
+}
+
+// accepted tells whether the input leaves it possible that the server took the message.
+func accepted(rec *replay.Record) bool {
+	return rec.Outcome == "" || rec.Outcome == replay.Accepted
+}
+
+// evaluate judges a record with the memory of its server. final tells that the memory can neither
+// change the result nor learn more from the same greeting on the same day.
+func (j *Recorded) evaluate(
+	ctx context.Context, rec *replay.Record, f *checkhelo.Facts,
+) (res report.Result, final bool) {
+	if f == nil {
+		f = j.facts(rec)
+	}
+	var o judge.Outcome
+	j.memory.with(rec, rec.Time, func(m *memory.Memory) {
+		if _, o, final = j.session(ctx, rec, f, m); o.Waits() {
+			j.memory.wait(rec)
+		}
 	})
-	return err
+	res = report.Result{
+		Action: o.Action, Would: o.Would, Score: o.Score, Exempt: o.Exempt, TryLater: o.TryLater,
+		Known: o.Known,
+	}
+	for _, h := range o.Hits {
+		res.Rules |= 1 << j.index[h.Rule.Name]
+		res.Hits = append(res.Hits, report.Hit{
+			Rule: h.Rule.Name, Action: h.Rule.Action.String(), Score: h.Rule.Score,
+		})
+	}
+	return res, final
+}
+
+// facts returns what the input says of the DNS, and whose name is the server's own.
+func (j *Recorded) facts(rec *replay.Record) *checkhelo.Facts {
+	f := &checkhelo.Facts{
+		Helo: heloname.Parse(rec.Plain()), Client: heloname.Unmap(rec.Client), Self: j.self(rec.Self),
+	}
+	if j.recorded {
+		recall(f, rec)
+	}
+	return f
+}
+
+// userOf returns the login of a record as a judge takes it; its name is not recorded.
+func userOf(rec *replay.Record) string {
+	if rec.Auth {
+		return "recorded"
+	}
+	return ""
+}
+
+// session judges a record as the server does: greeting, recipients and message. It returns the
+// strongest outcome; final is that of evaluate.
+func (j *Recorded) session(
+	ctx context.Context, rec *replay.Record, f *checkhelo.Facts, m *memory.Memory,
+) (s *judge.Session, o judge.Outcome, final bool) {
+	user, from := userOf(rec), senderOf(rec.From)
+	s = j.Greet(ctx, judge.Conn{
+		Helo: rec.Plain(), Client: f.Client, Known: f, AtRcpt: !j.AtEHLO, Memory: m,
+	})
+	o = s.Rcpt(ctx, user, from, rec.FirstRcpt())
+	final = !remembers(&o)
+	for _, rcpt := range rec.Rcpts[min(1, len(rec.Rcpts)):] {
+		other := s.Rcpt(ctx, user, from, rcpt)
+		final = final && !remembers(&other)
+		if other.Weight() > o.Weight() {
+			o = other
+		}
+	}
+	whole := s.Message(ctx)
+	if whole.Waits() && whole.Weight() > o.Weight() { // the null sender
+		o = whole
+	}
+	if accepted(rec) && !whole.Refused() && whole.Action < checkhelo.Quarantine {
+		s.Accepted()
+	}
+	final = m == nil || final && s.Facts().Neighbours.State == checkhelo.NotAsked
+	return s, o, final
+}
+
+// remembers reports whether a memory can change the outcome, but for neighbours.
+func remembers(o *judge.Outcome) bool {
+	return o.Would == checkhelo.Greylist || o.Would == checkhelo.Quarantine
+}
+
+// self is what the check calls its own, and the name that the receiving server gave itself.
+func (j *Recorded) self(name string) *checkhelo.Self {
+	own := &j.Self
+	if ascii := heloname.Parse(name).ASCII; ascii != "" {
+		both := *own
+		both.Names = slices.Concat(own.Names, []string{ascii})
+		return &both
+	}
+	return own
+}
+
+// recall takes what the receiving server wrote down about the client's PTR record for the DNS.
+func recall(f *checkhelo.Facts, rec *replay.Record) {
+	name := heloname.Parse(rec.PTR).ASCII
+	found := checkhelo.Answer[[]string]{State: checkhelo.Found, Value: []string{name}}
+	recorded := rec.PTRState != replay.NotRecorded && rec.PTR != ""
+	switch {
+	case rec.PTRState == replay.None, recorded && name == "": // no host can have such a name
+		f.PTR.State, f.Confirmed.State = checkhelo.NotFound, checkhelo.NotFound
+	case !recorded:
+	case rec.PTRState == replay.Unconfirmed:
+		f.PTR, f.Confirmed.State = found, checkhelo.NotFound
+	default:
+		f.PTR, f.Confirmed = found, found
+		if name == f.Helo.ASCII {
+			f.Forward = checkhelo.Answer[[]netip.Addr]{
+				State: checkhelo.Found, Value: []netip.Addr{f.Client},
+			}
+		}
+	}
+}
+
+// look returns the facts about a record that the DNS has, all that the policies ask for without a
+// memory.
+func (j *Recorded) look(ctx context.Context, rec *replay.Record) *checkhelo.Facts {
+	s, _, _ := j.session(ctx, rec, j.facts(rec), nil)
+	if j.other != nil {
+		s, _, _ = j.other.session(ctx, rec, s.Facts(), nil)
+	}
+	return s.Facts()
+}
+
+const (
+	simulatedRows    = 50_000 // of all servers
+	simulatedServers = 1000   // further ones are judged without memory
+)
+
+// simulation is the memory that each server of the input would have had, at the time of the record
+// at hand. Records must come in the order of their times.
+type simulation struct {
+	settings memory.Memory
+	store    *memory.Map               // all servers', to learn from the input; nil: a simulation
+	servers  map[string]*memory.Memory // by Record.Server
+	now      time.Time
+	rows     int // of all servers
+	waiting  []retry
+	untimed  int64 // messages judged without memory: no time, or too many servers
+}
+
+// retry is a message that waits: its client tries again after the delay.
+type retry struct {
+	rec *replay.Record
+	at  time.Time
+}
+
+// newSimulation returns nil for a check that has no memory.
+func newSimulation(check *module.Check) *simulation {
+	kind, _, settings := check.Memory()
+	if kind == "" {
+		return nil
+	}
+	s := &simulation{settings: settings, servers: make(map[string]*memory.Memory)}
+	if s.settings.Delay == 0 {
+		s.settings.Delay = memory.DefaultDelay
+	}
+	s.settings.Clock = func() time.Time { return s.now }
+	return s
+}
+
+// with runs do with the memory of a record's server at that time; nil: none.
+func (s *simulation) with(rec *replay.Record, at time.Time, do func(*memory.Memory)) {
+	if s == nil || s.store != nil && rec.Class == "spam" {
+		do(nil)
+		return
+	}
+	m := s.servers[rec.Server]
+	if m == nil && len(s.servers) < simulatedServers && !at.IsZero() {
+		one := s.settings
+		one.Store = s.store
+		if s.store == nil {
+			one.Store = memory.NewMap(0)
+		}
+		m = &one
+		s.servers[rec.Server] = m
+	}
+	if m == nil || at.IsZero() {
+		s.untimed += int64(rec.Count)
+		do(nil)
+		return
+	}
+	s.now = at
+	if s.store != nil {
+		do(m)
+		return
+	}
+	store := m.Store.(*memory.Map)
+	before := store.Len()
+	store.Resize(simulatedRows - s.rows + before)
+	do(m)
+	s.rows += store.Len() - before
+}
+
+// dropped returns how many writes found no room.
+func (s *simulation) dropped() (n uint64) {
+	for _, m := range s.servers {
+		n += m.Store.(*memory.Map).Dropped()
+	}
+	return n
+}
+
+// notes tell what the memory could not know.
+func (s *simulation) notes() (notes []string) {
+	switch {
+	case s == nil:
+		return []string{"memory is off"}
+	case s.untimed > 0 && len(s.servers) == 0:
+		return []string{"memory is off: the input has no times"}
+	}
+	notes = append(notes, fmt.Sprintf("memory is simulated for %d servers", len(s.servers)))
+	if s.untimed > 0 {
+		notes = append(notes, fmt.Sprintf("%d messages without a time were judged without memory",
+			s.untimed))
+	}
+	if n := s.dropped(); n > 0 {
+		notes = append(notes, fullMemory(n))
+	}
+	return notes
+}
+
+func fullMemory(n uint64) string {
+	return fmt.Sprintf("memory was full %d times: known senders may count as strangers", n)
+}
+
+// wait notes a message that was told to wait. Its client tries again after the delay, and is known
+// from then on. That is not learnt.
+func (s *simulation) wait(rec *replay.Record) {
+	if s.store != nil {
+		return
+	}
+	again := *rec
+	again.Rcpts = slices.Clone(rec.Rcpts)
+	s.waiting = append(s.waiting, retry{&again, s.now.Add(s.settings.Delay)})
+}
+
+// retries judges the messages whose wait is over.
+func (j *Recorded) retries(ctx context.Context, now time.Time) {
+	for s := j.memory; s != nil && len(s.waiting) > 0 && !s.waiting[0].at.After(now); {
+		next := s.waiting[0]
+		s.waiting = s.waiting[1:]
+		f := j.facts(next.rec)
+		s.with(next.rec, next.at, func(m *memory.Memory) { _, _, _ = j.session(ctx, next.rec, f, m) })
+	}
 }

@@ -57,7 +57,7 @@ func replayCommand() *cli.Command {
 type replaying struct {
 	paths   []string
 	options replay.Options
-	judge   *recordJudge
+	judge   *Recorded
 	tally   *report.Tally
 	each    func(*report.Message) // takes the judged messages, in the order of the input
 }
@@ -101,7 +101,7 @@ func (r *replaying) read(c *cli.Context) (stats replay.Stats, err error) {
 		stats, err = r.runLive(c.Context)
 	} else {
 		stats, err = replay.Read(c.Context, r.paths, r.options, func(rec *replay.Record) error {
-			m := r.judge.message(c.Context, rec, nil)
+			m := r.judge.Message(c.Context, rec, nil)
 			r.each(&m)
 			return nil
 		})
@@ -153,7 +153,7 @@ func (r *replaying) runLive(ctx context.Context) (replay.Stats, error) {
 		}()
 		inOrder <- func() {
 			if found := <-facts; ctx.Err() == nil { // look-ups that were cut off tell nothing
-				m := r.judge.message(ctx, &kept, found)
+				m := r.judge.Message(ctx, &kept, found)
 				r.each(&m)
 			}
 		}
@@ -218,15 +218,12 @@ func newReplaying(c *cli.Context) (*replaying, error) {
 
 // judgeOf makes a judge of the input. It removes the ceiling of a dry run, under which every report
 // would be empty, and returns the name of the policy for the report.
-func judgeOf(c *cli.Context, check *module.Check, source string) (*recordJudge, string, error) {
+func judgeOf(c *cli.Context, check *module.Check, source string) (*Recorded, string, error) {
 	if by := check.Judge(); by.Policy.Ceiling == checkhelo.Ignore {
 		by.Policy = by.Policy.With(by.Policy.Preset, checkhelo.Off)
 		source += " without max_action ignore"
 	}
-	j, err := newJudge(check, c.String("dns"))
-	if err == nil && c.String("memory") == "off" {
-		j.memory = nil
-	}
+	j, err := NewRecorded(check, c.String("dns"), c.String("memory") != "off")
 	return j, source, err
 }
 

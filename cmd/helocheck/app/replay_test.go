@@ -24,13 +24,13 @@ import (
 	"maddy.example/checkhelo/module/replay"
 )
 
-func testJudge(tb testing.TB, policy, dns string) *recordJudge {
+func testJudge(tb testing.TB, policy, dns string) *Recorded {
 	tb.Helper()
 	check, err := maddyconf.FromPolicy(policy)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	j, err := newJudge(check, dns)
+	j, err := NewRecorded(check, dns, true)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -95,7 +95,7 @@ func TestRecordsThatAreNotJudged(t *testing.T) {
 	}
 	for want, rec := range tests {
 		rec.Count = 1
-		m := j.message(t.Context(), &rec, nil)
+		m := j.Message(t.Context(), &rec, nil)
 		refused := m.Action == checkhelo.Reject
 		if m.Exempt != want || refused != (want == "") {
 			t.Errorf("%q: %+v", want, m)
@@ -108,7 +108,7 @@ func TestSelfOfTheRecord(t *testing.T) {
 	rec := replay.Record{Helo: "mx.example.org", Client: someClient, Self: "MX.example.org.", Count: 1}
 	hits := func() (names []string) {
 		rules := j.Policy.Rules()
-		m := j.message(t.Context(), &rec, nil)
+		m := j.Message(t.Context(), &rec, nil)
 		for i, r := range rules {
 			if m.Rules&(1<<i) != 0 {
 				names = append(names, r.Name)

@@ -13,8 +13,8 @@ import (
 	"strconv"
 	"strings"
 
-	"maddy.example/checkhelo/cmd/helocheck/app"
 	"maddy.example/checkhelo/cmd/helocheck/report"
+	"maddy.example/checkhelo/cmd/lab/recorded"
 	"maddy.example/checkhelo/module/heloname"
 	"maddy.example/checkhelo/module/replay"
 )
@@ -46,7 +46,7 @@ type fitting struct {
 	paths   []string
 	sets    []string // what the paths are called
 	policy  string   // preset or path of a maddy.conf
-	judge   *app.Recorded
+	judge   *recorded.Judge
 	options Options
 	other   int64 // messages of other classes
 	counts  map[string]int64
@@ -145,7 +145,7 @@ func newFitting(args []string, stderr io.Writer) (*fitting, error) {
 	if f.options.MaxLost, err = f.limits(); err != nil {
 		return nil, err
 	}
-	if f.judge, err = app.NewRecorded(f.policy); err != nil {
+	if f.judge, err = recorded.New(f.policy); err != nil {
 		return nil, usage("--policy: " + err.Error())
 	}
 	return f, nil
@@ -210,7 +210,7 @@ func (f *fitting) run(ctx context.Context) (*Result, error) {
 		return nil, usage(fmt.Sprintf("%d messages of class ham, %d of class spam, %d of others;"+
 			" fit needs both of the first", f.counts[ham], f.counts[spam], f.other))
 	}
-	return data.Fit(f.judge.Policy())
+	return data.Fit(f.judge.Policy)
 }
 
 // orgOf is whatever mail of one house has in common.

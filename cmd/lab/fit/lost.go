@@ -25,7 +25,7 @@ const maxShown = 255 // octets of a name
 // writeLost names the ham that the policy rejects or quarantines.
 func (f *fitting) writeLost(ctx context.Context, w io.Writer) error {
 	messages := make(map[lost]int64)
-	rules := f.judge.Policy().Rules()
+	rules := f.judge.Policy.Rules()
 	for i, path := range f.paths {
 		err := f.judge.Read(ctx, path, func(rec *replay.Record, m *report.Message) {
 			if strings.EqualFold(rec.Class, ham) && m.Action >= checkhelo.Quarantine {

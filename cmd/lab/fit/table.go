@@ -10,8 +10,8 @@ import (
 	"strings"
 
 	"maddy.example/checkhelo"
-	"maddy.example/checkhelo/cmd/helocheck/app"
 	"maddy.example/checkhelo/cmd/helocheck/report"
+	"maddy.example/checkhelo/cmd/lab/recorded"
 	"maddy.example/checkhelo/module/replay"
 )
 
@@ -103,11 +103,11 @@ func percent(n, of int64) string {
 func (f *fitting) count(
 	ctx context.Context, policy string, i int,
 ) (map[string]*report.Class, error) {
-	judge, err := app.NewRecorded(policy)
+	judge, err := recorded.New(policy)
 	if err != nil {
 		return nil, err
 	}
-	tally := report.NewTally(policy, judge.Policy().Rules())
+	tally := report.NewTally(policy, judge.Policy.Rules())
 	err = judge.Read(ctx, f.paths[i], func(_ *replay.Record, m *report.Message) { tally.Add(m) })
 	return tally.Report().Classes, err
 }

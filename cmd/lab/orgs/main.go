@@ -20,8 +20,8 @@ import (
 	"slices"
 
 	"maddy.example/checkhelo"
-	"maddy.example/checkhelo/cmd/helocheck/app"
 	"maddy.example/checkhelo/cmd/helocheck/report"
+	"maddy.example/checkhelo/cmd/lab/recorded"
 	"maddy.example/checkhelo/module/heloname"
 	"maddy.example/checkhelo/module/replay"
 )
@@ -66,7 +66,7 @@ type table struct {
 // count judges by what the receivers wrote down, without the DNS.
 func count(ctx context.Context, files []string) (tables []*table, err error) {
 	for _, p := range []checkhelo.Preset{checkhelo.Lenient, checkhelo.RFC, checkhelo.Strict} {
-		by, err := app.NewRecorded(string(p))
+		by, err := recorded.New(string(p))
 		if err != nil {
 			return nil, err
 		}
