@@ -25,9 +25,7 @@ import (
 	"maddy.example/checkhelo/module/exempt"
 	"maddy.example/checkhelo/module/heloname"
 	"maddy.example/checkhelo/module/judge"
-	"maddy.example/checkhelo/module/lint"
 	"maddy.example/checkhelo/module/memory"
-	"maddy.example/checkhelo/module/metrics"
 )
 
 const (
@@ -64,7 +62,10 @@ func (c *Check) Configure(inlineArgs []string, cfg *config.Map) error {
 	if err := s.finish(); err != nil {
 		return err
 	}
-	lint.Run(cfg.Block, j, c.log.Printf)
+	for _, node := range cfg.Block.Children {
+		l := lint{j, node, c.log.Printf}
+		l.run()
+	}
 	return nil
 }
 
@@ -132,7 +133,7 @@ func (s *settings) declare() {
 	for i, store := range []*exempt.Table{
 		&j.Tables.Clients, &j.Tables.Names, &j.DenyNames, &j.DenyHosts, &j.Recipients,
 	} {
-		once(s.Map, Tables[i], func(node config.Node) error { return s.table(node, store) })
+		once(s.Map, tables[i], func(node config.Node) error { return s.table(node, store) })
 	}
 	s.args("help_url", s.helpURL)
 	s.Bool("header", false, false, &c.header)
@@ -202,7 +203,7 @@ func (s *settings) finish() error {
 	if g.Exchange == nil {
 		g.Exchange = dnsfacts.NewClient(s.servers).Exchange
 	}
-	g.Cache, g.Observe = dnsfacts.NewCache(s.cacheSize), metrics.Question
+	g.Cache, g.Observe = dnsfacts.NewCache(s.cacheSize), countQuestion
 	if len(g.Blocklists) == 0 {
 		p.Override["listed"] = checkhelo.Rule{Action: checkhelo.Off}
 	}
@@ -373,8 +374,8 @@ func (s *settings) selfAddress(entry string) error {
 	return nil
 }
 
-// Tables are the directives that take one of Maddy's tables.
-var Tables = []string{
+// tables are the directives that take one of Maddy's tables.
+var tables = []string{
 	"exempt_clients", "exempt_names", "deny_names", "deny_hosts", "recipient_policy",
 }
 
@@ -392,16 +393,40 @@ func (s *settings) list(
 	})
 }
 
-// TakesTable reports whether the list of a directive is a table: a block, &NAME, or the kind of a
-// table. "file" without a block is a file of entries, which may be followed by more.
+// TakesTable reports whether a directive has a table: one of tables, or a list with a block, &NAME,
+// or the kind of a table. "file" without a block is a file of entries, with more after it.
 func TakesTable(node config.Node) bool {
-	if len(node.Args) == 0 {
+	switch {
+	case len(node.Args) == 0:
+		return false
+	case slices.Contains(tables, node.Name):
+		return true
+	case node.Name != "exempt_networks" && node.Name != "exempt_recipients":
 		return false
 	}
 	first := node.Args[0]
 	return len(node.Children) != 0 || strings.HasPrefix(first, "&") ||
-		first != "file" && modules.Get("table."+strings.TrimPrefix(first, "table.")) != nil
+		first != "file" && modules.Get("table."+tableKind(first)) != nil
 }
+
+// TableFile returns the path of a table that is a file, from the arguments or the block of its
+// directive; nil: it has none.
+func TableFile(node *config.Node) *string {
+	switch {
+	case len(node.Args) == 0 || tableKind(node.Args[0]) != "file":
+		return nil
+	case len(node.Args) > 1:
+		return &node.Args[1]
+	}
+	for i := range node.Children {
+		if child := &node.Children[i]; child.Name == "file" && len(child.Args) == 1 {
+			return &child.Args[0]
+		}
+	}
+	return nil
+}
+
+func tableKind(name string) string { return strings.TrimPrefix(name, "table.") }
 
 // table reads a directive that takes one of Maddy's tables. Of most errors about one Maddy itself
 // does not say where they are.
@@ -418,7 +443,7 @@ func (s *settings) table(node config.Node, store *exempt.Table) error {
 	if strings.HasPrefix(text, node.File+":") { // a nearer place
 		return err
 	}
-	if modules.Get("table."+strings.TrimPrefix(node.Args[0], "table.")) == nil {
+	if modules.Get("table."+tableKind(node.Args[0])) == nil {
 		text += "; " + acceptedTables
 	}
 	return fmt.Errorf("found %q: %s", node.Args[0], text)

@@ -41,9 +41,11 @@ func (fakeTable) Name() string                          { return "table.fake" }
 func (fakeTable) InstanceName() string                  { return "" }
 
 func init() {
-	modules.Register("table.fake", func(*container.C, string, string) (module.Module, error) {
-		return fakeTable{}, nil
-	})
+	for _, kind := range []string{"table.fake", "table.static", "table.file"} {
+		modules.Register(kind, func(*container.C, string, string) (module.Module, error) {
+			return fakeTable{}, nil
+		})
+	}
 	modules.Register("table.sick", func(*container.C, string, string) (module.Module, error) {
 		return sickTable{}, nil
 	})

@@ -87,6 +87,9 @@ func TestListsAreTestedFromStartToStop(t *testing.T) {
 	}
 	<-asked
 	<-asked
+	if got := shown(t)["list_failed list=all.example module="+modName]; got != 1 {
+		t.Errorf("list_failed is %g for a list that lists everything", got)
+	}
 	if err := c.Stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -103,6 +106,9 @@ func TestDeadResolverIsLogged(t *testing.T) {
 	c.judge.Gatherer.Fill(t.Context(), &f, c.judge.Policy.Needs(&f)&^checkhelo.NeedMemory)
 	if n := strings.Count(out.String(), "no DNS server answers"); n != 1 {
 		t.Errorf("%d lines in %q", n, out)
+	}
+	if shown(t)["dns_dead_total module="+modName] == 0 {
+		t.Error("no question is counted as failed")
 	}
 }
 

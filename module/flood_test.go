@@ -22,6 +22,10 @@ func TestGreetingsOfOneConnection(t *testing.T) {
 	if n := strings.Count(out.String(), "too many greetings in one connection"); n != 1 {
 		t.Errorf("%d lines: %s", n, out)
 	}
+	const refused = "exempt_total module=" + modName + " reason=greetings"
+	if n := shown(t)[refused]; n < 2*maxGreetings {
+		t.Errorf("%g greetings are counted", n)
+	}
 	other := conn("friend")
 	other.RemoteAddr = &net.TCPAddr{IP: net.IPv4(192, 0, 2, 7), Port: 4001}
 	if err := c.CheckConnection(t.Context(), other); err != nil {

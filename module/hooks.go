@@ -43,7 +43,7 @@ func (c *Check) CheckConnection(_ context.Context, conn *module.ConnState) (refu
 	if s == nil || s.Early() == nil {
 		return nil
 	}
-	c.metrics.Verdict(s.Early())
+	c.countVerdict(s.Early())
 	source := heloname.ClientNetwork(s.Facts().Client).String() + s.Early().Rule()
 	if ok, more := c.quiet.allows(source, time.Now()); ok {
 		c.logVerdict(s.Early(), s.Facts(), "", more)
@@ -69,7 +69,7 @@ func (c *Check) tooMany(conn *module.ConnState) error {
 	if n <= maxGreetings {
 		return nil
 	}
-	c.metrics.Exempt("greetings")
+	exempted.WithLabelValues(c.label, "greetings").Inc()
 	if n == maxGreetings+1 {
 		if ok, _ := c.quiet.allows(heloname.ClientNetwork(client).String()+" greetings", now); ok {
 			c.log.Msg("too many greetings in one connection", "greetings", n, "src_ip", client.String())
@@ -169,11 +169,11 @@ func (s *state) CheckRcpt(ctx context.Context, rcpt string) (res module.CheckRes
 		// An exemption of the client holds for all recipients and counts once.
 		whole := o.Exempt == exempt.WhyAuth || o.Exempt == exempt.WhyNetwork
 		if !whole || s.first(o.Exempt) {
-			s.c.metrics.Exempt(o.Exempt)
+			exempted.WithLabelValues(s.c.label, o.Exempt).Inc()
 		}
 		return res
 	}
-	s.c.metrics.Verdict(&o)
+	s.c.countVerdict(&o)
 	if (len(o.Hits) > 0 || o.TryLater) && s.first(o.Rule()+" "+o.Word()) {
 		s.c.logVerdict(&o, s.sess.Facts(), s.meta.ID, 0)
 	}

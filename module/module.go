@@ -22,11 +22,9 @@ import (
 	"github.com/foxcpp/maddy/framework/module"
 	"github.com/foxcpp/maddy/framework/module/modules"
 
-	"maddy.example/checkhelo"
 	"maddy.example/checkhelo/module/dnsfacts"
 	"maddy.example/checkhelo/module/judge"
 	"maddy.example/checkhelo/module/memory"
-	"maddy.example/checkhelo/module/metrics"
 )
 
 const modName = "check.helo_fqdn"
@@ -40,7 +38,7 @@ type Check struct {
 	log      *log.Logger
 	judge    *judge.Judge
 	header   bool
-	metrics  metrics.Instance
+	label    string // in metrics
 
 	quiet     quiet
 	greetings *freecache.Cache // of connections
@@ -66,7 +64,7 @@ func New(c *container.C, _, instName string) (module.Module, error) {
 	}
 	check := &Check{
 		instName: instName,
-		metrics:  metrics.Instance{Label: cmp.Or(instName, modName), Version: Version()},
+		label:    cmp.Or(instName, modName),
 		log:      c.DefaultLogger.Sublogger(modName),
 		judge:    &judge.Judge{Gatherer: new(dnsfacts.Gatherer)},
 
@@ -75,7 +73,7 @@ func New(c *container.C, _, instName string) (module.Module, error) {
 	check.key = sessionKey{check, fmt.Sprintf("%s#%d", modName, instances.Add(1))}
 	check.judge.OnTable = check.tableFailed
 	check.judge.Gatherer.OnDead = func(failed int) {
-		check.metrics.Dead(failed)
+		dead.WithLabelValues(check.label).Add(float64(failed))
 		check.log.Msg("no DNS server answers, nobody is refused for it", "questions", failed)
 	}
 	return check, nil
@@ -114,25 +112,20 @@ func (c *Check) Start() error {
 			}
 		}()
 		c.judge.Gatherer.Run(ctx, func(zone, news string, failed bool) {
-			c.metrics.Tested(zone, failed)
+			listFailed.WithLabelValues(c.label, zone).Set(binary(failed))
 			if news != "" {
 				c.log.Msg("DNS list "+news, "list", zone)
 			}
 		})
 	}()
-	c.metrics.Policy, c.metrics.Ceiling = string(c.judge.Policy.Preset), "reject"
-	if ceiling := c.judge.Policy.Ceiling; ceiling != checkhelo.Off {
-		c.metrics.Ceiling = ceiling.String()
-	}
-	c.metrics.Cache, c.metrics.Memory = c.judge.Gatherer.Cache, c.db
-	c.metrics.Start()
-	c.log.Msg("started", "version", c.metrics.Version, "policy", c.metrics.Policy)
+	c.show()
+	c.log.Msg("started", "version", Version(), "policy", string(c.judge.Policy.Preset))
 	return nil
 }
 
 // Stop implements container.LifetimeModule. Sessions that are still open keep their policy.
 func (c *Check) Stop() error {
-	c.metrics.Stop()
+	c.hide()
 	if c.endTests != nil {
 		c.endTests()
 		<-c.tested

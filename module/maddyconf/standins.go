@@ -16,7 +16,7 @@ import (
 	"github.com/foxcpp/maddy/framework/module"
 	"github.com/foxcpp/maddy/framework/module/modules"
 
-	"maddy.example/checkhelo/module/lint"
+	checks "maddy.example/checkhelo/module"
 )
 
 // values returns the values of a key; none: not found.
@@ -91,7 +91,7 @@ func fileTable(args []string, cfg *config.Map) (values, error) {
 		path = args[0]
 	}
 	entries := make(map[string][]string)
-	err := lint.ReadTable(path, func(line int, key, values string) error {
+	err := checks.ReadTable(path, func(line int, key, values string) error {
 		if key == "" {
 			return fmt.Errorf("%s:%d: no key before the colon; accepted: KEY or KEY: VALUE", path, line)
 		}

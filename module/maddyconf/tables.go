@@ -80,20 +80,17 @@ func (r *reader) registerTables() error {
 // whose table is not evaluated.
 func (r *reader) directives(nodes []config.Node) (kept []config.Node) {
 	for _, node := range nodes {
-		asTable := slices.Contains(checks.Tables, node.Name) && len(node.Args) > 0
-		if node.Name == "exempt_networks" || node.Name == "exempt_recipients" {
-			if asTable = checks.TakesTable(node); !asTable {
-				node.Args = slices.Clone(node.Args)
-				r.listPaths(node.Args)
-			}
-		}
-		if asTable {
+		switch {
+		case checks.TakesTable(node):
 			var err error
 			var skip *notEvaluated
 			if node, err = r.prepare(node); errors.As(err, &skip) {
 				r.NotEvaluated = append(r.NotEvaluated, Table{node.Name, skip.table, skip.reason})
 				continue
 			}
+		case node.Name == "exempt_networks" || node.Name == "exempt_recipients":
+			node.Args = slices.Clone(node.Args)
+			r.listPaths(node.Args)
 		}
 		kept = append(kept, node)
 	}
@@ -166,29 +163,20 @@ func (r *reader) steps(nodes []config.Node) (err error) {
 // file makes the path of a table file absolute. Maddy takes a missing file for
 // an empty one; one without permission may still be readable for the server.
 func (r *reader) file(node *config.Node) error {
-	path := ""
-	for i, c := range node.Children {
-		if c.Name == "file" && len(c.Args) == 1 {
-			path = r.absolute(c.Args[0])
-			node.Children[i].Args = []string{path}
-		}
-	}
-	if len(node.Args) > 1 {
-		path = r.absolute(node.Args[1])
-		node.Args[1] = path
-	}
-	if path == "" {
+	path := checks.TableFile(node)
+	if path == nil || *path == "" {
 		return nil
 	}
-	file, err := os.Open(path)
+	*path = r.absolute(*path)
+	file, err := os.Open(*path)
 	switch {
 	case err == nil:
 		file.Close()
 	case !errors.Is(err, fs.ErrNotExist):
 		return &notEvaluated{"file", err.Error()}
-	case !slices.Contains(checks.Tables, node.Name): // of these Configure warns
+	case !checks.TakesTable(*node): // of these Configure warns
 		r.Warnings = append(r.Warnings, fmt.Sprintf(
-			"%s:%d: %s does not exist; Maddy takes it for an empty table", node.File, node.Line, path))
+			"%s:%d: %s does not exist; Maddy takes it for an empty table", node.File, node.Line, *path))
 	}
 	return nil
 }

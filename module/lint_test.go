@@ -1,64 +1,11 @@
-package lint_test
+package module
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-
-	parser "github.com/foxcpp/maddy/framework/cfgparser"
-	"github.com/foxcpp/maddy/framework/config"
-	"github.com/foxcpp/maddy/framework/container"
-	"github.com/foxcpp/maddy/framework/log"
-	maddy "github.com/foxcpp/maddy/framework/module"
-	"github.com/foxcpp/maddy/framework/module/modules"
-
-	"maddy.example/checkhelo/module"
 )
-
-// table stands for Maddy's tables, which a module outside of Maddy cannot import.
-type table struct{}
-
-func (table) Configure(_ []string, cfg *config.Map) error {
-	cfg.AllowUnknown()
-	_, err := cfg.Process()
-	return err
-}
-func (table) Name() string                                         { return "table.static" }
-func (table) InstanceName() string                                 { return "" }
-func (table) Lookup(context.Context, string) (string, bool, error) { return "", false, nil }
-
-func init() {
-	for _, kind := range []string{"table.static", "table.file"} {
-		modules.Register(kind, func(*container.C, string, string) (maddy.Module, error) {
-			return table{}, nil
-		})
-	}
-}
-
-// configured returns what a check with the directives logs, and its error.
-func configured(t *testing.T, directives string) (logged string, err error) {
-	t.Helper()
-	nodes, err := parser.Read(strings.NewReader("helo_fqdn {\n"+directives+"\n}"), "maddy.conf")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var out strings.Builder
-	c := container.New()
-	c.DefaultLogger = &log.Logger{Out: log.WriteCloserOutput(writer{&out}, false)}
-	container.Global = c
-	made, err := module.New(c, "check.helo_fqdn", "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = made.Configure(nil, config.NewMap(map[string]any{"hostname": "mx.example.org"}, nodes[0]))
-	return out.String(), err
-}
-
-type writer struct{ *strings.Builder }
-
-func (writer) Close() error { return nil }
 
 // No setting weakens the check in silence, and good settings make no noise.
 func TestCarelessSettings(t *testing.T) {
@@ -138,7 +85,8 @@ func TestCarelessSettings(t *testing.T) {
 		static("recipient_policy", "@example.org strict"):    {silent, ""},
 	} {
 		t.Run(directives, func(t *testing.T) {
-			logged, err := configured(t, directives)
+			_, out, err := configured(t, "helo_fqdn {\n"+directives+"\n}")
+			logged := out.String()
 			got := silent
 			switch {
 			case err != nil:

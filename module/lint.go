@@ -1,23 +1,12 @@
-// Package lint finds settings of a configuration that weaken the check or can
-// never match. What can never be meant is an error of package module; the rest is
-// a warning with file and line:
-//
-//	lint.Run(block, j, log.Printf)
-//	// maddy.conf:12: exempt_clients: entry "Mail.example.net" never matches; ...
-//
-// Of tables it sees inline entries and the files of `file`. RFC 5321, section
-// 4.5.1 is behind the warning about postmaster.
-package lint
+package module
 
 import (
 	"bufio"
 	"fmt"
-	"iter"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 
@@ -29,49 +18,51 @@ import (
 	"maddy.example/checkhelo/module/judge"
 )
 
-// Run reports the warnings about the directives of a check's block, from which j was made.
-func Run(block config.Node, j *judge.Judge, report func(format string, args ...any)) {
-	for _, node := range block.Children {
-		l := linter{j, node, report}
-		if look := directives[node.Name]; look != nil {
-			look(&l)
-		}
-		if rule, isAction := strings.CutSuffix(node.Name, "_action"); isAction {
-			l.action(rule)
-		}
-		if checks := entries[node.Name]; checks != nil {
-			l.table(checks)
-		}
-	}
-}
-
-// linter looks at one directive.
-type linter struct {
+// lint warns about one directive that weakens the check or can never match, with file and line.
+// What can never be meant is an error where the directive is read.
+type lint struct {
 	*judge.Judge
 	config.Node
 	report func(format string, args ...any)
 }
 
-func (l *linter) warn(format string, args ...any) { l.warnAt(l.File, l.Line, format, args...) }
+// run reports the warnings. Of tables it sees inline entries and the files of `file`.
+func (l *lint) run() {
+	if look := careless[l.Name]; look != nil {
+		look(l)
+	}
+	if rule, isAction := strings.CutSuffix(l.Name, "_action"); isAction {
+		l.action(rule)
+	}
+	if checks := entryProblems[l.Name]; checks != nil {
+		l.table(checks)
+	}
+}
 
-func (l *linter) warnAt(file string, line int, format string, args ...any) {
+func (l *lint) warn(format string, args ...any) { l.warnAt(l.File, l.Line, format, args...) }
+
+func (l *lint) warnAt(file string, line int, format string, args ...any) {
 	l.report("%s:%d: %s: %s", file, line, l.Name, fmt.Sprintf(format, args...))
 }
 
-// directives has a function for each directive whose value can be careless.
-var directives = map[string]func(*linter){
-	"exempt_networks":   (*linter).exemptNetworks,
-	"exempt_recipients": (*linter).exemptRecipients,
-	"self_addresses":    func(l *linter) { l.networks(slices.Values(l.Self.Addrs)) },
-	"exempt_dnswl": func(l *linter) {
+// careless has a function for each directive whose value can be careless.
+var careless = map[string]func(*lint){
+	"exempt_networks":   (*lint).exemptNetworks,
+	"exempt_recipients": (*lint).exemptRecipients,
+	"self_addresses": func(l *lint) {
+		for _, p := range l.Self.Addrs {
+			l.network(p)
+		}
+	},
+	"exempt_dnswl": func(l *lint) {
 		l.zones(blocks, allows, "a block list: clients that are listed would be exempt")
 	},
-	"blocklists": func(l *linter) {
+	"blocklists": func(l *lint) {
 		l.zones(allows, blocks, "an allow list: names that are listed would be hit")
 	},
-	"quarantine_threshold": func(l *linter) { l.threshold(l.Policy.QuarantineScore) },
-	"reject_threshold":     func(l *linter) { l.threshold(l.Policy.RejectScore) },
-	"greylist_threshold":   func(l *linter) { l.threshold(l.Policy.GreylistScore) },
+	"quarantine_threshold": func(l *lint) { l.threshold(l.Policy.QuarantineScore) },
+	"reject_threshold":     func(l *lint) { l.threshold(l.Policy.RejectScore) },
+	"greylist_threshold":   func(l *lint) { l.threshold(l.Policy.GreylistScore) },
 }
 
 // What the name of a zone tells of its kind.
@@ -80,9 +71,9 @@ var (
 	blocks = regexp.MustCompile(`bl\.|rbl|black|block|deny|spam|zen\.`)
 )
 
-// entries has checks of each entry for each directive with a table. A check returns what is wrong,
-// "" for nothing.
-var entries = map[string][]func(key, value string) string{
+// entryProblems has checks of each entry for each directive with a table. A check returns what is
+// wrong, "" for nothing.
+var entryProblems = map[string][]func(key, value string) string{
 	"exempt_clients":    {hostProblem, suffixProblem, proofProblem},
 	"exempt_names":      {hostProblem, suffixProblem, proofProblem},
 	"deny_names":        {hostProblem, verbProblem},
@@ -94,7 +85,7 @@ var entries = map[string][]func(key, value string) string{
 
 // action warns about a rule that refuses mail although a server must not (RFC 5321, section 4.1.4)
 // on that ground alone.
-func (l *linter) action(rule string) {
+func (l *lint) action(rule string) {
 	for _, r := range checkhelo.Rules() {
 		if r.Name == rule && r.NoReject && l.Policy.Override[rule].Action == checkhelo.Reject {
 			l.report("%s:%d: %s is reject: RFC 5321, section 4.1.4 says that a server must not refuse"+
@@ -104,23 +95,24 @@ func (l *linter) action(rule string) {
 	}
 }
 
-func (l *linter) networks(list iter.Seq[netip.Prefix]) (found bool) {
-	for p := range list {
-		found = true
-		if problem, _ := exempt.NetworkProblem(p); problem != "" {
-			l.warn("%s %s", p, problem)
-		}
+func (l *lint) network(p netip.Prefix) {
+	if problem, _ := exempt.NetworkProblem(p); problem != "" {
+		l.warn("%s %s", p, problem)
 	}
-	return found
 }
 
-func (l *linter) exemptNetworks() {
-	if !l.networks(l.Plain.Networks.All()) && l.Tables.NetworkTable == nil {
+func (l *lint) exemptNetworks() {
+	empty := l.Tables.NetworkTable == nil
+	for p := range l.Plain.Networks.All() {
+		l.network(p)
+		empty = false
+	}
+	if empty {
 		l.warn("the list holds no entry, so that nobody is exempt")
 	}
 }
 
-func (l *linter) exemptRecipients() {
+func (l *lint) exemptRecipients() {
 	switch list := l.Plain.Recipients; {
 	case l.Plain.RecipientTable != nil: // its entries cannot be seen
 	case len(list) == 0:
@@ -131,7 +123,7 @@ func (l *linter) exemptRecipients() {
 }
 
 // zones warns about a zone whose name tells the other kind of list.
-func (l *linter) zones(wrong, right *regexp.Regexp, text string) {
+func (l *lint) zones(wrong, right *regexp.Regexp, text string) {
 	for i, zone := range l.Args {
 		zone = strings.ToLower(zone)
 		if wrong.MatchString(zone) && !right.MatchString(zone) {
@@ -141,7 +133,7 @@ func (l *linter) zones(wrong, right *regexp.Regexp, text string) {
 }
 
 // threshold warns about one above the points of all rules together.
-func (l *linter) threshold(threshold int) {
+func (l *lint) threshold(threshold int) {
 	most := 0
 	for _, preset := range checkhelo.Presets {
 		if preset != l.Policy.Preset && l.Recipients == nil {
@@ -222,24 +214,17 @@ func addressProblem(key, _ string) string {
 }
 
 // table warns about the entries of a directive's own table that never match.
-func (l *linter) table(checks []func(key, value string) string) {
-	path := ""
+func (l *lint) table(checks []func(key, value string) string) {
 	for _, child := range l.Children {
-		switch {
-		case child.Name == "entry" && len(child.Args) > 0:
+		if child.Name == "entry" && len(child.Args) > 0 {
 			l.entry(child.File, child.Line, child.Args[0], strings.Join(child.Args[1:], " "), checks)
-		case child.Name == "file" && len(child.Args) == 1:
-			path = child.Args[0]
 		}
 	}
-	lists := l.Name == "exempt_networks" || l.Name == "exempt_recipients" // files without values
-	if len(l.Args) == 2 && strings.TrimPrefix(l.Args[0], "table.") == "file" && !lists {
-		path = l.Args[1]
-	}
-	if path == "" {
+	named := TableFile(&l.Node)
+	if named == nil || !TakesTable(l.Node) {
 		return
 	}
-	path = filepath.Clean(path)
+	path := filepath.Clean(*named)
 	err := ReadTable(path, func(line int, key, values string) error {
 		first := strings.Fields(key + ":" + values)[0]
 		if addr, err := netip.ParseAddr(strings.TrimSuffix(first, ":")); err == nil && addr.Is6() {
@@ -255,7 +240,7 @@ func (l *linter) table(checks []func(key, value string) string) {
 	}
 }
 
-func (l *linter) entry(
+func (l *lint) entry(
 	file string, line int, key, value string, checks []func(key, value string) string,
 ) {
 	rest, ok := exempt.InForce(value, time.Now())

@@ -1,0 +1,196 @@
+package module
+
+import (
+	"cmp"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"maddy.example/checkhelo"
+	"maddy.example/checkhelo/module/judge"
+	"maddy.example/checkhelo/module/memory"
+)
+
+const prefix = "maddy_helo_fqdn_"
+
+// These metrics outlive a reload, which makes new instances. No label ever holds what a client
+// said.
+var (
+	verdicts = counters("verdicts_total",
+		"Verdicts by the rule that decided, the action taken, and the action without max_action",
+		"module", "rule", "action", "would")
+	exempted = counters("exempt_total", "Clients and recipients that were not judged, by reason",
+		"module", "reason")
+	dnsSeconds = seconds("dns_seconds",
+		"Time from a DNS question to its answer, by record type and result", 0.001, 4,
+		"type", "result")
+	dead = counters("dns_dead_total", "DNS questions that failed while no DNS server answered any",
+		"module")
+	listFailed = gauges("list_failed",
+		"1 where the last test of a DNS list failed (RFC 5782, section 5)", "module", "list")
+	events = counters("memory_total",
+		"Recipients that memory was asked about, by what it said or changed", "module", "event")
+	waited = seconds("waited_seconds",
+		"Time from the first attempt to the one that passed after a greylist wait", 60, 3, "module")
+)
+
+func counters(name, help string, labels ...string) *prometheus.CounterVec {
+	return promauto.NewCounterVec(prometheus.CounterOpts{Name: prefix + name, Help: help}, labels)
+}
+
+func gauges(name, help string, labels ...string) *prometheus.GaugeVec {
+	return promauto.NewGaugeVec(prometheus.GaugeOpts{Name: prefix + name, Help: help}, labels)
+}
+
+// seconds has eight buckets, from the least on each factor times wider.
+func seconds(name, help string, least, factor float64, labels ...string) *prometheus.HistogramVec {
+	return promauto.NewHistogramVec(prometheus.HistogramOpts{Name: prefix + name, Help: help,
+		Buckets: prometheus.ExponentialBuckets(least, factor, 8)}, labels)
+}
+
+// countVerdict counts the outcome for one recipient, or one refused greeting.
+func (c *Check) countVerdict(o *judge.Outcome) {
+	would := o.Word()
+	if would == o.Action.String() {
+		would = o.Would.String()
+	}
+	verdicts.WithLabelValues(c.label, o.Rule(), o.Word(), would).Inc()
+	if c.db == nil {
+		return
+	}
+	if o.Lifted != checkhelo.Off {
+		events.WithLabelValues(c.label, "lifted").Inc()
+	}
+	if o.Lifted != checkhelo.Off || o.Would == checkhelo.Greylist || o.Would == checkhelo.Quarantine {
+		events.WithLabelValues(c.label, o.Known.String()).Inc()
+	}
+	if o.Wait.Result == memory.WaitOver {
+		waited.WithLabelValues(c.label).Observe(o.Wait.Waited.Seconds())
+	}
+	if o.Wait.Result != memory.NoWait {
+		events.WithLabelValues(c.label, "wait_"+o.Wait.Result.String()).Inc()
+	}
+}
+
+func countQuestion(qtype, result string, d time.Duration) {
+	dnsSeconds.WithLabelValues(qtype, result).Observe(d.Seconds())
+}
+
+// show lets the collector read the instance, until hide.
+func (c *Check) show() {
+	dead.WithLabelValues(c.label) // from 0 on, so that the first failure is an increase
+	all.Lock()
+	defer all.Unlock()
+	all.running[c] = true
+}
+
+func (c *Check) hide() {
+	all.Lock()
+	defer all.Unlock()
+	if all.running[c] {
+		hits, misses, _, _ := c.judge.Gatherer.Cache.Stats()
+		all.hits, all.misses = all.hits+hits, all.misses+misses
+		all.dropped += c.judge.Gatherer.Cache.Dropped()
+	}
+	delete(all.running, c)
+}
+
+// collector reads the instances between Start and Stop. During a reload there are two of one name,
+// and unnamed ones share a label always: their caches are added. A store of memory is one for all.
+type collector struct {
+	sync.Mutex
+	running               map[*Check]bool
+	hits, misses, dropped uint64 // of instances that have stopped
+}
+
+var all = &collector{running: make(map[*Check]bool)}
+
+func init() { prometheus.MustRegister(all) }
+
+var (
+	info = desc("info", "1 for each running instance", "module", "version", "policy",
+		"ceiling")
+	cacheEntries = desc("cache_entries",
+		"Answers that the cache of DNS answers holds, expired ones included", "module")
+	cacheSize = desc("cache_size",
+		"Answers of 256 octets that the cache of DNS answers has room for", "module")
+	cacheTotal = desc("cache_total", "DNS answers that the cache had (hit) and had not (miss)",
+		"result")
+	cacheDropped = desc("cache_dropped_total",
+		"DNS answers that a full cache has dropped before their time, or moved to keep them")
+	memoryRows = desc("memory_rows", "Rows of each kind in memory, as of the last write",
+		"store", "kind")
+	memoryLookups = desc("memory_lookups_total", "Lookups in memory, by where the answer came from",
+		"store", "result")
+	memoryWrites = desc("memory_writes_total",
+		"Rows written and expired, and writes that were dropped", "store", "result")
+	memoryAway = desc("memory_away", "1 while the store of memory does not answer", "store")
+)
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc(prefix+name, help, labels, nil)
+}
+
+// Describe implements prometheus.Collector. What runs decides which metrics there are.
+func (*collector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (c *collector) Collect(metrics chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, value float64, labels ...string) {
+		metrics <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
+	}
+	total := func(d *prometheus.Desc, value uint64, labels ...string) {
+		metrics <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(value), labels...)
+	}
+	c.Lock()
+	defer c.Unlock()
+	infos := make(map[[4]string]bool)
+	caches := make(map[string][2]int)
+	stores := make(map[string]memory.Counters)
+	hits, misses, dropped := c.hits, c.misses, c.dropped
+	for i := range c.running {
+		policy := i.judge.Policy
+		ceiling := cmp.Or(policy.Ceiling, checkhelo.Reject)
+		infos[[4]string{i.label, Version(), string(policy.Preset), ceiling.String()}] = true
+		cache := i.judge.Gatherer.Cache
+		h, m, entries, size := cache.Stats()
+		sum := caches[i.label]
+		caches[i.label] = [2]int{sum[0] + entries, sum[1] + size}
+		hits, misses, dropped = hits+h, misses+m, dropped+cache.Dropped()
+		if i.db != nil {
+			stores[i.db.Place()] = i.db.Counters()
+		}
+	}
+	for labels := range infos {
+		gauge(info, 1, labels[:]...)
+	}
+	total(cacheTotal, hits, "hit")
+	total(cacheTotal, misses, "miss")
+	total(cacheDropped, dropped)
+	for label, sum := range caches {
+		gauge(cacheEntries, float64(sum[0]), label)
+		gauge(cacheSize, float64(sum[1]), label)
+	}
+	for store, n := range stores {
+		gauge(memoryRows, float64(n.Known), store, "known")
+		gauge(memoryRows, float64(n.Neighbours), store, "neighbours")
+		gauge(memoryRows, float64(n.Waiting), store, "waiting")
+		total(memoryLookups, n.Cached, store, "cached")
+		total(memoryLookups, n.Read, store, "read")
+		total(memoryLookups, n.Failed, store, "failed")
+		total(memoryWrites, n.Written, store, "written")
+		total(memoryWrites, n.Expired, store, "expired")
+		total(memoryWrites, n.Dropped, store, "dropped")
+		total(memoryWrites, n.OverShare, store, "over_share")
+		gauge(memoryAway, binary(n.Away), store)
+	}
+}
+
+func binary(yes bool) float64 {
+	if yes {
+		return 1
+	}
+	return 0
+}
