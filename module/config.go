@@ -111,14 +111,13 @@ func (s *settings) declare() {
 	}
 	s.each("self_domains", s.selfDomain)
 	s.each("self_addresses", s.selfAddress)
-	j.Plain.OnError, j.Tables.OnError = c.tableFailed, c.tableFailed
-	s.Bool("exempt_authenticated", false, true, &j.Plain.Authenticated)
-	s.list("exempt_networks", &j.Tables.NetworkTable, func(entries []string) (err error) {
-		j.Plain.Networks, err = exempt.ParseNetworks(entries, exempt.ReadList)
+	s.Bool("exempt_authenticated", false, true, &j.Exempt.Authenticated)
+	s.list("exempt_networks", &j.Exempt.NetworkTable, func(entries []string) (err error) {
+		j.Exempt.Networks, err = exempt.ParseNetworks(entries, exempt.ReadList)
 		return err
 	}, "127.0.0.0/8", "::1/128")
-	s.list("exempt_recipients", &j.Plain.RecipientTable, func(entries []string) (err error) {
-		j.Plain.Recipients, err = exempt.ParseRecipients(entries, exempt.ReadList)
+	s.list("exempt_recipients", &j.Exempt.RecipientTable, func(entries []string) (err error) {
+		j.Exempt.Recipients, err = exempt.ParseRecipients(entries, exempt.ReadList)
 		return err
 	}, "postmaster", "abuse")
 	s.args("echo_recipients", func(entries []string) (err error) {
@@ -131,7 +130,7 @@ func (s *settings) declare() {
 		return err
 	})
 	for i, store := range []*exempt.Table{
-		&j.Tables.Clients, &j.Tables.Names, &j.DenyNames, &j.DenyHosts, &j.Recipients,
+		&j.Exempt.Clients, &j.Exempt.Names, &j.DenyNames, &j.DenyHosts, &j.Recipients,
 	} {
 		once(s.Map, tables[i], func(node config.Node) error { return s.table(node, store) })
 	}
@@ -191,7 +190,7 @@ func (s *settings) finish() error {
 		p.Override["neighbours"] = checkhelo.Rule{Action: checkhelo.Off}
 	}
 	for address := range j.Echo {
-		if j.Plain.Recipients.Contains(address) {
+		if j.Exempt.Recipients.Contains(address) {
 			return s.fault("echo_recipients", address+" could never be written to: it is in"+
 				" exempt_recipients, too")
 		}

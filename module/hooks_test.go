@@ -145,9 +145,9 @@ var breakages = map[string]struct {
 	"deny_hosts": {"", "mail.example.com",
 		func(c *Check, _ *module.ConnState) { c.judge.DenyHosts = brokenTable{} }, "broken table"},
 	"exempt_clients": {"", "localhost",
-		func(c *Check, _ *module.ConnState) { c.judge.Tables.Clients = brokenTable{} }, "broken table"},
+		func(c *Check, _ *module.ConnState) { c.judge.Exempt.Clients = brokenTable{} }, "broken table"},
 	"exempt_names": {"", "mail.corp.localhost",
-		func(c *Check, _ *module.ConnState) { c.judge.Tables.Names = brokenTable{} }, "broken table"},
+		func(c *Check, _ *module.ConnState) { c.judge.Exempt.Names = brokenTable{} }, "broken table"},
 	"peer address": {"", "localhost",
 		func(_ *Check, from *module.ConnState) { from.RemoteAddr = (*net.TCPAddr)(nil) }, ""},
 	"exempt_dnswl": {"exempt_dnswl wl.example.net", "ubuntu.example.com",
@@ -277,7 +277,7 @@ func TestRecipientsDoNotMultiplyTableLookups(t *testing.T) {
 	for _, helo := range []string{"mail.example.com", "localhost"} {
 		c, _ := unbroken(t, "")
 		var names, hosts, clients countingTable
-		c.judge.DenyNames, c.judge.DenyHosts, c.judge.Tables.Clients = &names, &hosts, &clients
+		c.judge.DenyNames, c.judge.DenyHosts, c.judge.Exempt.Clients = &names, &hosts, &clients
 		s, err := c.CheckStateForMsg(t.Context(), &module.MsgMetadata{ID: "1", Conn: conn(helo)})
 		if err != nil {
 			t.Fatal(err)
@@ -400,7 +400,7 @@ func (c *counted) Lookup(context.Context, string) (string, bool, error) {
 func TestLookupsOfASession(t *testing.T) {
 	c, conn := warm(t, "strict")
 	deny, names, clients := &counted{}, &counted{}, &counted{}
-	c.judge.DenyNames, c.judge.Tables.Names, c.judge.Tables.Clients = deny, names, clients
+	c.judge.DenyNames, c.judge.Exempt.Names, c.judge.Exempt.Clients = deny, names, clients
 	judged(t, c, conn())
 	if deny.asked != 5 || names.asked != 0 || clients.asked != 0 {
 		t.Errorf("a good client: deny_names %d, exempt_names %d, exempt_clients %d times",

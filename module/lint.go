@@ -102,8 +102,8 @@ func (l *lint) network(p netip.Prefix) {
 }
 
 func (l *lint) exemptNetworks() {
-	empty := l.Tables.NetworkTable == nil
-	for p := range l.Plain.Networks.All() {
+	empty := l.Exempt.NetworkTable == nil
+	for p := range l.Exempt.Networks.All() {
 		l.network(p)
 		empty = false
 	}
@@ -113,8 +113,8 @@ func (l *lint) exemptNetworks() {
 }
 
 func (l *lint) exemptRecipients() {
-	switch list := l.Plain.Recipients; {
-	case l.Plain.RecipientTable != nil: // its entries cannot be seen
+	switch list := l.Exempt.Recipients; {
+	case l.Exempt.RecipientTable != nil: // its entries cannot be seen
 	case len(list) == 0:
 		l.warn("the list holds no entry, so that nobody can reach postmaster (RFC 5321, section 4.5.1)")
 	case !list.Contains("postmaster"):

@@ -71,7 +71,7 @@ func New(c *container.C, _, instName string) (module.Module, error) {
 		greetings: freecache.NewCache(countedOctets),
 	}
 	check.key = sessionKey{check, fmt.Sprintf("%s#%d", modName, instances.Add(1))}
-	check.judge.OnTable = check.tableFailed
+	check.judge.Exempt.OnError = check.tableFailed
 	check.judge.Gatherer.OnDead = func(failed int) {
 		dead.WithLabelValues(check.label).Add(float64(failed))
 		check.log.Msg("no DNS server answers, nobody is refused for it", "questions", failed)

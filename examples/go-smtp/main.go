@@ -71,7 +71,7 @@ func newJudge(resolvers []string) *judge.Judge {
 	return &judge.Judge{
 		Policy: policy,
 		Self:   checkhelo.Self{Names: []string{hostname, domain}},
-		Plain:  exempt.List{Recipients: postmaster},
+		Exempt: exempt.List{Recipients: postmaster},
 		Gatherer: &dnsfacts.Gatherer{
 			Exchange: dnsfacts.NewClient(resolvers).Exchange,
 			Cache:    dnsfacts.NewCache(dnsfacts.DefaultCacheEntries),

@@ -4,14 +4,13 @@
 //
 //	networks, err := exempt.ParseNetworks([]string{"192.0.2.0/24", "file", path}, nil)
 //	list := exempt.List{Authenticated: true, Networks: networks}
-//	why, ok := list.Conn(ctx, client, helo, user) // "network", true for 192.0.2.1
+//	why := list.Client(client, user) // "network" for 192.0.2.1, "" for a client that is judged
 //
 // The package sends no DNS query; the caller passes proof from the DNS in.
 package exempt
 
 import (
 	"context"
-	"iter"
 	"net/netip"
 	"strings"
 	"time"
@@ -37,7 +36,8 @@ const (
 )
 
 // List holds all exemptions of an operator. The zero value exempts nobody. All
-// methods are safe for concurrent use while the fields do not change.
+// methods are safe for concurrent use while the fields do not change. They return
+// the reason of an exemption, "" for none.
 //
 // A failed table never makes a verdict harsher: the client counts as exempt
 // for the reason WhyTableFailed, and OnError gets the error.
@@ -45,8 +45,6 @@ const (
 // Names are looked up as lower-case A-labels without a final dot: first the
 // name, then its parents with a leading dot (".example.org"). A parent matches
 // all names below it, but not example.org itself.
-//
-// A value may begin with until=YYYY-MM-DD; see InForce.
 type List struct {
 	Authenticated bool       // exempt logged-in users
 	Networks      *Networks  // nil: none
@@ -60,126 +58,131 @@ type List struct {
 
 	Clock func() time.Time // nil: time.Now
 
-	// OnError, if set, gets the directive name of a failed table.
-	OnError func(table string, err error)
+	// OnError, if set, gets the directive of a table that failed or has a value that means nothing.
+	OnError func(directive string, err error)
 }
 
-// Conn reports whether a client is exempt without any proof from the DNS: by
-// its login, by its address, or by a HELO name whose value in Names lists that
-// address. The HELO name alone proves nothing.
-func (l *List) Conn(ctx context.Context, ip netip.Addr, helo, user string) (why string, ok bool) {
-	ip = heloname.Unmap(ip)
+// Client exempts by the login and the network, without a lookup.
+func (l *List) Client(ip netip.Addr, user string) (why string) {
 	switch {
 	case l.Authenticated && user != "":
-		return WhyAuth, true
+		return WhyAuth
 	case l.Networks.Contains(ip):
-		return WhyNetwork, true
+		return WhyNetwork
 	}
-	if ip.IsValid() && (l.NetworkTable != nil || l.Clients != nil) {
-		key := ip.String()
-		networks := source{l.NetworkTable, "exempt_networks", WhyNetwork}
-		if why, ok = l.search(ctx, networks, key, true, anyValue); ok {
-			return why, true
-		}
-		if why, ok = l.search(ctx, l.clients(WhyClient), key, true, anyValue); ok {
-			return why, true
-		}
-	}
-	lists := func(value string) bool { return l.valueHolds(value, ip) }
-	return l.search(ctx, l.names(), heloname.Parse(helo).ASCII, false, lists)
+	return ""
 }
 
-// ClientName reports whether Clients holds a name of the client, or a parent of
+// Conn exempts by tables that need no proof from the DNS: those of addresses, and a HELO name whose
+// value in Names lists the address. The HELO name alone proves nothing.
+func (l *List) Conn(ctx context.Context, ip netip.Addr, helo string) (why string) {
+	ip = heloname.Unmap(ip)
+	address := func() []string {
+		if !ip.IsValid() {
+			return nil
+		}
+		return []string{ip.String()}
+	}
+	why = l.search(ctx, "exempt_networks", l.NetworkTable, address, WhyNetwork, nil)
+	if why == "" {
+		why = l.search(ctx, "exempt_clients", l.Clients, address, WhyClient, nil)
+	}
+	if why == "" {
+		names := func() []string { return ancestry(helo) }
+		lists := func(value string) bool { return l.valueHolds(value, ip) }
+		why = l.search(ctx, "exempt_names", l.Names, names, WhyName, lists)
+	}
+	return why
+}
+
+// ClientName exempts where Clients holds a name of the client, or a parent of
 // it unless alone is true. The caller must have confirmed the name: a PTR name
 // that resolves back to the client.
-func (l *List) ClientName(ctx context.Context, name string, alone bool) (why string, ok bool) {
-	return l.search(ctx, l.clients(WhyClientName), heloname.Parse(name).ASCII, alone, anyValue)
-}
-
-// Name reports whether Names holds the HELO name or a parent of it. A listed
-// name exempts only if proved is true: the name resolves to the client, or a
-// confirmed PTR name of the client is or lies below it. A caller without proof
-// passes false first, and looks for proof in the DNS if listed is true.
-func (l *List) Name(ctx context.Context, helo string, proved bool) (
-	listed bool, why string, ok bool,
-) {
-	why, listed = l.search(ctx, l.names(), heloname.Parse(helo).ASCII, false, anyValue)
-	if !proved {
-		why = ""
-	}
-	return listed, why, listed && proved
-}
-
-// Recipient reports whether rcpt, the address of a RCPT TO without angle
-// brackets, accepts mail from every client.
-func (l *List) Recipient(ctx context.Context, rcpt string) (why string, ok bool) {
-	if l.Recipients.Contains(rcpt) {
-		return WhyRecipient, true
-	}
-	if l.RecipientTable == nil {
-		return "", false
-	}
-	local, domain := splitAddress(rcpt)
-	keys := []string{local + "@" + domain, "@" + domain, local}
-	if domain == "" {
-		keys = keys[2:]
-	}
-	recipients := source{l.RecipientTable, "exempt_recipients", WhyRecipient}
-	for _, key := range keys {
-		if why, ok = l.search(ctx, recipients, key, true, anyValue); ok {
-			return why, true
+func (l *List) ClientName(ctx context.Context, name string, alone bool) (why string) {
+	keys := func() []string {
+		keys := ancestry(name)
+		if alone {
+			return keys[:min(1, len(keys))]
 		}
+		return keys
 	}
-	return "", false
+	return l.search(ctx, "exempt_clients", l.Clients, keys, WhyClientName, nil)
 }
 
-// source is a table with the directive that OnError gets and the reason for what it holds.
-type source struct {
-	Table
-	directive, why string
+// Name exempts where Names holds the HELO name or a parent of it. The caller must have proof: the
+// name resolves to the client, or a confirmed PTR name of the client is or lies below it.
+func (l *List) Name(ctx context.Context, helo string) (why string) {
+	keys := func() []string { return ancestry(helo) }
+	return l.search(ctx, "exempt_names", l.Names, keys, WhyName, nil)
 }
 
-func (l *List) clients(why string) source { return source{l.Clients, "exempt_clients", why} }
-func (l *List) names() source             { return source{l.Names, "exempt_names", WhyName} }
+// Recipient exempts rcpt, the address of a RCPT TO without angle brackets, that accepts mail from
+// every client.
+func (l *List) Recipient(ctx context.Context, rcpt string) (why string) {
+	if l.Recipients.Contains(rcpt) {
+		return WhyRecipient
+	}
+	keys := func() []string {
+		local, domain := splitAddress(rcpt)
+		if domain == "" {
+			return []string{local}
+		}
+		return []string{local + "@" + domain, "@" + domain, local}
+	}
+	return l.search(ctx, "exempt_recipients", l.RecipientTable, keys, WhyRecipient, nil)
+}
 
-func anyValue(string) bool { return true }
-
-// search looks key up and then, unless alone is true, its parents. It reports
-// whether one of the found values satisfies want. An entry past its day does not
-// count, and an error exempts.
-//
-// A name must be a host name or "": other octets could make a table fail
-// (PostgreSQL rejects NUL and broken UTF-8).
+// search returns why where Find finds one of the keys. An error exempts.
 func (l *List) search(
-	ctx context.Context, s source, key string, alone bool, want func(value string) bool,
-) (why string, ok bool) {
-	if s.Table == nil {
-		return "", false
+	ctx context.Context, directive string, table Table, keys func() []string, why string,
+	want func(value string) bool,
+) string {
+	if table == nil {
+		return ""
 	}
-	now := time.Now
-	if l.Clock != nil {
-		now = l.Clock
+	switch _, found, err := l.Find(ctx, directive, table, keys(), want); {
+	case err != nil:
+		return WhyTableFailed
+	case found:
+		return why
 	}
-	for entry := range Ancestry(key) {
-		value, found, err := s.Lookup(ctx, entry)
-		if err != nil {
-			l.report(s.directive, err)
-			return WhyTableFailed, true
+	return ""
+}
+
+// Find returns the value of the first key that counts today and whose value satisfies want; nil: any
+// value. OnError learns of an error under the table's directive. The key "" is left out.
+func (l *List) Find(
+	ctx context.Context, directive string, table Table, keys []string,
+	want func(value string) bool,
+) (value string, found bool, err error) {
+	for _, key := range keys {
+		if key == "" {
+			continue
+		}
+		if value, found, err = table.Lookup(ctx, key); err != nil {
+			l.Report(directive, err)
+			return "", false, err
 		}
 		if found {
-			value, found = InForce(value, now())
+			value, found = InForce(value, l.Now())
 		}
-		if found && want(value) {
-			return s.why, true
-		}
-		if alone {
-			break
+		if found && (want == nil || want(value)) {
+			return value, true, nil
 		}
 	}
-	return "", false
+	return "", false, nil
 }
 
-func (l *List) report(directive string, err error) {
+// Now is the time by Clock.
+func (l *List) Now() time.Time {
+	if l.Clock == nil {
+		return time.Now()
+	}
+	return l.Clock()
+}
+
+// Report calls OnError.
+func (l *List) Report(directive string, err error) {
 	if l.OnError != nil {
 		l.OnError(directive, err)
 	}
@@ -189,22 +192,26 @@ func (l *List) report(directive string, err error) {
 // client may put any number of labels in front of a domain.
 const maxParents = 8
 
-// Ancestry yields name and then its parents, nearest first and each with a
+// Ancestry returns name and then its parents, nearest first and each with a
 // leading dot: a.example.org, .example.org, .org. Of more than 8 parents it
-// yields those nearest to the root.
-func Ancestry(name string) iter.Seq[string] {
-	return func(yield func(string) bool) {
-		if name == "" || !yield(name) {
-			return
-		}
-		for parents := strings.Count(name[1:], "."); parents > 0; parents-- {
-			name = name[1+strings.IndexByte(name[1:], '.'):]
-			if parents <= maxParents && !yield(name) {
-				return
-			}
+// returns those nearest to the root.
+func Ancestry(name string) (keys []string) {
+	if name == "" {
+		return nil
+	}
+	keys = append(keys, name)
+	for parents := strings.Count(name[1:], "."); parents > 0; parents-- {
+		name = name[1+strings.IndexByte(name[1:], '.'):]
+		if parents <= maxParents {
+			keys = append(keys, name)
 		}
 	}
+	return keys
 }
+
+// ancestry is Ancestry of a host name. Other octets could make a table fail: PostgreSQL rejects NUL
+// and broken UTF-8.
+func ancestry(name string) []string { return Ancestry(heloname.Parse(name).ASCII) }
 
 // valueHolds reports whether a value of Names lists ip among its addresses and
 // networks, separated by spaces or commas. Other words are remarks. A word that
@@ -218,7 +225,7 @@ func (l *List) valueHolds(value string, ip netip.Addr) bool {
 		case err == nil:
 			holds = holds || prefix.Contains(ip)
 		case word[0] >= '0' && word[0] <= '9' && strings.ContainsAny(word, ".:/"):
-			l.report("exempt_names", err)
+			l.Report("exempt_names", err)
 		}
 	}
 	return holds

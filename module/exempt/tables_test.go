@@ -31,28 +31,23 @@ func TestEntriesEnd(t *testing.T) {
 	for name, asked := range map[string]func(List) bool{
 		"exempt_networks": func(l List) bool {
 			l.NetworkTable = entries
-			why, ok := l.Conn(t.Context(), client, "", "")
-			return ok && why == WhyNetwork
+			return l.Conn(t.Context(), client, "") == WhyNetwork
 		},
 		"exempt_clients": func(l List) bool {
 			l.Clients = entries
-			why, ok := l.Conn(t.Context(), client, "", "")
-			return ok && why == WhyClient
+			return l.Conn(t.Context(), client, "") == WhyClient
 		},
 		"client's name": func(l List) bool {
 			l.Clients = entries
-			_, ok := l.ClientName(t.Context(), "mail.example", true)
-			return ok
+			return l.ClientName(t.Context(), "mail.example", true) == WhyClientName
 		},
 		"exempt_names": func(l List) bool {
 			l.Names = entries
-			why, ok := l.Conn(t.Context(), client, "mail.example", "")
-			return ok && why == WhyName
+			return l.Conn(t.Context(), client, "mail.example") == WhyName
 		},
 		"exempt_recipients": func(l List) bool {
 			l.RecipientTable = entries
-			_, ok := l.Recipient(t.Context(), "Bob@Example.ORG")
-			return ok
+			return l.Recipient(t.Context(), "Bob@Example.ORG") == WhyRecipient
 		},
 	} {
 		for after, want := range map[time.Duration]bool{0: true, time.Minute: false} {
@@ -71,12 +66,12 @@ func TestRecipientTable(t *testing.T) {
 		"ann@example.net": false, "bob@example.com": false, "": false,
 		`"bob@example.net"@example.com`: false, `"@example.org"@example.com`: false,
 	} {
-		if _, ok := l.Recipient(t.Context(), rcpt); ok != want {
-			t.Errorf("%q: %v", rcpt, ok)
+		if why := l.Recipient(t.Context(), rcpt); want != (why == WhyRecipient) {
+			t.Errorf("%q: %q", rcpt, why)
 		}
 	}
 	l.RecipientTable = dated(nil)
-	if why, ok := l.Recipient(t.Context(), "ann@example.net"); !ok || why != WhyTableFailed {
-		t.Errorf("a failed table: %q, %v", why, ok)
+	if why := l.Recipient(t.Context(), "ann@example.net"); why != WhyTableFailed {
+		t.Errorf("a failed table: %q", why)
 	}
 }

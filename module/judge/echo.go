@@ -50,7 +50,7 @@ func (e *echoes) allows(client netip.Addr, now time.Time) bool {
 // ceiling either.
 func (g *greeting) answer(ctx context.Context, rcpt string) Outcome {
 	o, j, f := Outcome{echo: true}, g.j, g.facts
-	if !j.echoes.allows(f.Client, j.now()) {
+	if !j.echoes.allows(f.Client, j.Exempt.Now()) {
 		o.reply = checkhelo.Reply{Code: 451, Enhanced: [3]int{4, 7, 1},
 			Text: "Too many tests in a minute, try again later"}
 		return o

@@ -39,10 +39,10 @@ func TestEcho(t *testing.T) {
 		"several":   {"other.example.top", asIs, "said other.example.top: new_tld, private_address, address_mismatch; fix: "},
 		"dry run": {"friend", func(j *Judge) { j.Policy.Ceiling = checkhelo.Ignore },
 			"said friend: not_fqdn; fix: "},
-		"exempt network": {"friend", func(j *Judge) { j.Plain.Networks = networks },
+		"exempt network": {"friend", func(j *Judge) { j.Exempt.Networks = networks },
 			"said friend: not_fqdn; fix: "},
 		"exempt client": {"friend", func(j *Judge) {
-			j.Tables.Clients = table{entries: map[string]string{"192.0.2.9": ""}}
+			j.Exempt.Clients = table{entries: map[string]string{"192.0.2.9": ""}}
 		}, "said friend: not_fqdn; fix: "},
 		"denied name": {"mail.example.net", func(j *Judge) {
 			j.DenyNames = table{entries: map[string]string{"mail.example.net": "554 secret"}}
@@ -108,7 +108,7 @@ func TestEchoAndOthers(t *testing.T) {
 func TestEchoIsRationed(t *testing.T) {
 	j := echoJudge(t, checkhelo.RFC)
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
-	j.Clock = func() time.Time { return now }
+	j.Exempt.Clock = func() time.Time { return now }
 	j.Gatherer = nil
 	ask := func(client string) int {
 		s := j.Greet(t.Context(), Conn{Helo: "friend", Client: netip.MustParseAddr(client), AtRcpt: true})

@@ -16,7 +16,6 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
-	"time"
 
 	"maddy.example/checkhelo"
 	"maddy.example/checkhelo/module/dnsfacts"
@@ -32,8 +31,7 @@ type Judge struct {
 	Self   checkhelo.Self
 	Lists  *heloname.Lists // nil: the built-in lists
 
-	Plain      exempt.List  // exemptions that need no DNS
-	Tables     exempt.List  // exemptions looked up only for a greeting with a fault
+	Exempt     exempt.List  // with the clock, and who learns of a failed table of any directive
 	DenyNames  exempt.Table // nil: none
 	DenyHosts  exempt.Table // nil: none
 	Recipients exempt.Table // recipient_policy; nil: none
@@ -46,23 +44,10 @@ type Judge struct {
 
 	Gatherer *dnsfacts.Gatherer
 
-	// OnTable learns of a table that failed or has a value that is no reply; err is nil for a list
-	// in the DNS that did not answer.
-	OnTable func(table string, err error)
-
 	Memory     *memory.Memory  // nil: off
 	KnownAfter checkhelo.Known // the least grade of a known sender
 
-	Clock func() time.Time // nil: time.Now
-
 	policies sync.Map // of recipient_policy, by value: *checkhelo.Policy
-}
-
-func (j *Judge) now() time.Time {
-	if j.Clock == nil {
-		return time.Now()
-	}
-	return j.Clock()
 }
 
 // Conn is one greeting as the mail server sees it. Zero fields are unknown.
@@ -192,9 +177,8 @@ func (j *Judge) Greet(ctx context.Context, c Conn) *Session {
 	if f.Self == nil {
 		f.Self = &j.Self
 	}
-	var exempt bool
-	switch g.network, exempt = j.Plain.Conn(ctx, f.Client, "", ""); {
-	case exempt, c.AtRcpt:
+	switch g.network = j.Exempt.Client(f.Client, ""); {
+	case g.network != "", c.AtRcpt:
 	case j.AtEHLO: // memory is not read yet
 		if o := g.judge(ctx, j.Policy, ""); o.Action == checkhelo.Reject {
 			g.early = &o
@@ -267,16 +251,13 @@ func (s *Session) rcpt(ctx context.Context, user, rcpt string) Outcome {
 	if s.early != nil {
 		return *s.early
 	}
-	if s.network != "" {
-		return Outcome{Exempt: s.network}
-	}
-	if why, ok := j.Plain.Conn(ctx, s.facts.Client, "", user); ok {
+	if why := cmp.Or(s.network, j.Exempt.Client(s.facts.Client, user)); why != "" {
 		return Outcome{Exempt: why}
 	}
 	if strings.Contains(rcpt, ".") && !strings.Contains(rcpt, "@") {
 		rcpt = unknownUser + rcpt
 	}
-	if why, ok := j.Plain.Recipient(ctx, rcpt); ok {
+	if why := j.Exempt.Recipient(ctx, rcpt); why != "" {
 		return Outcome{Exempt: why}
 	}
 	p, why := j.policyFor(ctx, rcpt)
@@ -395,7 +376,7 @@ func (j *Judge) need(f *checkhelo.Facts, p *checkhelo.Policy) checkhelo.Need {
 		return 0
 	}
 	need := p.Needs(f) &^ checkhelo.NeedMemory
-	if j.Tables.Names != nil || j.Tables.Clients != nil {
+	if j.Exempt.Names != nil || j.Exempt.Clients != nil {
 		need |= checkhelo.NeedProof
 	}
 	if j.DenyHosts != nil {

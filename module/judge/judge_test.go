@@ -38,7 +38,7 @@ func newJudge(t *testing.T, preset checkhelo.Preset) *Judge {
 	}
 	j := &Judge{
 		Policy:   checkhelo.NewPolicy(preset),
-		Plain:    exempt.List{Authenticated: true, Recipients: recipients},
+		Exempt:   exempt.List{Authenticated: true, Recipients: recipients},
 		Gatherer: &dnsfacts.Gatherer{Cache: dnsfacts.NewCache(100)},
 	}
 	j.Policy.Override = map[string]checkhelo.Rule{"listed": {}, "neighbours": {}}
@@ -144,8 +144,8 @@ func TestRefusedBesideAccepted(t *testing.T) {
 func TestRecipientPolicy(t *testing.T) {
 	j := newJudge(t, checkhelo.RFC)
 	var told []string
-	j.OnTable = func(table string, err error) { told = append(told, table+": "+err.Error()) }
-	j.Clock = func() time.Time { return time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC) }
+	j.Exempt.OnError = func(table string, err error) { told = append(told, table+": "+err.Error()) }
+	j.Exempt.Clock = func() time.Time { return time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC) }
 	j.Recipients = table{entries: map[string]string{
 		"off@example.org": "off", "@off.example": "off", "ann@off.example": "strict",
 		"ignore@example.org": "ignore", "lenient@example.org": "lenient", "strict@example.org": "strict",
@@ -176,7 +176,7 @@ func TestRecipientPolicy(t *testing.T) {
 	}
 	// A table that fails refuses nobody (law 1).
 	j.Policy.Ceiling = checkhelo.Off
-	j.OnTable, j.Recipients = nil, table{err: errors.New("connection refused")}
+	j.Exempt.OnError, j.Recipients = nil, table{err: errors.New("connection refused")}
 	if o := greet(t, j, "localhost").Rcpt(t.Context(), "", "", "user@example.org"); o.Exempt == "" {
 		t.Errorf("table down: %s", o.Word())
 	}
@@ -201,7 +201,7 @@ func TestTryLater(t *testing.T) {
 	} {
 		j := newJudge(t, tc.preset)
 		j.TempFail = true
-		j.Tables.Names = tc.names
+		j.Exempt.Names = tc.names
 		// SPF reads the same name and is lost too; without its rule no lost answer matters.
 		s := greet(t, j, tc.helo)
 		wantCode(t, j, s.Rcpt(t.Context(), "", "", "user@example.org"), tc.code)
@@ -259,7 +259,7 @@ func TestDenyTables(t *testing.T) {
 		}
 	}
 	var told []string
-	j.OnTable = func(name string, _ error) { told = append(told, name) }
+	j.Exempt.OnError = func(name string, _ error) { told = append(told, name) }
 	j.DenyNames, j.DenyHosts = nil, table{err: errors.New("connection refused")}
 	if o := greet(t, j, "other.example.net").Rcpt(t.Context(), "", "", "u@example.org"); o.Refused() {
 		t.Error("refused by a table that failed")
@@ -300,7 +300,7 @@ func TestGenericPTRExemptsNoParent(t *testing.T) {
 	line := "192-0-2-9.dyn.isp-bench.net"
 	for entry, want := range map[string]bool{".isp-bench.net": false, line: true} {
 		j := newJudge(t, checkhelo.Strict)
-		j.Tables.Clients = table{entries: map[string]string{entry: ""}}
+		j.Exempt.Clients = table{entries: map[string]string{entry: ""}}
 		known := &checkhelo.Facts{
 			PTR:       checkhelo.Answer[[]string]{State: checkhelo.Found, Value: []string{line}},
 			Confirmed: checkhelo.Answer[[]string]{State: checkhelo.Found, Value: []string{line}},

@@ -58,7 +58,7 @@ func (g *greeting) hold(ctx context.Context, from, rcpt string, o *Outcome) {
 	defer cancel()
 	var err error
 	if o.Wait, err = g.memory.Wait(ctx, g.sender(), from, rcpt); err != nil {
-		g.j.tell("memory", err)
+		g.j.Exempt.Report("memory", err)
 	}
 	if o.Wait.Left <= 0 {
 		o.Action = checkhelo.Score

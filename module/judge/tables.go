@@ -3,7 +3,6 @@ package judge
 import (
 	"context"
 	"fmt"
-	"iter"
 	"net/netip"
 	"slices"
 	"strings"
@@ -34,56 +33,31 @@ type proof struct {
 // exemptByProof asks the operator's tables and lists about a greeting with a fault. A name counts
 // only with proof, since anybody can say it.
 func (j *Judge) exemptByProof(ctx context.Context, f *checkhelo.Facts) (p proof) {
-	var ok, listed bool
-	if p.why, ok = j.Tables.Conn(ctx, f.Client, f.Helo.ASCII, ""); ok {
+	list := &j.Exempt
+	if p.why = list.Conn(ctx, f.Client, f.Helo.ASCII); p.why != "" {
 		return p
 	}
 	// A generic PTR name proves nothing about its parents.
 	for _, name := range f.Confirmed.Value {
-		alone := j.Tables.Clients != nil && f.Lists.LineName(name, f.Client)
-		if p.why, ok = j.Tables.ClientName(ctx, name, alone); ok {
+		alone := list.Clients != nil && f.Lists.LineName(name, f.Client)
+		if p.why = list.ClientName(ctx, name, alone); p.why != "" {
 			return p
 		}
 	}
-	if listed, p.why, ok = j.Tables.Name(ctx, f.Helo.ASCII, f.Owns()); ok {
-		return p
+	name := list.Name(ctx, f.Helo.ASCII)
+	if name != "" && f.Owns() {
+		return proof{why: name}
 	}
 	if j.Gatherer != nil {
 		switch _, state := j.Gatherer.AllowListed(ctx, f.Client); state {
 		case checkhelo.Found:
 			return proof{why: whyDNSWL}
 		case checkhelo.Failed:
-			j.tell("exempt_dnswl", nil)
+			j.Exempt.Report("exempt_dnswl", nil)
 			return proof{why: whyDNSWLFailed}
 		}
 	}
-	return proof{open: listed && f.Lost()&checkhelo.NeedProof != 0}
-}
-
-func (j *Judge) tell(table string, err error) {
-	if j.OnTable != nil {
-		j.OnTable(table, err)
-	}
-}
-
-// find returns the first entry in force for one of the keys. OnTable learns of an error under the
-// table's directive.
-func (j *Judge) find(
-	ctx context.Context, directive string, table exempt.Table, keys iter.Seq[string],
-) (value string, found bool, err error) {
-	for key := range keys {
-		if value, found, err = table.Lookup(ctx, key); err != nil {
-			j.tell(directive, err)
-			return "", false, err
-		}
-		if !found {
-			continue
-		}
-		if value, found = exempt.InForce(value, j.now()); found {
-			return value, true, nil
-		}
-	}
-	return "", false, nil
+	return proof{open: name != "" && f.Lost()&checkhelo.NeedProof != 0}
 }
 
 // policyFor returns the policy of one recipient: that of its address in recipient_policy, then that
@@ -94,8 +68,8 @@ func (j *Judge) policyFor(ctx context.Context, rcpt string) (p *checkhelo.Policy
 	}
 	local, _, _ := strings.Cut(rcpt, "@")
 	domain := "@" + rcptDomain(rcpt)
-	keys := slices.Values([]string{strings.ToLower(local) + domain, domain})
-	preset, found, err := j.find(ctx, "recipient_policy", j.Recipients, keys)
+	keys := []string{strings.ToLower(local) + domain, domain}
+	preset, found, err := j.Exempt.Find(ctx, "recipient_policy", j.Recipients, keys, nil)
 	switch {
 	case err != nil:
 		return nil, exempt.WhyTableFailed
@@ -105,7 +79,7 @@ func (j *Judge) policyFor(ctx context.Context, rcpt string) (p *checkhelo.Policy
 		return nil, whyPolicyOff
 	}
 	if err := CheckPolicy(preset); err != nil {
-		j.tell("recipient_policy", err)
+		j.Exempt.Report("recipient_policy", err)
 		return j.Policy, ""
 	}
 	kept, known := j.policies.Load(preset)
@@ -175,7 +149,7 @@ func (j *Judge) askDenied(
 	ctx context.Context, directive string, table exempt.Table, key string,
 ) (denied checkhelo.Answer[checkhelo.Denial]) {
 	denied.State = checkhelo.NotFound
-	value, found, err := j.find(ctx, directive, table, withParents(key))
+	value, found, err := j.Exempt.Find(ctx, directive, table, withParents(key), nil)
 	if err != nil {
 		denied.State, denied.Err = checkhelo.Failed, err
 	} else if found {
@@ -187,20 +161,19 @@ func (j *Judge) askDenied(
 	return denied
 }
 
-// withParents yields a name or address, and each parent of a name without and with its leading dot.
-func withParents(key string) iter.Seq[string] {
-	return func(yield func(string) bool) {
-		if _, err := netip.ParseAddr(key); err == nil {
-			yield(key)
-			return
-		}
-		for entry := range exempt.Ancestry(key) {
-			plain, below := strings.CutPrefix(entry, ".")
-			if !yield(plain) || below && !yield(entry) {
-				return
-			}
+// withParents returns a name or address, and each parent of a name without and with its leading dot.
+func withParents(key string) (keys []string) {
+	if _, err := netip.ParseAddr(key); err == nil {
+		return []string{key}
+	}
+	for _, entry := range exempt.Ancestry(key) {
+		plain, below := strings.CutPrefix(entry, ".")
+		keys = append(keys, plain)
+		if below {
+			keys = append(keys, entry)
 		}
 	}
+	return keys
 }
 
 // denial reads the value of an entry: [CODE [ENHANCED]] TEXT, or a verb of Postfix's access tables.
@@ -215,7 +188,7 @@ func (j *Judge) denial(table, value string) (d checkhelo.Denial, refuses bool) {
 	case word == "REJECT":
 		text = strings.TrimSpace(rest)
 	case WithoutAction(verb):
-		j.tell(table, fmt.Errorf("value %q: the check has no such action, so that the entry refuses"+
+		j.Exempt.Report(table, fmt.Errorf("value %q: the check has no such action, so that the entry refuses"+
 			" nobody", verb))
 		return d, false
 	}
@@ -233,7 +206,7 @@ func (j *Judge) denial(table, value string) (d checkhelo.Denial, refuses bool) {
 		_, text, _ = strings.Cut(text, " ")
 	}
 	if err := CheckText(text); err != nil {
-		j.tell(table, fmt.Errorf("value is no reply, the rule's own is given: %w", err))
+		j.Exempt.Report(table, fmt.Errorf("value is no reply, the rule's own is given: %w", err))
 		return checkhelo.Denial{}, true
 	}
 	d.Message = strings.TrimSpace(text)
