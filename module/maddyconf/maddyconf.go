@@ -35,8 +35,7 @@ import (
 
 const modName = "check.helo_fqdn"
 
-// ErrNoCheck is returned for a maddy.conf that has no helo_fqdn block, or none
-// of the wanted name.
+// ErrNoCheck is returned for a maddy.conf that has no helo_fqdn block, or none of the wanted name.
 var ErrNoCheck = errors.New("no helo_fqdn check")
 
 // Config is one helo_fqdn block of a maddy.conf.
@@ -101,37 +100,22 @@ func Read(path string) (nodes []config.Node, err error) {
 	return nodes, err
 }
 
-// Load configures the helo_fqdn block of a maddy.conf. Name selects one of
-// several blocks: the name of a check.helo_fqdn or checks block, FILE:LINE, or
-// LINE; "" where all blocks have the same content. An error names file and line
-// of the mistake, ErrNoCheck and fs.ErrNotExist can be told apart. Load replaces
-// Maddy's global container while it runs: not safe for concurrent use.
+// Load configures the helo_fqdn block of a maddy.conf. Name selects one of several blocks: the name
+// of a check.helo_fqdn or checks block, FILE:LINE, or LINE; "" where all blocks have the same
+// content. An error names file and line of the mistake, ErrNoCheck and fs.ErrNotExist can be told
+// apart. Load replaces Maddy's global container while it runs: not safe for concurrent use.
 //
 // The addresses of the endpoints count as the server's own. Outside a custom
 // Maddy, stand-ins read the tables file, static, regexp, chain and identity.
 func Load(path, name string) (*Config, error) {
-	top, err := Read(path)
-	if err != nil {
+	r := reader{path: path}
+	if err := r.load(name); err != nil {
 		return nil, fmt.Errorf("maddyconf: %w", err)
 	}
-	r := reader{path: path, top: top}
-	if err = r.readGlobals(); err != nil {
-		return nil, fmt.Errorf("maddyconf: %w", err)
-	}
-	chosen, err := choose(blocksOf(top), name)
-	if err != nil {
-		return nil, fmt.Errorf("maddyconf: %s: %w", path, err)
-	}
-	if err = r.configure(chosen); err != nil {
-		return nil, fmt.Errorf("maddyconf: %w", err)
-	}
-	self := &r.Check.Judge().Self
-	self.Addrs = append(self.Addrs, r.listeners(&chosen)...)
 	return &r.Config, nil
 }
 
-// FromPolicy returns a check that has no setting but its policy: lenient, rfc
-// or strict; "" is rfc.
+// FromPolicy returns a check that has no setting but its policy: lenient, rfc or strict; "" is rfc.
 func FromPolicy(preset string) (*module.Check, error) {
 	if preset == "" {
 		preset = "rfc"
@@ -159,8 +143,27 @@ type reader struct {
 	path    string
 	top     []config.Node
 	globals map[string]any
-	linked  bool // Maddy's own tables are in this binary
-	named   map[string]*namedTable
+	linked  bool                   // Maddy's own tables are in this binary
+	named   map[string]config.Node // blocks of the top level
+}
+
+func (r *reader) load(name string) (err error) {
+	if r.top, err = Read(r.path); err == nil {
+		err = r.readGlobals()
+	}
+	if err != nil {
+		return err
+	}
+	chosen, err := choose(blocksOf(r.top), name)
+	if err != nil {
+		return fmt.Errorf("%s: %w", r.path, err)
+	}
+	if err = r.configure(chosen); err != nil {
+		return err
+	}
+	self := &r.Check.Judge().Self
+	self.Addrs = append(self.Addrs, r.listeners(&chosen)...)
+	return nil
 }
 
 func (r *reader) readGlobals() error {
@@ -229,7 +232,9 @@ func choose(blocks []block, name string) (block, error) {
 	case len(fit) == 0:
 		return block{}, fmt.Errorf("%w %q; there are %s", ErrNoCheck, name, list(blocks))
 	}
-	other := func(b block) bool { return b.content() != fit[0].content() }
+	other := func(b block) bool {
+		return !slices.Equal(b.args, fit[0].args) || !slices.EqualFunc(b.Children, fit[0].Children, same)
+	}
 	if slices.ContainsFunc(fit, other) {
 		return block{}, fmt.Errorf("several helo_fqdn checks, name one of %s", list(fit))
 	}
@@ -248,20 +253,10 @@ func list(blocks []block) string {
 	return strings.Join(texts, ", ")
 }
 
-// content returns what a block says without its place and name.
-func (b *block) content() string {
-	var text strings.Builder
-	var write func(args []string, children []config.Node)
-	write = func(args []string, children []config.Node) {
-		fmt.Fprintf(&text, "%q{", args)
-		for _, c := range children {
-			text.WriteString(c.Name)
-			write(c.Args, c.Children)
-		}
-		text.WriteString("}")
-	}
-	write(b.args, b.Children)
-	return text.String()
+// same tells whether two directives say the same, wherever they stand.
+func same(a, b config.Node) bool {
+	return a.Name == b.Name && slices.Equal(a.Args, b.Args) &&
+		slices.EqualFunc(a.Children, b.Children, same)
 }
 
 // configure makes a check of the block in a container of its own. Warnings that
@@ -285,7 +280,7 @@ func (r *reader) configure(b block) (err error) {
 	container.Global = own
 	defer func() { container.Global, reading = before, false }()
 
-	if err = r.registerTables(); err != nil {
+	if err = r.nameTables(); err != nil {
 		return err
 	}
 	b.Children = r.directives(b.Children)

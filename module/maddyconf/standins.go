@@ -55,8 +55,7 @@ func newStandIn(_ *container.C, kind, name string) (module.Module, error) {
 
 func (t *standIn) Name() string { return t.kind }
 
-// InstanceName returns what Maddy's own table returns: &NAME finds only files
-// and chains.
+// InstanceName returns what Maddy's own table returns: &NAME finds only files and chains.
 func (t *standIn) InstanceName() string {
 	if t.kind == "table.file" || t.kind == "table.chain" {
 		return t.name

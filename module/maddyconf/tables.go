@@ -22,8 +22,7 @@ import (
 // runMaddy is the reason for a table that only Maddy's own code can read.
 const runMaddy = "run `maddy helo explain`"
 
-// notEvaluated is the error of a table that cannot be read here, although the
-// server may read it.
+// notEvaluated is the error of a table that cannot be read here, although the server may read it.
 type notEvaluated struct{ table, reason string }
 
 func (e *notEvaluated) Error() string { return e.table + ": " + e.reason }
@@ -36,42 +35,28 @@ func (r *reader) unknown(kind string) error {
 	return &notEvaluated{kind, runMaddy}
 }
 
-// namedTable is a table block of the top level, prepared at its first use.
-type namedTable struct {
-	config.Node
-	seen bool
-	skip error // notEvaluated
-}
-
 func kindOf(name string) string { return strings.TrimPrefix(name, "table.") }
 
-// registerTables registers the top level's table blocks, as Maddy does: under
-// the name that the module reports, which for static, regexp and identity is
-// the kind, so that &NAME does not find them.
-func (r *reader) registerTables() error {
-	r.named = make(map[string]*namedTable)
-	for i := range r.top {
-		t := &namedTable{Node: r.top[i]}
-		name, factory := instance(&t.Node), modules.Get(t.Name)
-		if t.Name == "table.sql_table" && factory != nil { // see readOnly
-			factory = modules.Get("table.sql_query")
-		}
-		switch {
-		case factory != nil && strings.HasPrefix(t.Name, "table."):
-			made, err := factory(container.Global, t.Name, name)
+// nameTables finds what &NAME means. Maddy knows a table by the name that its module reports, which
+// for static, regexp and identity is the kind, so that &NAME does not find them.
+func (r *reader) nameTables() error {
+	r.named = make(map[string]config.Node)
+	tables := make(map[string]bool)
+	for _, node := range r.top {
+		name := instance(&node)
+		if strings.HasPrefix(node.Name, "table.") && modules.Get(node.Name) != nil {
+			made, err := modules.Get(node.Name)(container.Global, node.Name, name)
 			if err != nil {
-				return config.NodeErr(t.Node, "%v", err)
+				return config.NodeErr(node, "%v", err)
 			}
-			name = made.InstanceName()
-			configure := func() error { return made.Configure(nil, config.NewMap(r.globals, t.Node)) }
-			if err := container.Global.Modules.Register(made, configure); err != nil {
-				return config.NodeErr(t.Node, "config block named %s already exists", name)
+			if name = made.InstanceName(); tables[name] {
+				return config.NodeErr(node, "config block named %s already exists", name)
 			}
-			r.named[name] = t
-		case strings.Contains(t.Name, ".") && r.named[name] == nil:
-			t.seen, t.skip = true, r.unknown(kindOf(t.Name))
-			r.named[name] = t
+			tables[name] = true
+		} else if tables[name] {
+			continue
 		}
+		r.named[name] = node
 	}
 	return nil
 }
@@ -107,11 +92,24 @@ func (r *reader) listPaths(args []string) {
 	}
 }
 
-// prepare makes a directive whose Args are a table ready for Configure. The only
-// errors are notEvaluated: Configure reports mistakes, with file and line.
-func (r *reader) prepare(node config.Node) (config.Node, error) {
+// prepare makes a directive whose Args are a table ready for Configure, in place of &NAME the table
+// of that name. Above are the names of the tables that it is a step of. The only errors are
+// notEvaluated: Configure reports mistakes, with file and line.
+func (r *reader) prepare(node config.Node, above ...string) (config.Node, error) {
 	if name, ok := strings.CutPrefix(node.Args[0], "&"); ok {
-		return node, r.reference(name)
+		block, known := r.named[name]
+		switch {
+		case !known || !strings.Contains(block.Name, ".") || len(node.Args) > 1 || node.Children != nil:
+			return node, nil // Configure reports it
+		case slices.Contains(above, name):
+			return node, &notEvaluated{
+				kindOf(block.Name), name + " refers to itself: Maddy never answers a lookup in it",
+			}
+		case !strings.HasPrefix(block.Name, "table.") || modules.Get(block.Name) == nil:
+			return node, r.unknown(kindOf(block.Name))
+		}
+		above = append(above, name)
+		node.Args, node.Children = []string{block.Name}, block.Children
 	}
 	node.Args, node.Children = slices.Clone(node.Args), slices.Clone(node.Children)
 	kind := kindOf(node.Args[0])
@@ -121,7 +119,7 @@ func (r *reader) prepare(node config.Node) (config.Node, error) {
 	case kind == "file":
 		err = r.file(&node)
 	case kind == "chain":
-		err = r.steps(node.Children)
+		err = r.steps(node.Children, above)
 	case ours:
 	case modules.Get("table."+kind) != nil:
 		err = r.foreign(&node, kind)
@@ -131,30 +129,11 @@ func (r *reader) prepare(node config.Node) (config.Node, error) {
 	return node, err
 }
 
-// reference prepares the block that &NAME stands for, once.
-func (r *reader) reference(name string) error {
-	t := r.named[name]
-	switch {
-	case t == nil: // Configure reports it
-		return nil
-	case !t.seen:
-		t.seen = true
-		t.skip = &notEvaluated{
-			kindOf(t.Name), name + " refers to itself: Maddy never answers a lookup in it",
-		}
-		inner := t.Node
-		inner.Args = []string{kindOf(t.Name)}
-		inner, t.skip = r.prepare(inner)
-		inner.Args, t.Node = nil, inner
-	}
-	return t.skip
-}
-
 // steps prepares the tables of a chain.
-func (r *reader) steps(nodes []config.Node) (err error) {
+func (r *reader) steps(nodes []config.Node, above []string) (err error) {
 	for i, step := range nodes {
 		if (step.Name == "step" || step.Name == "optional_step") && len(step.Args) > 0 && err == nil {
-			nodes[i], err = r.prepare(step)
+			nodes[i], err = r.prepare(step, above...)
 		}
 	}
 	return err
