@@ -1,8 +1,7 @@
-// Package checkhelo judges the name that an SMTP client gives in HELO or EHLO
-// (RFC 5321, section 4.1.1.1). It does no I/O and imports neither a clock, a
-// mail server nor a DNS library: a caller gathers Facts, a Policy turns them
-// into a Verdict, and a Reply tells the sender what they said, why it is wrong
-// and where to read how to fix it:
+// Package checkhelo judges the name that an SMTP client gives in HELO or EHLO (RFC 5321, section
+// 4.1.1.1). It does no I/O and imports neither a clock, a mail server nor a DNS library: a caller
+// gathers Facts, a Policy turns them into a Verdict, and a Reply tells the sender what they said,
+// why it is wrong and where to read how to fix it:
 //
 //	p := checkhelo.NewPolicy(checkhelo.RFC)
 //	f := checkhelo.Facts{Helo: heloname.Parse("localhost"), Client: client}
@@ -90,8 +89,7 @@ type class struct {
 
 func (f *Facts) class() *class {
 	if name := f.Helo.ASCII; f.memo.of != name {
-		reserved, _, _ := f.Lists.Reserved(name)
-		f.memo = class{name, reserved, heloname.Localhost(name), heloname.KnownTLD(name)}
+		f.memo = class{name, f.Lists.Reserved(name), heloname.Localhost(name), heloname.KnownTLD(name)}
 	}
 	return &f.memo
 }
@@ -161,8 +159,8 @@ type Rule struct {
 	Action Action
 	Score  int    // points, added when Action is Score
 	IPv6   Effect // replaces Action and Score for an IPv6 client; zero: no difference
-	Code   int    // SMTP reply code; its first digit is the class of the enhanced code too
-	Detail [2]int // {7, 1} => x.7.1 (RFC 3463)
+	Code   int    // SMTP reply code, its first digit the class of the enhanced code too; 550
+	Detail [2]int // {7, 1} => x.7.1 (RFC 3463), which is the default
 	// Message is one ASCII line for the sender. {helo} stands for the greeting, {problem} for the
 	// fault in it, {match} for the evidence, {rule} for Name, {url} for the help address.
 	Message string
@@ -177,15 +175,15 @@ type Rule struct {
 	Never bool
 	Match func(*Facts) (Finding, bool)
 
-	when func(*Facts) bool // false: no lookup can make Match hit
+	when func(*Facts) bool // false: no lookup can make Match hit; nil: always
 	// program is the Message for a greeting that a program or container made up by itself; "":
 	// Message.
 	program string
-	fault   fault     // rows of one fault count once
-	upto    Action    // strongest action that a Finding may carry
-	weak    bool      // a Finding may be Weak
-	preset  [3]Effect // lenient, rfc, strict
-	ipv6    [3]Effect // the same for IPv6 clients; zero: no difference
+	fault   fault  // rows of one fault count once
+	upto    Action // strongest action that a Finding may carry
+	weak    bool   // a Finding may be Weak
+	preset  levels
+	ipv6    levels // for IPv6 clients; zero: no difference
 }
 
 // Finding is the result of a row that matched.
@@ -208,6 +206,9 @@ const (
 	faultLiteral       // one address literal
 )
 
+// levels are the effects of a row in the presets lenient, rfc and strict.
+type levels [3]Effect
+
 var off, ign, quar, rej = Effect{}, Effect{Ignore, 0}, Effect{Quarantine, 0}, Effect{Reject, 0}
 
 func score(points int) Effect { return Effect{Score, points} }
@@ -216,6 +217,7 @@ const (
 	grade  = "RFC 5321, 7.9" // refusing for operational reasons
 	greet  = "RFC 5321, 4.1.1.1"
 	resolv = "RFC 5321, 2.3.5"
+	syntax = "RFC 5321, 4.1.2"
 	verify = "RFC 5321, 4.1.4"
 	fix    = ". Let your mail server greet with its full DNS name, such as mail.example.org"
 
@@ -233,132 +235,123 @@ const (
 // first, since one host can send hundreds of messages. Under rfc a client without a confirmed PTR
 // (3) needs a second fault (2) to reach the quarantine threshold of 5.
 var table = []Rule{
-	{Name: "deny_name", Basis: grade, Code: 554, Detail: [2]int{7, 1}, when: always,
-		preset: [3]Effect{rej, rej, rej}, Match: denyName, Never: true,
+	{Name: "deny_name", Basis: grade, Code: 554, Match: denyName, preset: levels{rej, rej, rej},
+		Never:   true,
 		Message: `This server takes no mail from hosts that call themselves "{helo}"`},
-	{Name: "malformed", Basis: "RFC 5321, 4.1.2", Code: 501, Detail: [2]int{5, 2}, when: always,
-		preset: [3]Effect{rej, rej, rej}, Match: malformed,
+	{Name: "malformed", Basis: syntax, Code: 501, Detail: [2]int{5, 2}, Match: malformed,
+		preset:  levels{rej, rej, rej},
 		Message: `"{helo}" is not a valid host name ({problem})` + fix},
-	{Name: "self_address", Basis: grade, Code: 550, Detail: [2]int{7, 1}, when: address,
-		preset: [3]Effect{rej, rej, rej}, Match: selfAddress, Never: true,
+	{Name: "self_address", Basis: grade, Match: selfAddress, preset: levels{rej, rej, rej},
+		Never:   true,
 		Message: `"{helo}" is an address` + ours},
-	{Name: "self_name", Basis: grade, Needs: NeedProof, Code: 550, Detail: [2]int{7, 1}, when: ourName,
-		preset: [3]Effect{quar, rej, rej}, Match: selfName, Never: true,
+	{Name: "self_name", Basis: grade, Needs: NeedProof, when: ourName, Match: selfName,
+		preset: levels{quar, rej, rej}, Never: true,
 		Message: `"{helo}" is a name` + ours},
-	{Name: "rcpt_domain", Basis: grade, Needs: NeedProof | NeedSPF, Code: 550, Detail: [2]int{7, 1},
-		when: rcptName, preset: [3]Effect{score(3), quar, rej}, Match: rcptDomain, Never: true,
-		weak: true,
+	{Name: "rcpt_domain", Basis: grade, Needs: NeedProof | NeedSPF, when: rcptName, Match: rcptDomain,
+		preset: levels{score(3), quar, rej}, Never: true, weak: true,
 		Message: `"{helo}" is the recipient's domain, and the DNS does not show that your server` +
 			` belongs to it. Greet with your own server's name, or add your address to the records` +
 			` of this name`},
-	{Name: "localhost", Basis: resolv, Code: 550, Detail: [2]int{7, 1}, when: name,
-		preset: [3]Effect{score(4), rej, rej}, Match: localhost,
+	{Name: "localhost", Basis: resolv, Match: localhost, preset: levels{score(4), rej, rej},
 		Message: `"{helo}" is what every machine calls itself: a program or container on your` +
 			` machine says this` + fqdnFix},
-	{Name: "bare_ip", Basis: greet, Code: 501, Detail: [2]int{5, 2}, when: address,
-		preset: [3]Effect{score(4), rej, rej}, Match: bareIP,
+	{Name: "bare_ip", Basis: greet, Code: 501, Detail: [2]int{5, 2}, Match: bareIP,
+		preset:  levels{score(4), rej, rej},
 		Message: `"{helo}" is an address where a host name belongs` + fix, program: loopback},
-	{Name: "literal_mismatch", Basis: verify, Code: 550, Detail: [2]int{7, 1}, when: address,
-		fault: faultLiteral, preset: [3]Effect{ign, quar, rej}, Match: literalMismatch,
-		NoReject: true, Never: true,
+	{Name: "literal_mismatch", Basis: verify, when: address, Match: literalMismatch,
+		preset: levels{ign, quar, rej}, fault: faultLiteral, NoReject: true, Never: true,
 		Message: `"{helo}" is not the address you connect from` + fix, program: loopback},
-	{Name: "address_literal", Basis: "RFC 5321, 4.1.3", Code: 550, Detail: [2]int{7, 1}, when: address,
-		fault: faultLiteral, preset: [3]Effect{ign, score(2), rej}, Match: addressLiteral,
+	{Name: "address_literal", Basis: "RFC 5321, 4.1.3", Match: addressLiteral,
+		preset: levels{ign, score(2), rej}, fault: faultLiteral,
 		Message: `"{helo}" is an address, and this server wants a host name` + fix, program: loopback},
-	{Name: "not_fqdn", Basis: resolv, Code: 504, Detail: [2]int{5, 2}, when: name,
-		preset: [3]Effect{score(4), rej, rej}, Match: notFQDN,
+	{Name: "not_fqdn", Basis: resolv, Code: 504, Detail: [2]int{5, 2}, Match: notFQDN,
+		preset:  levels{score(4), rej, rej},
 		Message: `"{helo}" is a host name without its domain` + fix,
 		program: `"{helo}" looks like the id of a container: a program in it says this` + fqdnFix},
-	{Name: "underscore", Basis: "RFC 5321, 4.1.2", Code: 501, Detail: [2]int{5, 2}, when: name,
-		preset: [3]Effect{ign, score(2), rej}, Match: underscore,
+	{Name: "underscore", Basis: syntax, Code: 501, Detail: [2]int{5, 2}, Match: underscore,
+		preset:  levels{ign, score(2), rej},
 		Message: `"{helo}" has an underscore, which host names may not have` + fix},
-	{Name: "trailing_dot", Basis: "RFC 5321, 4.1.2", Code: 501, Detail: [2]int{5, 2}, when: name,
-		preset: [3]Effect{ign, ign, rej}, Match: trailingDot,
+	{Name: "trailing_dot", Basis: syntax, Code: 501, Detail: [2]int{5, 2}, Match: trailingDot,
+		preset:  levels{ign, ign, rej},
 		Message: `"{helo}" ends in a dot, which SMTP does not allow` + fix},
-	{Name: "reserved_tld", Basis: "RFC 6761", Code: 550, Detail: [2]int{7, 1}, when: fqdn,
-		preset: [3]Effect{score(3), quar, rej}, Match: reservedTLD, Never: true,
+	{Name: "reserved_tld", Basis: "RFC 6761", when: fqdn, Match: reservedTLD,
+		preset: levels{score(3), quar, rej}, Never: true,
 		Message: `"{helo}" ends in a name for private networks, unknown on the Internet` + fix},
-	{Name: "unknown_tld", Basis: resolv, Needs: NeedTLD, Code: 550, Detail: [2]int{7, 1},
-		when: strangeTLD, preset: [3]Effect{score(3), quar, rej}, Match: unknownTLD,
-		Never:   true,
+	{Name: "unknown_tld", Basis: resolv, Needs: NeedTLD, when: strangeTLD, Match: unknownTLD,
+		preset: levels{score(3), quar, rej}, Never: true,
 		Message: `"{helo}" does not end in a top-level domain of the Internet` + fix},
-	{Name: "forged_provider", Basis: grade, Needs: NeedProof | NeedSPF, Code: 550,
-		Detail: [2]int{7, 1}, when: provider, preset: [3]Effect{score(3), quar, rej},
-		Match: forgedProvider, Never: true,
+	{Name: "forged_provider", Basis: grade, Needs: NeedProof | NeedSPF, when: provider,
+		Match: forgedProvider, preset: levels{score(3), quar, rej}, Never: true,
 		Message: `"{helo}" is a name of a mail provider, and your address is none of its servers.` +
 			` Send through the provider's server with a login, or greet with your own server's name`},
-	{Name: "spf_fail", Basis: "RFC 7208, 2.3", Needs: NeedSPF, Code: 550, Detail: [2]int{7, 23},
-		when: fqdn, preset: [3]Effect{score(3), quar, rej}, Match: spfFail, Never: true,
+	{Name: "spf_fail", Basis: "RFC 7208, 2.3", Needs: NeedSPF, Detail: [2]int{7, 23}, when: fqdn,
+		Match: spfFail, preset: levels{score(3), quar, rej}, Never: true,
 		Message: `The SPF record of "{helo}" says that your address may not use this name.` +
 			` Add the address to the record or greet with another name`},
-	{Name: "listed", Basis: grade, Needs: NeedLists, Code: 554, Detail: [2]int{7, 1}, when: fqdn,
-		preset: [3]Effect{score(5), quar, rej}, Match: listed, Never: true, upto: Reject,
+	{Name: "listed", Basis: grade, Needs: NeedLists, Code: 554, when: fqdn, Match: listed,
+		preset: levels{score(5), quar, rej}, Never: true, upto: Reject,
 		Message: `"{helo}" is on a block list that this server uses. Ask the list to remove it`},
-	{Name: "dynamic_name", Basis: grade, Code: 550, Detail: [2]int{7, 1}, when: public,
-		preset: [3]Effect{ign, score(1), quar}, Match: dynamicName, Liftable: true,
+	{Name: "dynamic_name", Basis: grade, when: public, Match: dynamicName,
+		preset: levels{ign, score(1), quar}, Liftable: true,
 		Message: `"{helo}" is the name of an access line. Send through your provider's mail server, or` +
 			` give yours a name of its own with A and PTR records`},
-	{Name: "generic_ptr", Basis: grade, Needs: NeedPTR, Code: 550, Detail: [2]int{7, 25},
-		when: outside, fault: faultPTR, preset: [3]Effect{ign, score(2), quar}, Match: genericPTR,
-		Liftable: true,
+	{Name: "generic_ptr", Basis: grade, Needs: NeedPTR, Detail: [2]int{7, 25}, when: outside,
+		Match: genericPTR, preset: levels{ign, score(2), quar}, fault: faultPTR, Liftable: true,
 		Message: `The reverse DNS name (PTR) of your address is your provider's default.` +
 			` Ask your provider to set it to "{helo}"`},
-	{Name: "no_ptr", Basis: grade, Needs: NeedPTR, Code: 550, Detail: [2]int{7, 25}, when: always,
-		preset: [3]Effect{score(1), score(3), quar}, ipv6: [3]Effect{1: score(1), 2: score(3)},
-		Match: noPTR, Liftable: true,
+	{Name: "no_ptr", Basis: grade, Needs: NeedPTR, Detail: [2]int{7, 25}, Match: noPTR,
+		preset: levels{score(1), score(3), quar}, ipv6: levels{1: score(1), 2: score(3)}, Liftable: true,
 		Message: `You say "{helo}", but your address has no reverse DNS name (PTR). Ask your provider` +
 			` to set it to your mail server's name`},
-	{Name: "ptr_unconfirmed", Basis: grade, Needs: NeedPTR, Code: 550, Detail: [2]int{7, 25},
-		when: always, fault: faultPTR, preset: [3]Effect{score(1), score(3), quar},
-		Match: ptrUnconfirmed, Liftable: true,
+	{Name: "ptr_unconfirmed", Basis: grade, Needs: NeedPTR, Detail: [2]int{7, 25},
+		Match: ptrUnconfirmed, preset: levels{score(1), score(3), quar}, fault: faultPTR, Liftable: true,
 		Message: `You say "{helo}", but the reverse DNS name (PTR) of your address does not resolve to` +
 			` it. Add an A or AAAA record with your address to that name`},
-	{Name: "neighbours", Basis: grade, Needs: NeedPTR | NeedMemory, Code: 550, Detail: [2]int{7, 1},
-		when: fqdn, preset: [3]Effect{ign, score(2), score(2)}, Match: neighbours, Most: Quarantine,
+	{Name: "neighbours", Basis: grade, Needs: NeedPTR | NeedMemory, when: fqdn, Match: neighbours,
+		preset: levels{ign, score(2), score(2)}, Most: Quarantine,
 		Message: `Hosts of several organisations greet from the network of your address, and the` +
 			` reverse DNS name of your address does not match "{helo}". Set it to your mail server's name`},
-	{Name: "ptr_mismatch", Basis: verify, Needs: NeedPTR, Code: 550, Detail: [2]int{7, 25},
-		when: outside, preset: [3]Effect{ign, ign, score(3)}, Match: ptrMismatch, NoReject: true,
+	{Name: "ptr_mismatch", Basis: verify, Needs: NeedPTR, Detail: [2]int{7, 25}, when: outside,
+		Match: ptrMismatch, preset: levels{ign, ign, score(3)}, NoReject: true,
 		Message: `The reverse DNS name (PTR) of your address belongs to another organisation than` +
 			` "{helo}". Ask your provider to set it to the name that your mail server greets with`},
-	{Name: "default_host", Basis: grade, Code: 550, Detail: [2]int{7, 1}, when: public,
-		preset: [3]Effect{ign, score(2), score(2)}, Match: defaultHost,
+	{Name: "default_host", Basis: grade, when: public, Match: defaultHost,
+		preset: levels{ign, score(2), score(2)},
 		Message: `"{helo}" is the default name of an installer or a hosting company. Give your mail` +
 			` server a name below your own domain, with A and PTR records`},
-	{Name: "new_tld", Basis: grade, Code: 550, Detail: [2]int{7, 1}, when: public,
-		preset: [3]Effect{ign, score(1), score(3)}, Match: newTLD,
+	{Name: "new_tld", Basis: grade, when: public, Match: newTLD,
+		preset: levels{ign, score(1), score(3)},
 		Message: `"{helo}" is under a top-level domain whose names are given away free or in bulk.` +
 			` Give your address a reverse DNS name (PTR) that resolves to it`},
-	{Name: "bare_domain", Basis: grade, Code: 550, Detail: [2]int{7, 1}, when: public,
-		preset: [3]Effect{off, score(1), score(2)}, Match: bareDomain,
+	{Name: "bare_domain", Basis: grade, when: public, Match: bareDomain,
+		preset: levels{off, score(1), score(2)},
 		Message: `"{helo}" is a domain, not one of its hosts. Greet with the name of the host, such as` +
 			` mail.example.org`},
-	{Name: "private_address", Basis: resolv, Needs: NeedForward, Code: 550, Detail: [2]int{7, 1},
-		when: fqdn, preset: [3]Effect{ign, ign, quar}, Match: privateAddress, Liftable: true,
+	{Name: "private_address", Basis: resolv, Needs: NeedForward, when: fqdn, Match: privateAddress,
+		preset: levels{ign, ign, quar}, Liftable: true,
 		Message: `"{helo}" resolves to private addresses only. Set its A or AAAA record to the public` +
 			` address that your mail leaves from`},
-	{Name: "address_mismatch", Basis: verify, Needs: NeedForward, Code: 550, Detail: [2]int{7, 1},
-		when: fqdn, preset: [3]Effect{ign, ign, quar}, Match: addressMismatch,
-		NoReject: true, Liftable: true,
+	{Name: "address_mismatch", Basis: verify, Needs: NeedForward, when: fqdn, Match: addressMismatch,
+		preset: levels{ign, ign, quar}, NoReject: true, Liftable: true,
 		Message: `"{helo}" does not resolve to your address. Add your address to its A or AAAA records,` +
 			` or greet with the name that has it`},
-	{Name: "mx_only", Basis: resolv, Needs: NeedForward | NeedMX, Code: 450, Detail: [2]int{7, 1},
-		when: fqdn, preset: [3]Effect{ign, ign, rej}, Match: mxOnly,
+	{Name: "mx_only", Basis: resolv, Needs: NeedForward | NeedMX, Code: 450, when: fqdn,
+		Match: mxOnly, preset: levels{ign, ign, rej},
 		Message: `"{helo}" has an MX record but no address. Add an A or AAAA record`},
-	{Name: "no_address", Basis: resolv, Needs: NeedForward | NeedMX, Code: 450, Detail: [2]int{7, 1},
-		when: public, preset: [3]Effect{ign, score(1), rej}, Match: noAddress,
+	{Name: "no_address", Basis: resolv, Needs: NeedForward | NeedMX, Code: 450, when: public,
+		Match: noAddress, preset: levels{ign, score(1), rej},
 		Message: `"{helo}" has no address in the DNS. Add an A or AAAA record, or greet with a name` +
 			` that has one`},
 }
 
 // Conditions under which a rule can hit at all.
 
-func always(*Facts) bool    { return true }
 func address(f *Facts) bool { return f.Helo.Kind == heloname.BareIP || f.Helo.Addr.IsValid() }
-func name(f *Facts) bool    { return f.Helo.ASCII != "" }
 func fqdn(f *Facts) bool    { return f.Helo.Kind == heloname.FQDN }
 func outside(f *Facts) bool { return fqdn(f) && !f.class().local }
-func ourName(f *Facts) bool { return name(f) && !f.fromUs() && f.Self.holds(f.Helo.ASCII) }
+func ourName(f *Facts) bool {
+	return f.Helo.ASCII != "" && !f.fromUs() && f.Self.holds(f.Helo.ASCII)
+}
 func public(f *Facts) bool {
 	c := f.class()
 	return outside(f) && c.reserved == "" && c.known
@@ -401,8 +394,10 @@ func addressLiteral(f *Facts) (Finding, bool) { return hit("", f.Helo.Kind == he
 func notFQDN(f *Facts) (Finding, bool) {
 	return hit("", f.Helo.Kind == heloname.SingleLabel)
 }
-func underscore(f *Facts) (Finding, bool)  { return hit("", f.Helo.Underscore) }
-func trailingDot(f *Facts) (Finding, bool) { return hit("", f.Helo.TrailingDot) }
+func underscore(f *Facts) (Finding, bool) { return hit("", f.Helo.Underscore) }
+func trailingDot(f *Facts) (Finding, bool) {
+	return hit("", f.Helo.TrailingDot && f.Helo.ASCII != "")
+}
 func reservedTLD(f *Facts) (Finding, bool) {
 	c := f.class()
 	return hit(c.reserved, c.reserved != "" && !c.local)
@@ -661,6 +656,7 @@ func (p *Policy) compile() *compiled {
 	c := &compiled{all: slices.Clone(table)}
 	for i := range c.all {
 		r := &c.all[i]
+		r.Code, r.Detail = cmp.Or(r.Code, 550), cmp.Or(r.Detail, [2]int{7, 1})
 		set := r.preset[p.Preset.column()]
 		r.Action, r.Score, r.IPv6 = set.Action, set.Score, r.ipv6[p.Preset.column()]
 		if p.HelpURL != "" {
@@ -916,14 +912,15 @@ func (p *Policy) open(f *Facts, known Need) (need Need) {
 
 // applies reports whether r can hit at all. Rows that compare with the client need its address.
 func (r *Rule) applies(f *Facts) bool {
-	return (f.Client.IsValid() || !r.NoReject && r.Needs&(NeedPTR|NeedSPF) == 0) && r.when(f)
+	return (f.Client.IsValid() || !r.NoReject && r.Needs&(NeedPTR|NeedSPF) == 0) &&
+		(r.when == nil || r.when(f))
 }
 
 // Open reports whether r may hit once facts that were not asked for are known, or once the client's
 // address is.
 func (r *Rule) Open(f *Facts) bool {
 	if !f.Client.IsValid() && !r.applies(f) {
-		return r.when(f)
+		return r.when == nil || r.when(f)
 	}
 	return r.Needs&^f.asked() != 0 && r.applies(f)
 }

@@ -1,12 +1,10 @@
-// Package module is check.helo_fqdn inside the Maddy mail server: it reads the
-// directives, translates Maddy's hooks into the calls of package judge, and
-// writes log, header and metrics. A custom build of Maddy imports it for its
-// registration alone:
+// Package module is check.helo_fqdn inside the Maddy mail server: it reads the directives,
+// translates Maddy's hooks into the calls of package judge, and writes log, header and metrics. A
+// custom build of Maddy imports it for its registration alone:
 //
 //	import _ "maddy.example/checkhelo/module"
 //
-// The check carries out RFC 5321, sections 4.1.1.1 and 4.1.4; docs/build.md
-// shows the build.
+// The check carries out RFC 5321, sections 4.1.1.1 and 4.1.4; docs/build.md shows the build.
 package module
 
 import (

@@ -95,9 +95,8 @@ func (l *List) Conn(ctx context.Context, ip netip.Addr, helo string) (why string
 	return why
 }
 
-// ClientName exempts where Clients holds a name of the client, or a parent of
-// it unless alone is true. The caller must have confirmed the name: a PTR name
-// that resolves back to the client.
+// ClientName exempts where Clients holds a name of the client, or a parent of it unless alone is
+// true. The caller must have confirmed the name: a PTR name that resolves back to the client.
 func (l *List) ClientName(ctx context.Context, name string, alone bool) (why string) {
 	keys := func() []string {
 		keys := ancestry(name)
@@ -149,8 +148,8 @@ func (l *List) search(
 	return ""
 }
 
-// Find returns the value of the first key that counts today and whose value satisfies want; nil: any
-// value. OnError learns of an error under the table's directive. The key "" is left out.
+// Find returns the value of the first key that counts today and whose value satisfies want; nil:
+// any. OnError learns of an error under the table's directive. The key "" is left out.
 func (l *List) Find(
 	ctx context.Context, directive string, table Table, keys []string,
 	want func(value string) bool,
@@ -192,9 +191,8 @@ func (l *List) Report(directive string, err error) {
 // client may put any number of labels in front of a domain.
 const maxParents = 8
 
-// Ancestry returns name and then its parents, nearest first and each with a
-// leading dot: a.example.org, .example.org, .org. Of more than 8 parents it
-// returns those nearest to the root.
+// Ancestry returns name and then its parents, nearest first and each with a leading dot:
+// a.example.org, .example.org, .org. Of more than 8 parents it returns those nearest to the root.
 func Ancestry(name string) (keys []string) {
 	if name == "" {
 		return nil

@@ -25,11 +25,10 @@ const accepted = `accepted: an address (192.0.2.1, 2001:db8::1), ` +
 // for concurrent use once made.
 type Networks struct{ table bart.Lite }
 
-// ParseNetworks makes a set from addresses, networks in CIDR form, and pairs
-// of "file" and a path. A file holds one address or network a line; "#" starts
-// a comment, empty lines are skipped, lines may end in CR LF. readFile returns
-// the contents of a path; nil means os.ReadFile. An error names the entry and
-// the accepted forms, in a file also path and line.
+// ParseNetworks makes a set from addresses, networks in CIDR form, and pairs of "file" and a path.
+// A file holds one address or network a line; "#" starts a comment, empty lines are skipped, lines
+// may end in CR LF. readFile returns the contents of a path; nil means os.ReadFile. An error names
+// the entry and the accepted forms, in a file also path and line.
 func ParseNetworks(
 	args []string, readFile func(path string) ([]byte, error),
 ) (*Networks, error) {
@@ -40,8 +39,7 @@ func ParseNetworks(
 	return n, nil
 }
 
-// Contains reports whether ip, as heloname.Unmap returns it, lies in one of the
-// networks.
+// Contains reports whether ip, as heloname.Unmap returns it, lies in one of the networks.
 func (n *Networks) Contains(ip netip.Addr) bool {
 	return n != nil && n.table.Contains(heloname.Unmap(ip))
 }
@@ -61,8 +59,7 @@ func (n *Networks) add(entry string) error {
 	return nil
 }
 
-// parseNetwork is heloname.ParsePrefix with an error that names the accepted
-// forms.
+// parseNetwork is heloname.ParsePrefix with an error that names the accepted forms.
 func parseNetwork(s string) (netip.Prefix, error) {
 	prefix, err := heloname.ParsePrefix(s)
 	if err != nil {
@@ -79,11 +76,10 @@ const acceptedRcpt = `accepted: a local part for any domain (postmaster), ` +
 // ParseRecipients. A nil set is empty. It is safe for concurrent use once made.
 type Recipients map[string]struct{}
 
-// ParseRecipients makes a set from local parts that match in any domain and
-// without one (RFC 5321, section 4.5.1, has a bare postmaster), full
-// addresses, and domains with a leading "@". Letter case is ignored. An error
-// names the entry and the accepted forms. "file" and a path stand for the entries
-// of a file, which is read as ParseNetworks reads it.
+// ParseRecipients makes a set from local parts that match in any domain and without one (RFC 5321,
+// section 4.5.1, has a bare postmaster), full addresses, and domains with a leading "@". Letter
+// case is ignored. An error names the entry and the accepted forms. "file" and a path stand for the
+// entries of a file, which is read as ParseNetworks reads it.
 func ParseRecipients(
 	args []string, readFile func(path string) ([]byte, error),
 ) (Recipients, error) {
@@ -135,10 +131,9 @@ func (r Recipients) Contains(rcpt string) bool {
 	return has(local) || domain != "" && (has("@"+domain) || has(local+"@"+domain))
 }
 
-// splitAddress cuts an address at its last "@" and normalises both parts: the
-// local part in lower case without quotes, the domain as heloname.Domain
-// returns it. A part that no entry can mean is "": no domain name, or a local
-// part with an "@".
+// splitAddress cuts an address at its last "@" and normalises both parts: the local part in lower
+// case without quotes, the domain as heloname.Domain returns it. A part that no entry can mean is
+// "": no domain name, or a local part with an "@".
 func splitAddress(s string) (local, domain string) {
 	local = s
 	if at := strings.LastIndexByte(s, '@'); at >= 0 {

@@ -82,8 +82,7 @@ func hasZone(s string) bool {
 	return found && parseAddr(base).Is6()
 }
 
-// bareIP reads s as an IPv6 address or as any text inet_aton(3) takes for an
-// IPv4 address.
+// bareIP reads s as an IPv6 address or as any text inet_aton(3) takes for an IPv4 address.
 func bareIP(s string) netip.Addr {
 	if strings.Contains(s, ":") {
 		text, _ := cutTag(s, ipv6Tag)
@@ -157,17 +156,14 @@ func ClientNetwork(client netip.Addr) netip.Prefix {
 // and networks become IPv4: ::ffff:192.0.2.0/120 is 192.0.2.0/24. A zone and an
 // address bit beyond the length of the network are errors.
 func ParsePrefix(s string) (netip.Prefix, error) {
-	if !strings.Contains(s, "/") {
-		addr, err := netip.ParseAddr(s)
-		if err != nil || addr.Zone() != "" {
-			return netip.Prefix{}, fmt.Errorf("%q is not an address", s)
-		}
-		addr = Unmap(addr)
-		return netip.PrefixFrom(addr, addr.BitLen()), nil
+	addr, err := netip.ParseAddr(s)
+	p, wanted := netip.PrefixFrom(addr, addr.BitLen()), "an address"
+	if strings.Contains(s, "/") {
+		p, err = netip.ParsePrefix(s)
+		wanted = "a network"
 	}
-	p, err := netip.ParsePrefix(s)
-	if err != nil {
-		return netip.Prefix{}, fmt.Errorf("%q is not a network", s)
+	if err != nil || addr.Zone() != "" {
+		return netip.Prefix{}, fmt.Errorf("%q is not %s", s, wanted)
 	}
 	if masked := p.Masked(); masked != p {
 		return netip.Prefix{}, fmt.Errorf(
@@ -201,11 +197,10 @@ func Domain(s string) (string, error) {
 	}
 }
 
-// specialPrefixes are the blocks of the IANA IPv4 and IPv6 Special-Purpose
-// Address Registries (RFC 6890) that are not globally reachable, with
-// multicast and the relay anycast prefix of 6to4. 224.0.0.0/3 has class E and
-// broadcast too; ::/8 is unspecified, loopback, IPv4-compatible and unassigned;
-// 2001::/23 Teredo, benchmarking, ORCHID and other protocols.
+// specialPrefixes are the blocks of the IANA IPv4 and IPv6 Special-Purpose Address Registries (RFC
+// 6890) that are not globally reachable, with multicast and the relay anycast prefix of 6to4.
+// 224.0.0.0/3 has class E and broadcast too; ::/8 is unspecified, loopback, IPv4-compatible and
+// unassigned; 2001::/23 Teredo, benchmarking, ORCHID and other protocols.
 var specialPrefixes = prefixes(`
 	0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.0.0.0/24
 	192.0.2.0/24 192.88.99.0/24 192.168.0.0/16 198.18.0.0/15 198.51.100.0/24 203.0.113.0/24
@@ -220,11 +215,9 @@ func prefixes(words string) (list []netip.Prefix) {
 	return list
 }
 
-// Special tells whether no mail can come from an address over the Internet:
-// it is unspecified, loopback, private, link-local, shared (RFC 6598), for
-// documentation or benchmarking, multicast or reserved. A 6to4 address
-// (2002::/16, RFC 3056) and a translated one (64:ff9b::/96) count as the IPv4
-// address they hold. The zero Addr is special.
+// Special tells whether no mail can come from an address over the Internet. A 6to4 address
+// (2002::/16, RFC 3056) and a translated one (64:ff9b::/96) count as the IPv4 address they hold.
+// The zero Addr is special.
 func Special(addr netip.Addr) bool {
 	addr = Unmap(addr)
 	if !addr.IsValid() {

@@ -5,32 +5,28 @@ import (
 	"strings"
 )
 
-// The built-in lists. Sources: PTR and HELO names in real mail of 2002 and of
-// 2019 to 2026, makers' documentation, and the registries named below; those of
-// the providers' PTR domains stand at providerRows. Date: 2026-11-26. The list of
-// top-level domains is tlds.txt.
+// The built-in lists. Sources: PTR and HELO names in real mail of 2002 and of 2019 to 2026, makers'
+// documentation, and the registries named below; those of the providers' PTR domains stand at
+// providerRows. Date: 2026-11-26. The list of top-level domains is tlds.txt.
 
 // reservedNames are suffixes under which no public mail server can exist; the
 // longest one decides. example.com, example.net and example.org are left out:
 // a name below a public TLD is no sign of a private network.
-var reservedNames = map[source]string{
-	// IANA Special-Use Domain Names (RFC 6761), as of 2025-06; internal: ICANN
-	// board, 2024-07-29; arpa: RFC 3172.
-	fromRegistry: `
-		6tisch.arpa alt arpa eap.arpa eap-noob.arpa example home.arpa invalid ipv4only.arpa local
-		localhost onion resolver.arpa service.arpa test in-addr.arpa internal ip6.arpa`,
-	// In use on private networks: ICANN never delegates corp, home and mail (board,
-	// 2018-02-04); the others are defaults of routers, operating systems and
-	// cloud software. fritz.box is the maker's, and names customers' networks.
-	fromCustom: `
-		corp home mail localdomain localdomain4 localdomain6 localhost4 localhost6 domain workgroup
-		mshome.net intra intranet lan loc lcl localnet localnetwork priv private pvt dlan fritz.box
-		homenet novalocal openstacklocal`,
-}
+//
+// First IANA Special-Use Domain Names (RFC 6761), as of 2025-06; internal: ICANN board, 2024-07-29;
+// arpa: RFC 3172. Then names in use on private networks: ICANN never delegates corp, home and mail
+// (board, 2018-02-04); the others are defaults of routers, operating systems and cloud software.
+// fritz.box is the maker's, and names customers' networks.
+var reservedNames = strings.Fields(`
+	6tisch.arpa alt arpa eap.arpa eap-noob.arpa example home.arpa invalid ipv4only.arpa local
+	localhost onion resolver.arpa service.arpa test in-addr.arpa internal ip6.arpa
 
-// listedWords are words in host names, compared with each run of letters. ip,
-// host, rev and generic are in none of the first four classes: default names
-// of rented servers have them too.
+	corp home mail localdomain localdomain4 localdomain6 localhost4 localhost6 domain workgroup
+	mshome.net intra intranet lan loc lcl localnet localnetwork priv private pvt dlan fritz.box
+	homenet novalocal openstacklocal`)
+
+// listedWords are words in host names, compared with each run of letters. ip, host, rev and generic
+// are in none of the first four classes: default names of rented servers have them too.
 var listedWords = map[wordClass]string{
 	// Access lines whose address changes hands.
 	lineWord: `
@@ -68,8 +64,7 @@ var listedWords = map[wordClass]string{
 var oldTLDs = strings.Fields(`com net org edu gov int mil arpa aero biz coop info museum name pro
 	asia cat jobs mobi post tel travel xxx`)
 
-// freeTLDs are the country codes whose registry (Freenom) gave names away free
-// until 2023.
+// freeTLDs are the country codes whose registry (Freenom) gave names away free until 2023.
 var freeTLDs = []string{"cf", "ga", "gq", "ml", "tk"}
 
 // defaultLabels are the first labels that installers, hosting panels and clouds make: a word
@@ -118,10 +113,9 @@ type providerRow struct{ name, strong, helo, ptr string }
 
 // providerRows are the well-known providers. "NAME.*" is a family, see Provider.
 //
-// Domains in which customers get host names (googleusercontent.com,
-// amazonaws.com, cloudapp.azure.com) are no PTR domains: such a PTR proves
-// nothing. onmicrosoft.com is left out, since customers name their own servers
-// in it.
+// Domains in which customers get host names (googleusercontent.com, amazonaws.com,
+// cloudapp.azure.com) are no PTR domains: such a PTR proves nothing. onmicrosoft.com is left out,
+// since customers name their own servers in it.
 //
 // italiaonline.it, from which libero.it greets, was seen in recorded mail. The
 // other ptr domains come from the maintainers' knowledge and were not read from
@@ -244,8 +238,7 @@ var providerRows = []providerRow{
 	{name: "terra-es", helo: "terra.es terra.cl terra.com.mx terra.com.pe", ptr: "terra.com"},
 }
 
-// mailboxDomains are providers of one domain, as if each were the only helo
-// domain of a row.
+// mailboxDomains are providers of one domain, as if each were the only helo domain of a row.
 const mailboxDomains = `
 	21cn.com 24horas.com 2die4.com 37.com abv.bg adelphia.net africamail.com altavista.com
 	another.com arabia.com arnet.com.ar asiamail.com bigfoot.com bigmir.net boardermail.com

@@ -9,17 +9,13 @@ import (
 	"golang.org/x/net/publicsuffix"
 )
 
-// The functions of this file take names in the form of Name.ASCII: lower-case
-// A-labels without a final dot.
-
 // TLD returns the last label of a name.
 func TLD(ascii string) string {
 	return ascii[strings.LastIndexByte(ascii, '.')+1:]
 }
 
-// rootZone is IANA's list of top-level domains, as the npm package tlds 1.261.0
-// has it; its first line has the date. go generate replaces it by the list that
-// IANA publishes on the day.
+// rootZone is IANA's list of top-level domains, as the npm package tlds 1.261.0 has it; its first
+// line has the date. go generate replaces it by the list that IANA publishes on the day.
 //
 //go:generate curl -sSfo tlds.txt https://data.iana.org/TLD/tlds-alpha-by-domain.txt
 //go:embed tlds.txt
@@ -48,27 +44,23 @@ func TLDDate() string {
 // KnownTLD tells whether the root zone had the last label of a name on TLDDate.
 func KnownTLD(ascii string) bool { return knownTLDs()[TLD(ascii)] }
 
-// NewTLD tells whether the last label of a name is a generic top-level domain
-// of ICANN's New gTLD Program, opened in 2013, or a country code that was given
-// away free. Other country codes, internationalised TLDs and what the root
-// zone does not have are not new.
+// NewTLD tells whether the last label of a name is of ICANN's New gTLD Program, opened in 2013, or
+// a country code that was given away free. Internationalised TLDs are not new.
 func NewTLD(ascii string) bool {
 	tld := TLD(ascii)
 	return slices.Contains(freeTLDs, tld) || len(tld) > 2 && !strings.HasPrefix(tld, acePrefix) &&
 		!slices.Contains(oldTLDs, tld) && KnownTLD(tld)
 }
 
-// NumericTLD tells whether the last label is a number, decimal or
-// hexadecimal with 0x. The root zone has none (RFC 3696, section 2), and
-// programs take such names for addresses.
+// NumericTLD tells whether the last label is a number, decimal or hexadecimal with 0x. The root
+// zone has none (RFC 3696, section 2), and programs take such names for addresses.
 func NumericTLD(ascii string) bool {
 	number, hexadecimal := strings.CutPrefix(TLD(ascii), "0x")
 	return consists(number, isDigit) || hexadecimal && consists(number, isHex)
 }
 
-// OrgDomain returns the organisational domain: one label more than the
-// public suffix, private section included. A name that is itself a public
-// suffix is returned whole.
+// OrgDomain returns the organisational domain: one label more than the public suffix, private
+// section included. A name that is itself a public suffix is returned whole.
 func OrgDomain(ascii string) string {
 	suffix, _ := publicsuffix.PublicSuffix(ascii)
 	rest := len(ascii) - len(suffix) - 1
@@ -90,8 +82,7 @@ func SameOrg(a, b string) bool {
 	return a == b || OrgDomain(a) == OrgDomain(b)
 }
 
-// Below tells whether name equals domain or lies below it. Nothing lies
-// below "".
+// Below tells whether name equals domain or lies below it. Nothing lies below "".
 func Below(name, domain string) bool {
 	rest := len(name) - len(domain)
 	if domain == "" || rest < 0 || name[rest:] != domain {
@@ -111,12 +102,10 @@ func Localhost(ascii string) bool {
 // shorter ones (mail, it, web) are too common.
 const minShared = 4
 
-// Related tells whether the HELO name and the PTR name look like two domains
-// of one operator: the first label of one organisational domain holds that of
-// the other (example.co.uk, example-mail.net), the HELO name's is a label of
-// the PTR name (example.org, example.isp.net), or the hosts have the same
-// distinctive first label (mail5.example.org, mail5.example.net). Both names
-// are lower-case ASCII without final dot. It does not allocate.
+// Related tells whether the HELO name and the PTR name look like two domains of one operator: the
+// first label of one organisational domain holds that of the other (example.co.uk,
+// example-mail.net), the HELO name's is a label of the PTR name (example.org, example.isp.net), or
+// the hosts have the same distinctive first label (mail5.example.org, mail5.example.net).
 func Related(helo, ptr string) bool {
 	x, y := firstLabel(OrgDomain(helo)), firstLabel(OrgDomain(ptr))
 	if len(x) >= minShared {

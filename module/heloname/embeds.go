@@ -12,22 +12,18 @@ import (
 	"strings"
 )
 
-// EmbedsAddr tells whether a lower-case name holds the client's address in a
-// usual spelling. IPv4: the octets as four numbers one after the other,
-// whatever stands between them, forward, reversed or with the last one first
-// (29.ip-51-91-79), zero-padded or not; twelve digits in a row; the octets in
-// a row without padding when only one address can be meant; eight
-// hexadecimal digits. IPv6: all nibbles, forward or reversed, joined or
-// separated, or groups with separators. A number that only starts or ends
-// like an octet does not count. It does not allocate.
+// EmbedsAddr tells whether a lower-case name holds the client's address in a usual spelling. IPv4:
+// the octets as four numbers one after the other, whatever stands between them, forward, reversed
+// or with the last one first (29.ip-51-91-79), zero-padded or not; twelve digits in a row; the
+// octets in a row without padding when only one address can be meant; eight hexadecimal digits.
+// IPv6: all nibbles, forward or reversed, joined or separated, or groups with separators. A number
+// that only starts or ends like an octet does not count.
 func EmbedsAddr(ascii string, client netip.Addr) bool { return spells(ascii, client, false) }
 
-// ShowsAddr tells whether a lower-case name holds the client's address or so
-// much of it that the owner of the network must have made the name: all that
-// EmbedsAddr finds, three neighbouring octets as numbers one after the other
-// in either order, eight hexadecimal digits or twelve decimal ones anywhere, or
-// half of an IPv6 address. It is the looser sister of EmbedsAddr, for names that
-// a network's owner gives (PTR), not for what a client says. It does not allocate.
+// ShowsAddr is the looser sister of EmbedsAddr, for names that a network's owner gives (PTR), not
+// for what a client says. It finds so much of the address that the owner must have made the name:
+// also three neighbouring octets as numbers one after the other in either order, eight hexadecimal
+// digits or twelve decimal ones anywhere, or half of an IPv6 address.
 func ShowsAddr(name string, client netip.Addr) bool { return spells(name, client, true) }
 
 func spells(s string, client netip.Addr, loose bool) bool {
@@ -222,26 +218,17 @@ func different(s []byte) (n int) {
 	return n
 }
 
-// GenericPTR tells whether nobody chose a PTR name for this host: it holds
-// the client's address (see ShowsAddr and EmbedsAddr), or a number and a word
-// for rented machines and access lines. The name is lower-case and without
-// final dot. It does not allocate.
+// GenericPTR tells whether nobody chose a PTR name for this host: it holds the client's address
+// (see ShowsAddr), or a number and a word for rented machines and access lines.
 func (l *Lists) GenericPTR(ptr string, client netip.Addr) bool {
-	l = l.orDefault()
-	return ShowsAddr(ptr, client) || l.rented(ptr)
+	return ShowsAddr(ptr, client) ||
+		strings.ContainsAny(ptr, digits) && l.orDefault().has(rentedWord, ptr)
 }
 
 // LineName tells whether a PTR name is one that a provider gives to the line of any customer: it
-// shows the client's address and has no word for mail hosts in front of its public suffix. The name
-// is lower-case and without final dot. It does not allocate.
+// shows the client's address and has no word for mail hosts in front of its public suffix.
 func (l *Lists) LineName(ptr string, client netip.Addr) bool {
 	return ShowsAddr(ptr, client) && !l.orDefault().has(mailWord, ptr[:suffixStart(ptr)])
-}
-
-// rented tells whether a name has a digit and a word for rented machines or
-// access lines.
-func (l *Lists) rented(ascii string) bool {
-	return strings.ContainsAny(ascii, digits) && l.has(rentedWord, ascii)
 }
 
 // has tells whether a run of letters in s is a word of that class.

@@ -214,7 +214,7 @@ func TestGenericPTR(t *testing.T) {
 		if got := ShowsAddr(tc.ptr, client); got != tc.shows {
 			t.Errorf("ShowsAddr(%q, %s) = %v", tc.ptr, tc.client, got)
 		}
-		if got := DefaultLists().rented(tc.ptr); got != tc.rented {
+		if got := DefaultLists().GenericPTR(tc.ptr, netip.Addr{}); got != tc.rented {
 			t.Errorf("rented(%q) = %v", tc.ptr, got)
 		}
 		if got := (*Lists)(nil).GenericPTR(tc.ptr, client); got != (tc.shows || tc.rented) {

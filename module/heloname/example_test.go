@@ -61,12 +61,12 @@ func ExampleLists_With() {
 		return
 	}
 	fmt.Println(lists.Provider("mx.club.example").Owns("mx1.example.net"))
-	fmt.Println(lists.Reserved("mail.office"))
-	fmt.Println(lists.Reserved("mx.club.example"))
+	fmt.Printf("%q\n", lists.Reserved("mail.office"))
+	fmt.Printf("%q\n", lists.Reserved("mx.club.example"))
 	// Output:
 	// true
-	// office false true
-	//  false false
+	// "office"
+	// ""
 }
 
 func ExampleSameOrg() {

@@ -16,12 +16,11 @@ const (
 	minTwoNumbers = 3
 )
 
-// Dynamic tells whether a name looks like that of an access line: the
-// client's address in it together with an access-network word, or such a
-// word right next to a number. Access-network words count only in front of the
-// organisational domain. A name with a word for static or mail hosts in front
-// of its public suffix is not dynamic, nor is that of a strong provider. The name
-// is lower-case ASCII without final dot; the evidence is for a log.
+// Dynamic tells whether a name looks like that of an access line: the client's address in it
+// together with an access-network word, or such a word right next to a number. Access-network words
+// count only in front of the organisational domain. A name with a word for static or mail hosts in
+// front of its public suffix is not dynamic, nor is that of a strong provider. The evidence is for
+// a log.
 func (l *Lists) Dynamic(ascii string, client netip.Addr) (evidence string, ok bool) {
 	l = l.orDefault()
 	if !strings.ContainsAny(ascii, digits) {
@@ -44,10 +43,9 @@ func (l *Lists) Dynamic(ascii string, client netip.Addr) (evidence string, ok bo
 	return "", false
 }
 
-// accessWords returns the first access-network word of a name outside its
-// organisational domain, and the first one that stands next to a number.
-// Both are "" when the name has a static word outside its public suffix: in
-// dsl-1-2-3-4.example.mx and example.email the suffix tells nothing.
+// accessWords returns the first access-network word of a name outside its organisational domain,
+// and the first one that stands next to a number. Both are "" when the name has a static word
+// outside its public suffix: in dsl-1-2-3-4.example.mx and example.email the suffix tells nothing.
 func (l *Lists) accessWords(ascii string) (word, numbered string) {
 	suffix, org := len(ascii), -1 // where they start, looked up late
 	for start, part := range runs(ascii, isLower) {
@@ -120,9 +118,7 @@ func enoughDigits(s string) bool {
 // DefaultHost tells whether a name is one that an installer, a hosting panel
 // or a cloud gave a machine and nobody changed. It looks at the first label,
 // unless the name is an organisational domain, and at the domain. A provider's
-// name is never one: its hosts have numbers (mail-123456). The name is
-// lower-case ASCII without final dot; the evidence is for a log. It does not
-// allocate.
+// name is never one: its hosts have numbers (mail-123456). The evidence is for a log.
 func (l *Lists) DefaultHost(ascii string) (evidence string, ok bool) {
 	l = l.orDefault()
 	by := l.defaultLabel(firstLabel(ascii))

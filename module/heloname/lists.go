@@ -13,19 +13,10 @@ import (
 // and the words of access networks. It does not change and is safe for concurrent
 // use. A nil *Lists stands for DefaultLists.
 type Lists struct {
-	reserved  map[string]source
+	reserved  map[string]bool      // suffixes; false: an operator's exception
 	providers map[string]*Provider // by HELO domain or family
 	words     map[string]wordClass
 }
-
-// source tells where a reserved suffix comes from.
-type source uint8
-
-const (
-	notReserved source = iota // an operator's exception
-	fromRegistry
-	fromCustom
-)
 
 // wordClass tells what a word in a host name means, see listedWords. rentedWord
 // may be joined with one of the others.
@@ -39,12 +30,11 @@ const (
 	rentedWord
 )
 
-var defaultLists = sync.OnceValue(func() *Lists {
-	l := &Lists{make(map[string]source), make(map[string]*Provider), make(map[string]wordClass)}
-	for src, names := range reservedNames {
-		for name := range strings.FieldsSeq(names) {
-			l.reserved[name] = src
-		}
+// DefaultLists returns the built-in lists. The first call makes their maps.
+var DefaultLists = sync.OnceValue(func() *Lists {
+	l := &Lists{make(map[string]bool), make(map[string]*Provider), make(map[string]wordClass)}
+	for _, name := range reservedNames {
+		l.reserved[name] = true
 	}
 	for class, words := range listedWords {
 		for word := range strings.FieldsSeq(words) {
@@ -64,12 +54,9 @@ var defaultLists = sync.OnceValue(func() *Lists {
 	return l
 })
 
-// DefaultLists returns the built-in lists. The first call makes their maps.
-func DefaultLists() *Lists { return defaultLists() }
-
 func (l *Lists) orDefault() *Lists {
 	if l == nil {
-		return defaultLists()
+		return DefaultLists()
 	}
 	return l
 }
@@ -83,8 +70,7 @@ func (l *Lists) add(p *Provider) {
 // Extension is what an operator adds to the lists or takes from them. Names
 // may have capitals, a leading and a final dot.
 type Extension struct {
-	// Providers are taken as Strong. One with the name of a built-in
-	// provider replaces it.
+	// Providers are taken as Strong. One with the name of a built-in provider replaces it.
 	Providers    []Provider
 	DynamicWords []string // access-network words, letters only; in a PTR name they count too
 	StaticWords  []string // words of names that are never dynamic; a built-in word changes its class
@@ -92,10 +78,9 @@ type Extension struct {
 	NotReserved  []string // suffixes to be taken out, with all below that has no entry of its own
 }
 
-// With returns a copy of l with the entries of ext, which replace built-in ones.
-// It returns an error for an entry that cannot be used: a name that is no host
-// name, a word with other characters than letters, or a provider without name,
-// HELO domain or PTR domain.
+// With returns a copy of l with the entries of ext, which replace built-in ones. It returns an
+// error for an entry that cannot be used: a name that is no host name, a word with other characters
+// than letters, or a provider without name, HELO domain or PTR domain.
 func (l *Lists) With(ext Extension) (*Lists, error) {
 	l = l.orDefault()
 	n := &Lists{maps.Clone(l.reserved), maps.Clone(l.providers), maps.Clone(l.words)}
@@ -118,7 +103,7 @@ func (l *Lists) With(ext Extension) (*Lists, error) {
 	}
 	return n, errors.Join(
 		n.addWords(lineWord|rentedWord, ext.DynamicWords), n.addWords(staticWord, ext.StaticWords),
-		n.addReserved(fromCustom, ext.ReservedTLDs), n.addReserved(notReserved, ext.NotReserved))
+		n.addReserved(true, ext.ReservedTLDs), n.addReserved(false, ext.NotReserved))
 }
 
 func (l *Lists) addWords(class wordClass, words []string) error {
@@ -132,13 +117,13 @@ func (l *Lists) addWords(class wordClass, words []string) error {
 	return nil
 }
 
-func (l *Lists) addReserved(src source, names []string) error {
+func (l *Lists) addReserved(reserved bool, names []string) error {
 	for _, name := range names {
 		suffix, err := Domain(strings.TrimPrefix(name, "."))
 		if err != nil {
 			return fmt.Errorf("heloname: %q is not a domain name", name)
 		}
-		l.reserved[suffix] = src
+		l.reserved[suffix] = reserved
 	}
 	return nil
 }
@@ -159,32 +144,23 @@ func providerDomains(names []string) ([]string, error) {
 	return domains, nil
 }
 
-// Reserved returns the longest suffix of a name under which no public mail
-// server can stand. The name is lower-case ASCII without final dot. registry
-// is true for names reserved by a standard or by ICANN (RFC 6761, .internal,
-// reverse zones) and false for those that are private by custom or by the
-// operator's word.
-func (l *Lists) Reserved(ascii string) (suffix string, registry bool, ok bool) {
+// Reserved returns the longest suffix of a name under which no public mail server can stand, by a
+// standard (RFC 6761), by custom or by the operator's word; "" for none.
+func (l *Lists) Reserved(ascii string) (suffix string) {
 	l = l.orDefault()
-	src := notReserved
 	for suffix = ascii; suffix != ""; _, suffix, _ = strings.Cut(suffix, ".") {
-		var listed bool
-		if src, listed = l.reserved[suffix]; listed {
-			break
+		if reserved, listed := l.reserved[suffix]; reserved {
+			return suffix
+		} else if listed {
+			return ""
 		}
 	}
-	// A lone label is a host called home or mail, not a name below that suffix.
-	lone := src == fromCustom && suffix == ascii && !strings.Contains(suffix, ".")
-	if lone || src == notReserved {
-		return "", false, false
-	}
-	return suffix, src == fromRegistry, true
+	return ""
 }
 
-// Provider is a well-known sender of mail. All names are lower-case domains;
-// each means itself and everything below it. A name with "*" for its last
-// label (yahoo.*) is a family: the domains yahoo.xx, yahoo.co.xx and
-// yahoo.com.xx of all countries.
+// Provider is a well-known sender of mail. All names are lower-case domains; each means itself and
+// everything below it. A name with "*" for its last label (yahoo.*) is a family: the domains
+// yahoo.xx, yahoo.co.xx and yahoo.com.xx of all countries.
 type Provider struct {
 	Name string
 	Helo []string // what its servers say in HELO
@@ -198,17 +174,15 @@ type Provider struct {
 // familyMark ends the name of a family.
 const familyMark = ".*"
 
-// Owns tells whether a PTR name, lower-case and without final dot, is one of
-// the provider's own. It says nothing about whether the name resolves back
-// to the client.
+// Owns tells whether a PTR name is one of the provider's own. It says nothing
+// about whether the name resolves back to the client.
 func (p *Provider) Owns(ptrName string) bool {
 	above := func(domain string) bool { return Below(ptrName, domain) }
 	return slices.ContainsFunc(p.PTR, above) ||
 		slices.Contains(p.PTR, TLD(withoutCountry(ptrName))+familyMark)
 }
 
-// Domain tells whether a name is one of the provider's HELO domains itself,
-// not a host below it. The name is lower-case ASCII without final dot.
+// Domain tells whether a name is one of the provider's HELO domains itself, not a host below it.
 func (p *Provider) Domain(ascii string) bool {
 	return slices.Contains(p.Helo, ascii) || slices.Contains(p.Helo, withoutCountry(ascii)+familyMark)
 }
@@ -228,9 +202,8 @@ func withoutCountry(ascii string) string {
 	return ascii[:dot]
 }
 
-// Provider returns the provider whose HELO domains a name equals or lies
-// below, nil when there is none. The name is lower-case ASCII without final
-// dot; the longest domain decides, a family comes last.
+// Provider returns the provider whose HELO domains a name equals or lies below,
+// nil when there is none. The longest domain decides, a family comes last.
 func (l *Lists) Provider(ascii string) *Provider {
 	l = l.orDefault()
 	for domain := ascii; domain != ""; _, domain, _ = strings.Cut(domain, ".") {

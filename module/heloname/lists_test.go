@@ -14,8 +14,8 @@ func TestDefaultLists(t *testing.T) {
 		len(oldTLDs) < 20 || len(rentedDomains) < 15 {
 		t.Error("a list lacks most of its entries")
 	}
-	for s, src := range l.reserved {
-		if src == fromCustom && !strings.Contains(s, ".") && KnownTLD(s) {
+	for s := range l.reserved {
+		if s != "arpa" && !strings.Contains(s, ".") && KnownTLD(s) {
 			t.Errorf("%s was delegated; it is no private TLD any more", s)
 		}
 	}
@@ -31,7 +31,7 @@ func TestDefaultLists(t *testing.T) {
 		if upper := l.Provider(OrgDomain(s)); !KnownTLD(s) || upper == nil || upper.Name != p.Name {
 			t.Errorf("%s of %s is neither an organisational domain nor below one", s, p.Name)
 		}
-		if _, _, ok := l.Reserved(s); ok {
+		if l.Reserved(s) != "" {
 			t.Errorf("%s of %s is reserved", s, p.Name)
 		}
 		if !p.Domain(s) || !p.Owns(s) || !p.Owns("mx."+s) {
@@ -52,7 +52,7 @@ func TestNoEntryTwice(t *testing.T) {
 			seen[name] = true
 		}
 	}
-	check("reserved", strings.Fields(reservedNames[fromRegistry]+reservedNames[fromCustom])...)
+	check("reserved", reservedNames...)
 	check("rented words", strings.Fields(listedWords[rentedWord])...)
 	check("words", strings.Fields(listedWords[lineWord]+listedWords[weakWord]+
 		listedWords[staticWord]+listedWords[mailWord])...)
@@ -75,50 +75,44 @@ func TestNoEntryTwice(t *testing.T) {
 }
 
 func TestReserved(t *testing.T) {
-	for _, tc := range []struct {
-		name, suffix string
-		registry     bool
-	}{
-		{"foo.bar.local", "local", true},
-		{"local", "local", true},
-		{"localhost", "localhost", true},
-		{"mail.example", "example", true},
-		{"mail.sender.test", "test", true},
-		{"mail.sender.invalid", "invalid", true},
-		{"abc.onion", "onion", true},
-		{"abc.alt", "alt", true},
-		{"host.home.arpa", "home.arpa", true},
-		{"mail.arpa", "arpa", true},
-		{"1.2.0.192.in-addr.arpa", "in-addr.arpa", true},
-		{"8.b.d.0.1.0.0.2.ip6.arpa", "ip6.arpa", true},
-		{"rad.internal", "internal", true},
-		{"ip-10-0-0-1.ec2.internal", "internal", true},
-		{"localhost.localdomain", "localdomain", false},
-		{"mail.office.corp", "corp", false},
-		{"nas.home", "home", false},
-		{"vm.novalocal", "novalocal", false},
-		{"pc.fritz.box", "fritz.box", false},
-		{"fritz.box", "fritz.box", false},
-		{"pc.mshome.net", "mshome.net", false},
+	for _, tc := range []struct{ name, suffix string }{
+		{"foo.bar.local", "local"},
+		{"local", "local"},
+		{"localhost", "localhost"},
+		{"mail.example", "example"},
+		{"mail.sender.test", "test"},
+		{"mail.sender.invalid", "invalid"},
+		{"abc.onion", "onion"},
+		{"abc.alt", "alt"},
+		{"host.home.arpa", "home.arpa"},
+		{"mail.arpa", "arpa"},
+		{"1.2.0.192.in-addr.arpa", "in-addr.arpa"},
+		{"8.b.d.0.1.0.0.2.ip6.arpa", "ip6.arpa"},
+		{"rad.internal", "internal"},
+		{"ip-10-0-0-1.ec2.internal", "internal"},
+		{"localhost.localdomain", "localdomain"},
+		{"mail.office.corp", "corp"},
+		{"nas.home", "home"},
+		{"vm.novalocal", "novalocal"},
+		{"pc.fritz.box", "fritz.box"},
+		{"fritz.box", "fritz.box"},
+		{"pc.mshome.net", "mshome.net"},
 
-		{"mail", "", false}, // a host, not a name below .mail
-		{"home", "", false},
-		{"mail.example.org", "", false},
-		{"mail.example.com", "", false},
-		{"notlocal", "", false},
-		{"a.notlocal", "", false},
-		{"local.example.net", "", false},
-		{"home.arpa.example.net", "", false},
-		{"1.2.0.192.in-addr.arpa.example.net", "", false},
-		{"mail.fritz.boxes", "", false},
-		{"mail.box", "", false},
-		{"mail.online", "", false},
-		{"mail.home.pl", "", false},
-		{"", "", false},
+		{"mail.example.org", ""},
+		{"mail.example.com", ""},
+		{"notlocal", ""},
+		{"a.notlocal", ""},
+		{"local.example.net", ""},
+		{"home.arpa.example.net", ""},
+		{"1.2.0.192.in-addr.arpa.example.net", ""},
+		{"mail.fritz.boxes", ""},
+		{"mail.box", ""},
+		{"mail.online", ""},
+		{"mail.home.pl", ""},
+		{"", ""},
 	} {
-		suffix, registry, ok := (*Lists)(nil).Reserved(tc.name)
-		if suffix != tc.suffix || registry != tc.registry || ok != (tc.suffix != "") {
-			t.Errorf("Reserved(%q) = %q, %v, %v", tc.name, suffix, registry, ok)
+		if suffix := (*Lists)(nil).Reserved(tc.name); suffix != tc.suffix {
+			t.Errorf("Reserved(%q) = %q", tc.name, suffix)
 		}
 	}
 }
@@ -197,8 +191,7 @@ func defaultHost(l *Lists, name string) bool {
 }
 
 func reserved(l *Lists, name string) bool {
-	_, _, ok := l.Reserved(name)
-	return ok
+	return l.Reserved(name) != ""
 }
 
 func TestExtensionErrors(t *testing.T) {

@@ -3,8 +3,9 @@
 //
 //	n := heloname.Parse("MAIL.example.org") // n.Kind is FQDN, n.ASCII "mail.example.org"
 //
-// It also tells what kind of host such a name is likely to have, from lists of
-// reserved suffixes, providers and words. It does no I/O.
+// It also tells what kind of host such a name is likely to have, from lists of reserved suffixes,
+// providers and words. Its functions take names in the form of Name.ASCII: lower-case A-labels
+// without a final dot. None allocates for a name that is not in a list. The package does no I/O.
 package heloname
 
 import (
@@ -27,16 +28,9 @@ const (
 	BadLiteral              // starts with a bracket but is no valid literal
 )
 
-var kindNames = [...]string{
-	"malformed", "fqdn", "single_label", "bare_ip", "literal", "bad_literal",
-}
-
 // String returns the kind's name as logs and JSON show it.
 func (k Kind) String() string {
-	if int(k) >= len(kindNames) {
-		k = Malformed
-	}
-	return kindNames[k]
+	return [...]string{"malformed", "fqdn", "single_label", "bare_ip", "literal", "bad_literal"}[k]
 }
 
 // Name is one parsed HELO argument.
@@ -81,10 +75,9 @@ func consists(s string, set func(byte) bool) bool {
 	return s != ""
 }
 
-// Parse classifies the argument of HELO or EHLO (RFC 5321, section 4.1.1.1):
-// the first word after the verb. It accepts any bytes and never fails; what
-// is wrong with the argument stands in Name.Kind and Name.Problem. It does
-// not allocate for a well-formed name in lower case.
+// Parse classifies the argument of HELO or EHLO (RFC 5321, section 4.1.1.1): the first word after
+// the verb. It accepts any bytes and never fails; what is wrong with the argument stands in
+// Name.Kind and Name.Problem. It does not allocate for a well-formed name in lower case.
 func Parse(arg string) Name {
 	n := Name{Raw: arg}
 	switch {

@@ -103,17 +103,16 @@ func plainReserved(l *Lists, name string) string {
 	labels := strings.Split(name, ".")
 	for i := range labels {
 		suffix := strings.Join(labels[i:], ".")
-		if src, in := l.reserved[suffix]; in {
-			if src == notReserved {
-				return ""
-			}
+		if yes, in := l.reserved[suffix]; in && yes {
 			return suffix
+		} else if in {
+			return ""
 		}
 	}
 	return ""
 }
 
-// plainRented is Lists.rented.
+// plainRented is Lists.GenericPTR without an address.
 func plainRented(l *Lists, name string) bool {
 	rented := func(w string) bool { return l.words[w]&rentedWord != 0 }
 	return digitRuns.MatchString(name) &&
@@ -202,12 +201,12 @@ func TestNamesAgainstPlain(t *testing.T) {
 		} else if got != nil {
 			provided++
 		}
-		if got, _, ok := l.Reserved(a); got != plainReserved(l, a) {
+		if got := l.Reserved(a); got != plainReserved(l, a) {
 			t.Fatalf("Reserved(%q) = %q, want %q", a, got, plainReserved(l, a))
-		} else if ok {
+		} else if got != "" {
 			reserved++
 		}
-		if got := l.rented(a); got != plainRented(l, a) {
+		if got := l.GenericPTR(a, netip.Addr{}); got != plainRented(l, a) {
 			t.Fatalf("rented(%q) = %v", a, got)
 		} else if got {
 			rented++
@@ -223,7 +222,7 @@ func TestNamesAgainstPlain(t *testing.T) {
 func TestEveryEntry(t *testing.T) {
 	l := DefaultLists()
 	for suffix := range l.reserved {
-		if got, _, ok := l.Reserved("mx1.example." + suffix); !ok || got != suffix {
+		if got := l.Reserved("mx1.example." + suffix); got != suffix {
 			t.Errorf("%s is not reserved, %q is", suffix, got)
 		}
 	}

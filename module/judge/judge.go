@@ -1,8 +1,7 @@
-// Package judge decides about one SMTP session: it asks the DNS and the
-// operator's tables for facts, lets a policy of package checkhelo evaluate
-// them, and turns the verdicts about single recipients (RFC 5321, 4.1.1.3) into
-// one outcome for the message. The server and every command of the tool make
-// the same four calls:
+// Package judge decides about one SMTP session: it asks the DNS and the operator's tables for
+// facts, lets a policy of package checkhelo evaluate them, and turns the verdicts about single
+// recipients (RFC 5321, 4.1.1.3) into one outcome for the message. The server and every command of
+// the tool make the same four calls:
 //
 //	s := j.Greet(ctx, judge.Conn{Helo: "mail.example.org", Client: client})
 //	o := s.Rcpt(ctx, user, from, "postmaster@example.org")

@@ -161,7 +161,7 @@ func (j *Judge) askDenied(
 	return denied
 }
 
-// withParents returns a name or address, and each parent of a name without and with its leading dot.
+// withParents returns a name or address, and each parent of a name, also without its leading dot.
 func withParents(key string) (keys []string) {
 	if _, err := netip.ParseAddr(key); err == nil {
 		return []string{key}
@@ -188,8 +188,8 @@ func (j *Judge) denial(table, value string) (d checkhelo.Denial, refuses bool) {
 	case word == "REJECT":
 		text = strings.TrimSpace(rest)
 	case WithoutAction(verb):
-		j.Exempt.Report(table, fmt.Errorf("value %q: the check has no such action, so that the entry refuses"+
-			" nobody", verb))
+		j.Exempt.Report(table, fmt.Errorf("value %q: the check has no such action, so that the entry"+
+			" refuses nobody", verb))
 		return d, false
 	}
 	var code, class, subject, detail int

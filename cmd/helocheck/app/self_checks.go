@@ -207,8 +207,8 @@ func (p selfPair) look(ctx context.Context, gatherer *dnsfacts.Gatherer) *selfVi
 	}
 	f := &v.facts
 	need := checkhelo.NeedPTR
-	if _, _, reserved := f.Lists.Reserved(f.Helo.ASCII); f.Helo.Kind == heloname.FQDN &&
-		!reserved && !heloname.Localhost(f.Helo.ASCII) { // questions about the name may go out
+	if f.Helo.Kind == heloname.FQDN && f.Lists.Reserved(f.Helo.ASCII) == "" &&
+		!heloname.Localhost(f.Helo.ASCII) { // questions about the name may go out
 		need |= checkhelo.NeedForward | checkhelo.NeedMX | checkhelo.NeedSPF
 		if !heloname.KnownTLD(f.Helo.ASCII) {
 			need |= checkhelo.NeedTLD
