@@ -1,7 +1,7 @@
 package app
 
 import (
-	_ "embed"
+	"embed"
 	"fmt"
 	"io"
 	"os"
@@ -136,10 +136,10 @@ func fold(text string, width int) (lines []string) {
 var texts = template.Must(template.New("").Funcs(template.FuncMap{
 	"clean": func(text string) string { return heloname.Clean(text, maxEvidence) },
 	"line":  func(text string) string { return heloname.Line(text, maxEvidence) },
-}).Parse(textSource))
+}).ParseFS(textFiles, "*.txt"))
 
-//go:embed texts.txt
-var textSource string
+//go:embed *.txt
+var textFiles embed.FS
 
 // help is the text of --help, a template for the name that the command is called by.
 func help(c *cli.Command) string {
