@@ -75,9 +75,6 @@ func (c *Check) logVerdict(o *judge.Outcome, f *checkhelo.Facts, msgID string, m
 	if more > 0 { // lines held back since the last one
 		fields = append(fields, "repeated", more)
 	}
-	if c.judge.Gatherer.Authenticated(f) {
-		fields = append(fields, "dnssec", true)
-	}
 	if o.Would != o.Action {
 		fields = append(fields, "would", o.Would.String())
 	}

@@ -52,7 +52,7 @@ func follow(m *dns.Msg, at *dns.RR_Header, hops int) (int, error) {
 // read turns an answer into a record and the time to keep it. It returns no record where aliases
 // were followed and their end, at, has to be asked for.
 func read(m *dns.Msg, at *dns.RR_Header, aliased bool) (*record, time.Duration, error) {
-	rec := &record{secure: m.AuthenticatedData}
+	rec := new(record)
 	if rrs := matching(m.Answer, at, at.Rrtype); len(rrs) > 0 {
 		rec.collect(rrs)
 		return rec, time.Duration(at.Ttl) * time.Second, nil

@@ -67,7 +67,6 @@ type record struct {
 	texts   []string      // PTR, MX hosts, TXT, the SPF result
 	err     *Error        // neither found nor denied
 	denied  string        // KindNXDomain or KindNoData
-	secure  bool          // AD flag of a local server
 	expires time.Duration // by Cache.clock
 }
 
@@ -102,11 +101,6 @@ func (r *record) pack(b []byte) []byte {
 		}
 		return b
 	}
-	secure := byte(0)
-	if r.secure {
-		secure = 1
-	}
-	b = append(b, secure)
 	b = binary.BigEndian.AppendUint16(b, uint16(len(r.addrs))) //nolint:gosec // of one message
 	for _, addr := range r.addrs {
 		octets := addr.As16()
@@ -146,9 +140,8 @@ func unpack(k key, b []byte) *record {
 		}
 		return r
 	}
-	r.secure = b[0] == 1
-	n := binary.BigEndian.Uint16(b[1:])
-	if b = b[3:]; n > 0 {
+	n := binary.BigEndian.Uint16(b)
+	if b = b[2:]; n > 0 {
 		r.addrs = one.addr[:0]
 	}
 	for ; n > 0; n-- {

@@ -114,13 +114,13 @@ func TestCachePacks(t *testing.T) {
 	failure := wrap(fault(KindServFail, "SERVFAIL"), mail)
 	for name, r := range map[string]*record{
 		"empty":     {},
-		"address":   {addrs: []netip.Addr{addr}, secure: true},
+		"address":   {addrs: []netip.Addr{addr}},
 		"addresses": {addrs: []netip.Addr{addr, other, addr}},
 		"text":      {texts: []string{"v=spf1 -all"}},
 		"texts":     {texts: []string{"", "a\x00b", strings.Repeat("y", 3000)}},
 		"both":      {texts: []string{"a"}, addrs: []netip.Addr{other}},
 		"denied":    {denied: KindNXDomain},
-		"no data":   {denied: KindNoData, secure: true},
+		"no data":   {denied: KindNoData},
 		"failed":    {err: failure},
 		"silent":    {err: &Error{Kind: KindTimeout, Name: mail.name, Type: dns.TypeTXT, at: at}},
 	} {
@@ -130,7 +130,7 @@ func TestCachePacks(t *testing.T) {
 			t.Fatalf("%s: not there", name)
 		}
 		if !slices.Equal(got.addrs, r.addrs) || !slices.Equal(got.texts, r.texts) ||
-			got.denied != r.denied || got.secure != r.secure || got.expires != r.expires {
+			got.denied != r.denied || got.expires != r.expires {
 			t.Errorf("%s: %+v, want %+v", name, got, r)
 		}
 		if (got.err == nil) != (r.err == nil) || r.err != nil &&

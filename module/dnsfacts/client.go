@@ -46,7 +46,7 @@ type Client struct {
 
 type server struct {
 	addr  string
-	local bool         // on this host, so that nobody can have set the AD flag on the way
+	local bool         // on this host
 	plain atomic.Int64 // asked without EDNS until then; nanoseconds since 1970
 	idle  chan *socket
 }
@@ -79,8 +79,7 @@ var errNoServer = fault(KindNetwork, "no DNS server is set")
 // Exchange asks the one question of m and returns a whole answer with RCODE
 // NOERROR or NXDOMAIN; all else is an *Error after every server had its turn.
 // Each attempt has its own random ID (RFC 5452) and an even share of the
-// time that ctx leaves, which is DefaultTimeout when it has no deadline. The AD
-// flag stays for servers on a loopback address only (RFC 6840, section 5.8).
+// time that ctx leaves, which is DefaultTimeout when it has no deadline.
 // m is not changed.
 func (c *Client) Exchange(ctx context.Context, m *dns.Msg) (*dns.Msg, error) {
 	if len(m.Question) != 1 {
@@ -122,7 +121,6 @@ func (c *Client) Exchange(ctx context.Context, m *dns.Msg) (*dns.Msg, error) {
 func (s *server) ask(ctx context.Context, m *dns.Msg, deadline time.Time) (*dns.Msg, error) {
 	query := &dns.Msg{MsgHdr: m.MsgHdr, Question: m.Question}
 	query.RecursionDesired = true
-	query.AuthenticatedData = true // asks for the flag back, RFC 6840, 5.7
 	plain := time.Now().UnixNano() < s.plain.Load()
 	if !plain {
 		query.SetEdns0(udpSize, false)
@@ -143,7 +141,6 @@ func (s *server) ask(ctx context.Context, m *dns.Msg, deadline time.Time) (*dns.
 	if resp.Rcode != dns.RcodeSuccess && resp.Rcode != dns.RcodeNameError {
 		return nil, rcodeFailure(resp.Rcode)
 	}
-	resp.AuthenticatedData = resp.AuthenticatedData && s.local
 	return resp, nil
 }
 

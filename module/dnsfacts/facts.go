@@ -80,15 +80,6 @@ func within(addrs []netip.Addr, client netip.Addr) []netip.Addr {
 	return cut
 }
 
-// Authenticated reports, for the log, whether the addresses of the HELO name are
-// known with the AD flag (RFC 4035, section 3.2.3) of a resolver on this host.
-// It asks nothing.
-func (g *Gatherer) Authenticated(f *checkhelo.Facts) bool {
-	own, _ := family(f.Client)
-	r := g.Cache.get(key{name: f.Helo.ASCII, qtype: own})
-	return r != nil && r.found() && r.secure
-}
-
 // mx learns the MX hosts of the HELO name. A null MX (RFC 7505) is an MX
 // record without a host and therefore Found and empty. Where Forward is wanted
 // too, MX is asked as soon as the name may turn out to have no address.
