@@ -13,6 +13,7 @@
 package maddyconf
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -121,7 +122,7 @@ func FromPolicy(preset string) (*module.Check, error) {
 		preset = "rfc"
 	}
 	var r reader
-	if err := r.configure(block{args: []string{preset}}); err != nil {
+	if err := r.configure(block{Node: config.Node{Args: []string{preset}}}); err != nil {
 		return nil, fmt.Errorf("maddyconf: %w", err)
 	}
 	return r.Check, nil
@@ -129,10 +130,9 @@ func FromPolicy(preset string) (*module.Check, error) {
 
 // block is one helo_fqdn block of a maddy.conf.
 type block struct {
-	config.Node
-	name     string       // of itself or its group; "" inside an endpoint
-	args     []string     // inline arguments
-	endpoint *config.Node // that it stands in; nil: at the top level
+	config.Node              // its Args are inline arguments
+	name        string       // of itself or its group; "" inside an endpoint
+	top         *config.Node // the block of the top level that it stands in or is
 }
 
 func (b *block) where() string { return b.File + ":" + strconv.Itoa(b.Line) }
@@ -148,13 +148,18 @@ type reader struct {
 }
 
 func (r *reader) load(name string) (err error) {
-	if r.top, err = Read(r.path); err == nil {
-		err = r.readGlobals()
-	}
-	if err != nil {
+	if r.top, err = Read(r.path); err != nil {
 		return err
 	}
-	chosen, err := choose(blocksOf(r.top), name)
+	globals := config.NewMap(nil, config.Node{Children: r.top})
+	globals.String("state_dir", false, false, "/var/lib/maddy", &r.stateDir)
+	globals.String("hostname", false, false, "", nil)
+	globals.AllowUnknown()
+	if _, err = globals.Process(); err != nil {
+		return err
+	}
+	r.globals = globals.Values
+	chosen, err := choose(blocksOf(r.top, nil), name)
 	if err != nil {
 		return fmt.Errorf("%s: %w", r.path, err)
 	}
@@ -166,44 +171,24 @@ func (r *reader) load(name string) (err error) {
 	return nil
 }
 
-func (r *reader) readGlobals() error {
-	var hostname string
-	globals := config.NewMap(nil, config.Node{Children: r.top})
-	globals.String("state_dir", false, false, "/var/lib/maddy", &r.stateDir)
-	globals.String("hostname", false, false, "", &hostname)
-	globals.AllowUnknown()
-	_, err := globals.Process()
-	r.globals = map[string]any{"hostname": hostname}
-	return err
-}
-
-// blocksOf returns every helo_fqdn block.
-func blocksOf(top []config.Node) (blocks []block) {
-	group := func(node *config.Node, name string, endpoint *config.Node) {
-		for _, n := range node.Children {
-			if n.Name == "helo_fqdn" || n.Name == modName {
-				blocks = append(blocks, block{n, name, n.Args, endpoint})
+// blocksOf returns every helo_fqdn block among nodes and inside them. They stand in top, nil for
+// those of the top level.
+func blocksOf(nodes []config.Node, top *config.Node) (blocks []block) {
+	for i := range nodes {
+		node := &nodes[i]
+		in := cmp.Or(top, node)
+		if node.Name == modName || node.Name == "helo_fqdn" && top != nil {
+			b := block{Node: *node, top: in}
+			b.Name = modName
+			if in.Name == modName || in.Name == "checks" {
+				b.name = instance(in)
 			}
-		}
-	}
-	var descend func(nodes []config.Node, endpoint *config.Node)
-	descend = func(nodes []config.Node, endpoint *config.Node) {
-		for i := range nodes {
-			if nodes[i].Name == "check" {
-				group(&nodes[i], "", endpoint)
+			if top == nil {
+				b.Args = nil
 			}
-			descend(nodes[i].Children, endpoint)
+			blocks = append(blocks, b)
 		}
-	}
-	for i := range top {
-		switch node := &top[i]; node.Name {
-		case modName:
-			blocks = append(blocks, block{Node: *node, name: instance(node)})
-		case "checks":
-			group(node, instance(node), nil)
-		default:
-			descend(node.Children, node)
-		}
+		blocks = append(blocks, blocksOf(node.Children, in)...)
 	}
 	return blocks
 }
@@ -231,11 +216,7 @@ func choose(blocks []block, name string) (block, error) {
 		return block{}, ErrNoCheck
 	case len(fit) == 0:
 		return block{}, fmt.Errorf("%w %q; there are %s", ErrNoCheck, name, list(blocks))
-	}
-	other := func(b block) bool {
-		return !slices.Equal(b.args, fit[0].args) || !slices.EqualFunc(b.Children, fit[0].Children, same)
-	}
-	if slices.ContainsFunc(fit, other) {
+	case slices.ContainsFunc(fit, func(b block) bool { return !same(b.Node, fit[0].Node) }):
 		return block{}, fmt.Errorf("several helo_fqdn checks, name one of %s", list(fit))
 	}
 	return fit[0], nil
@@ -262,24 +243,22 @@ func same(a, b config.Node) bool {
 // configure makes a check of the block in a container of its own. Warnings that
 // are logged meanwhile go to the Config; later log lines are dropped.
 func (r *reader) configure(b block) (err error) {
-	defer func() { // Maddy's table.regexp panics on a block of the top level
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%s: Maddy fails on this configuration: %v", r.path, p)
-		}
-	}()
-	r.linked = registerStandIns()
 	reading := true
 	warn := func(_ time.Time, _ bool, text string) {
 		if reading {
 			r.Warnings = append(r.Warnings, strings.TrimSpace(text))
 		}
 	}
-	own := container.New()
+	own, before := container.New(), container.Global
 	own.DefaultLogger = &log.Logger{Out: log.FuncOutput(warn, func() error { return nil })}
-	before := container.Global
 	container.Global = own
-	defer func() { container.Global, reading = before, false }()
-
+	defer func() {
+		container.Global, reading = before, false
+		if p := recover(); p != nil { // Maddy's table.regexp panics on a block of the top level
+			err = fmt.Errorf("%s: Maddy fails on this configuration: %v", r.path, p)
+		}
+	}()
+	r.linked = registerStandIns()
 	if err = r.nameTables(); err != nil {
 		return err
 	}
@@ -288,7 +267,7 @@ func (r *reader) configure(b block) (err error) {
 	if err != nil {
 		return err
 	}
-	if err = made.Configure(b.args, config.NewMap(r.globals, b.Node)); err != nil {
+	if err = made.Configure(b.Args, config.NewMap(r.globals, b.Node)); err != nil {
 		return err
 	}
 	r.Check = made.(*module.Check)
@@ -297,36 +276,31 @@ func (r *reader) configure(b block) (err error) {
 
 // listeners returns the addresses of the endpoints that use the block: the one
 // that contains it, those that refer to its name, or else all that take mail.
-func (r *reader) listeners(b *block) []netip.Prefix {
-	var using, all []netip.Prefix
-	found := false
+func (r *reader) listeners(b *block) (addrs []netip.Prefix) {
+	var all, using []*config.Node
 	for i := range r.top {
 		node := &r.top[i]
 		if node.Name != "smtp" && node.Name != "submission" {
 			continue
 		}
-		uses := node == b.endpoint || b.endpoint == nil && mentions(node, "&"+b.name)
-		found = found || uses
+		all = append(all, node)
+		if node == b.top || b.name != "" && mentions(node, "&"+b.name) {
+			using = append(using, node)
+		}
+	}
+	if len(using) == 0 {
+		using = all
+	}
+	for _, node := range using {
 		for _, arg := range node.Args {
-			at, err := config.ParseEndpoint(arg)
-			if err != nil {
-				continue
-			}
-			addr, err := netip.ParseAddr(at.Host)
-			if err != nil || addr.IsUnspecified() {
-				continue
-			}
-			addr = heloname.Unmap(addr)
-			all = append(all, netip.PrefixFrom(addr, addr.BitLen()))
-			if uses {
-				using = append(using, all[len(all)-1])
+			endpoint, _ := config.ParseEndpoint(arg) // without a host where it is wrong
+			addr, err := heloname.ParsePrefix(endpoint.Host)
+			if err == nil && !addr.Addr().IsUnspecified() {
+				addrs = append(addrs, addr)
 			}
 		}
 	}
-	if found {
-		return using
-	}
-	return all
+	return addrs
 }
 
 func mentions(n *config.Node, word string) bool {

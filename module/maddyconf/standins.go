@@ -174,17 +174,15 @@ func chainTable(_ []string, cfg *config.Map) (values, error) {
 	return func(key string) []string {
 		keys := []string{key}
 		for _, s := range steps {
-			next := make([]string, 0, len(keys))
+			var next []string
+			missing := false
 			for _, key := range keys {
 				found := s.values(key)
-				if len(found) == 0 {
-					next = nil
-					break
-				}
 				next = append(next, found...)
+				missing = missing || len(found) == 0
 			}
 			switch {
-			case next != nil:
+			case !missing:
 				keys = next
 			case !s.optional:
 				return nil

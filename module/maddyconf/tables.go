@@ -13,27 +13,16 @@ import (
 	"github.com/foxcpp/maddy/framework/config"
 	modconfig "github.com/foxcpp/maddy/framework/config/module"
 	"github.com/foxcpp/maddy/framework/container"
-	"github.com/foxcpp/maddy/framework/module"
 	"github.com/foxcpp/maddy/framework/module/modules"
 
 	checks "maddy.example/checkhelo/module"
 )
 
-// runMaddy is the reason for a table that only Maddy's own code can read.
-const runMaddy = "run `maddy helo explain`"
-
-// notEvaluated is the error of a table that cannot be read here, although the server may read it.
-type notEvaluated struct{ table, reason string }
-
-func (e *notEvaluated) Error() string { return e.table + ": " + e.reason }
-
-// unknown is the error of a module that is not in this binary, or that has no table.
-func (r *reader) unknown(kind string) error {
-	if r.linked {
-		return &notEvaluated{kind, "only the running server opens it"}
-	}
-	return &notEvaluated{kind, runMaddy}
-}
+// The reasons for a table that is not in this binary, or that only a module of another kind has.
+const (
+	runMaddy  = "run `maddy helo explain`"
+	runServer = "only the running server opens it"
+)
 
 func kindOf(name string) string { return strings.TrimPrefix(name, "table.") }
 
@@ -41,20 +30,20 @@ func kindOf(name string) string { return strings.TrimPrefix(name, "table.") }
 // for static, regexp and identity is the kind, so that &NAME does not find them.
 func (r *reader) nameTables() error {
 	r.named = make(map[string]config.Node)
-	tables := make(map[string]bool)
 	for _, node := range r.top {
+		if !strings.Contains(node.Name, ".") { // a directive or an endpoint
+			continue
+		}
 		name := instance(&node)
-		if strings.HasPrefix(node.Name, "table.") && modules.Get(node.Name) != nil {
-			made, err := modules.Get(node.Name)(container.Global, node.Name, name)
+		if factory := modules.Get(node.Name); factory != nil && strings.HasPrefix(node.Name, "table.") {
+			made, err := factory(container.Global, node.Name, name)
 			if err != nil {
 				return config.NodeErr(node, "%v", err)
 			}
-			if name = made.InstanceName(); tables[name] {
-				return config.NodeErr(node, "config block named %s already exists", name)
-			}
-			tables[name] = true
-		} else if tables[name] {
-			continue
+			name = made.InstanceName()
+		}
+		if _, taken := r.named[name]; taken {
+			return config.NodeErr(node, "config block named %s already exists", name)
 		}
 		r.named[name] = node
 	}
@@ -67,83 +56,74 @@ func (r *reader) directives(nodes []config.Node) (kept []config.Node) {
 	for _, node := range nodes {
 		switch {
 		case checks.TakesTable(node):
-			var err error
-			var skip *notEvaluated
-			if node, err = r.prepare(node); errors.As(err, &skip) {
-				r.NotEvaluated = append(r.NotEvaluated, Table{node.Name, skip.table, skip.reason})
+			if skip := r.prepare(&node); skip != nil {
+				skip.Directive = node.Name
+				r.NotEvaluated = append(r.NotEvaluated, *skip)
 				continue
 			}
 		case node.Name == "exempt_networks" || node.Name == "exempt_recipients":
-			node.Args = slices.Clone(node.Args)
-			r.listPaths(node.Args)
+			for i := 1; i < len(node.Args); i++ {
+				if node.Args[i-1] == "file" { // never a path itself, once it is absolute
+					node.Args[i] = r.absolute(node.Args[i])
+				}
+			}
 		}
 		kept = append(kept, node)
 	}
 	return kept
 }
 
-// listPaths makes the path after each "file" absolute.
-func (r *reader) listPaths(args []string) {
-	for i := 1; i < len(args); i++ {
-		if args[i-1] == "file" && args[i] != "" {
-			args[i] = r.absolute(args[i])
-			i++ // a file may be called "file"
-		}
-	}
-}
-
 // prepare makes a directive whose Args are a table ready for Configure, in place of &NAME the table
-// of that name. Above are the names of the tables that it is a step of. The only errors are
-// notEvaluated: Configure reports mistakes, with file and line.
-func (r *reader) prepare(node config.Node, above ...string) (config.Node, error) {
-	if name, ok := strings.CutPrefix(node.Args[0], "&"); ok {
+// of that name. Above are the names of the tables that it is a step of. Skip is a table that cannot
+// be read here, although the server may read it. Configure reports mistakes, with file and line.
+func (r *reader) prepare(node *config.Node, above ...string) (skip *Table) {
+	name, reference := strings.CutPrefix(node.Args[0], "&")
+	if reference {
 		block, known := r.named[name]
 		switch {
-		case !known || !strings.Contains(block.Name, ".") || len(node.Args) > 1 || node.Children != nil:
-			return node, nil // Configure reports it
+		case !known || len(node.Args) > 1 || node.Children != nil:
+			return nil // Configure reports it
 		case slices.Contains(above, name):
-			return node, &notEvaluated{
-				kindOf(block.Name), name + " refers to itself: Maddy never answers a lookup in it",
+			return &Table{
+				Table:  kindOf(block.Name),
+				Reason: name + " refers to itself: Maddy never answers a lookup in it",
 			}
-		case !strings.HasPrefix(block.Name, "table.") || modules.Get(block.Name) == nil:
-			return node, r.unknown(kindOf(block.Name))
 		}
 		above = append(above, name)
 		node.Args, node.Children = []string{block.Name}, block.Children
 	}
 	node.Args, node.Children = slices.Clone(node.Args), slices.Clone(node.Children)
-	kind := kindOf(node.Args[0])
-	_, ours := standIns[kind]
-	var err error
-	switch {
+	switch kind := kindOf(node.Args[0]); {
 	case kind == "file":
-		err = r.file(&node)
+		return r.file(node)
 	case kind == "chain":
-		err = r.steps(node.Children, above)
-	case ours:
+		return r.steps(node.Children, above)
+	case standIns[kind] != nil:
 	case modules.Get("table."+kind) != nil:
-		err = r.foreign(&node, kind)
-	case !r.linked && modules.Get(kind) == nil:
-		err = r.unknown(kind)
+		return r.foreign(node, kind)
+	case r.linked && reference:
+		return &Table{Table: kind, Reason: runServer}
+	case !r.linked && (reference || modules.Get(kind) == nil):
+		return &Table{Table: kind, Reason: runMaddy}
 	}
-	return node, err
+	return nil
 }
 
 // steps prepares the tables of a chain.
-func (r *reader) steps(nodes []config.Node, above []string) (err error) {
+func (r *reader) steps(nodes []config.Node, above []string) (skip *Table) {
 	for i, step := range nodes {
-		if (step.Name == "step" || step.Name == "optional_step") && len(step.Args) > 0 && err == nil {
-			nodes[i], err = r.prepare(step, above...)
+		if (step.Name == "step" || step.Name == "optional_step") && len(step.Args) > 0 && skip == nil {
+			skip = r.prepare(&nodes[i], above...)
 		}
 	}
-	return err
+	return skip
 }
 
 // file makes the path of a table file absolute. Maddy takes a missing file for
 // an empty one; one without permission may still be readable for the server.
-func (r *reader) file(node *config.Node) error {
+func (r *reader) file(node *config.Node) *Table {
 	path := checks.TableFile(node)
-	if path == nil || *path == "" {
+	if path == nil {
 		return nil
 	}
 	*path = r.absolute(*path)
@@ -152,7 +132,7 @@ func (r *reader) file(node *config.Node) error {
 	case err == nil:
 		file.Close()
 	case !errors.Is(err, fs.ErrNotExist):
-		return &notEvaluated{"file", err.Error()}
+		return &Table{Table: "file", Reason: err.Error()}
 	case !checks.TakesTable(*node): // of these Configure warns
 		r.Warnings = append(r.Warnings, fmt.Sprintf(
 			"%s:%d: %s does not exist; Maddy takes it for an empty table", node.File, node.Line, *path))
@@ -162,18 +142,18 @@ func (r *reader) file(node *config.Node) error {
 
 // foreign opens one of Maddy's other tables once, to see whether it can be
 // opened here. SQL tables are opened read-only.
-func (r *reader) foreign(node *config.Node, kind string) (err error) {
+func (r *reader) foreign(node *config.Node, kind string) *Table {
+	var err error
 	if kind == "sql_query" || kind == "sql_table" {
 		err = r.readOnly(node, kind)
 	}
-	var table module.Table
 	if err == nil {
-		err = modconfig.ModuleFromNode("table", node.Args, *node, r.globals, &table)
+		_, err = modconfig.TableDirective(config.NewMap(r.globals, *node), *node)
 	}
 	if err != nil {
-		err = &notEvaluated{kind, err.Error()}
+		return &Table{Table: kind, Reason: err.Error()}
 	}
-	return err
+	return nil
 }
 
 // readOnly takes from an SQL table all that creates files or changes data. An
