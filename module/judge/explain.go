@@ -7,15 +7,18 @@ import (
 	"strings"
 
 	"maddy.example/checkhelo"
+	"maddy.example/checkhelo/module/memory"
 )
 
-// Query is one greeting to explain.
+// Query is one message.
 type Query struct {
 	Helo   string
 	Client netip.Addr // not valid: rules that need it are not evaluated
 	From   string     // the address of MAIL FROM
 	Rcpts  []string   // none: as before RCPT TO
 	User   string     // the login; "" for none
+	Known  *checkhelo.Facts
+	Memory *memory.Memory // nil: the Judge's
 }
 
 // RuleState is the result of one rule.
@@ -52,26 +55,39 @@ type Explanation struct {
 	Message    Outcome         // for a message to all the recipients
 }
 
-// Explain judges as the server does and reports every step.
-func (j *Judge) Explain(ctx context.Context, q Query) (e Explanation) {
-	// Maddy's SMTP library hands on the text before the first space.
-	helo, _, _ := strings.Cut(strings.TrimSpace(q.Helo), " ")
-	s := j.Greet(ctx, Conn{Helo: helo, Client: q.Client, AtRcpt: !j.AtEHLO})
+// Deliver judges a message as the server does: greeting, recipients and message, of which it returns
+// the outcome. It hands on the outcome for each recipient, of "" where the query names none.
+func (j *Judge) Deliver(
+	ctx context.Context, q Query, each func(s *Session, rcpt string, o Outcome),
+) (*Session, Outcome) {
+	s := j.Greet(ctx, Conn{
+		Helo: q.Helo, Client: q.Client, AtRcpt: !j.AtEHLO, Known: q.Known, Memory: q.Memory,
+	})
 	if len(q.Rcpts) == 0 {
 		q.Rcpts = []string{""}
 	}
-	for i, rcpt := range q.Rcpts {
-		o := RcptOutcome{Rcpt: rcpt, Outcome: s.Rcpt(ctx, q.User, q.From, rcpt)}
-		o.Reply, o.WouldReply = j.Reply(&o.Outcome), j.WouldReply(&o.Outcome)
+	for _, rcpt := range q.Rcpts {
+		each(s, rcpt, s.Rcpt(ctx, q.User, q.From, rcpt))
+	}
+	return s, s.Message(ctx)
+}
+
+// Explain judges as the server does and reports every step.
+func (j *Judge) Explain(ctx context.Context, q Query) (e Explanation) {
+	// Maddy's SMTP library hands on the text before the first space.
+	q.Helo, _, _ = strings.Cut(strings.TrimSpace(q.Helo), " ")
+	s, message := j.Deliver(ctx, q, func(s *Session, rcpt string, outcome Outcome) {
+		o := RcptOutcome{Rcpt: rcpt, Outcome: outcome}
+		o.Reply, o.WouldReply = j.Reply(&outcome), j.WouldReply(&outcome)
 		if o.policy != nil {
-			o.Rules = ruleStates(&o.Outcome, s.Facts())
+			o.Rules = ruleStates(&outcome, s.Facts())
 		}
 		e.Recipients = append(e.Recipients, o)
 		if o.Weight() > e.Recipients[e.Deciding].Weight() {
-			e.Deciding = i
+			e.Deciding = len(e.Recipients) - 1
 		}
-	}
-	e.Message, e.Facts = s.Message(ctx), *s.Facts()
+	})
+	e.Message, e.Facts = message, *s.Facts()
 	return e
 }
 

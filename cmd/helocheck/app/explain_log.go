@@ -104,8 +104,5 @@ func tellStory(c *cli.Context, id string) (query judge.Query, err error) {
 	if text := strings.TrimRight(rec.Outcome+": "+rec.Reason, ": "); text != "" && asText {
 		fmt.Fprintln(w, s.Field("log", heloname.Line(text, maxStoryLine)))
 	}
-	return judge.Query{
-		Helo: rec.Plain(), Client: heloname.Unmap(rec.Client), From: senderOf(rec.From),
-		Rcpts: rec.Rcpts, User: userOf(rec),
-	}, nil
+	return queryOf(rec), nil
 }

@@ -150,33 +150,30 @@ func (j *Recorded) facts(rec *replay.Record) *checkhelo.Facts {
 	return f
 }
 
-// userOf returns the login of a record as a judge takes it; its name is not recorded.
-func userOf(rec *replay.Record) string {
-	if rec.Auth {
-		return "recorded"
+// queryOf returns a record as a judge takes it. The name of a login is not recorded.
+func queryOf(rec *replay.Record) judge.Query {
+	q := judge.Query{
+		Helo: rec.Plain(), Client: heloname.Unmap(rec.Client), From: senderOf(rec.From), Rcpts: rec.Rcpts,
 	}
-	return ""
+	if rec.Auth {
+		q.User = "recorded"
+	}
+	return q
 }
 
-// session judges a record as the server does: greeting, recipients and message. It returns the
-// strongest outcome; final is that of evaluate.
+// session judges a record as the server does. It returns the strongest outcome; final is that of
+// evaluate.
 func (j *Recorded) session(
 	ctx context.Context, rec *replay.Record, f *checkhelo.Facts, m *memory.Memory,
 ) (s *judge.Session, o judge.Outcome, final bool) {
-	user, from := userOf(rec), senderOf(rec.From)
-	s = j.Greet(ctx, judge.Conn{
-		Helo: rec.Plain(), Client: f.Client, Known: f, AtRcpt: !j.AtEHLO, Memory: m,
-	})
-	o = s.Rcpt(ctx, user, from, rec.FirstRcpt())
-	final = !remembers(&o)
-	for _, rcpt := range rec.Rcpts[min(1, len(rec.Rcpts)):] {
-		other := s.Rcpt(ctx, user, from, rcpt)
+	q, first := queryOf(rec), true
+	q.Known, q.Memory, final = f, m, true
+	s, whole := j.Deliver(ctx, q, func(_ *judge.Session, _ string, other judge.Outcome) {
 		final = final && !remembers(&other)
-		if other.Weight() > o.Weight() {
-			o = other
+		if first || other.Weight() > o.Weight() {
+			o, first = other, false
 		}
-	}
-	whole := s.Message(ctx)
+	})
 	if whole.Waits() && whole.Weight() > o.Weight() { // the null sender
 		o = whole
 	}
