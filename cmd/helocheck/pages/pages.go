@@ -201,18 +201,24 @@ func readLogo(path string) (name string, data []byte, err error) {
 type view struct {
 	Site   *site
 	T      texts
-	Name   string // its file is Site.Page(Name)
-	Title  string // plain text
-	Lang   string // set where the text is not in the site's language
-	Rule   *rulePage
+	Name   string  // its file is Site.Page(Name)
+	Title  string  // plain text
+	Lang   string  // set where the text is not in the site's language
 	Groups []group // the rules, in the index
 	Text   markup
+
+	docs.Page        // of a rule, in Markdown
+	Code      string // SMTP code and enhanced code
+	Reply     string // what the server says
+	Program   string // the same to a program or container; "" for no difference
+	Say       string // parts of the reply, as the search knows them
+	Intro     string // of Fix, before the first server
 }
 
 // group is a part of the index.
 type group struct {
 	Title string
-	Rules []*rulePage
+	Rules []view
 }
 
 // render adds the pages of one language to out.
@@ -237,7 +243,7 @@ func (s *site) render(out map[string][]byte) error {
 		case checkhelo.NeedForward:
 			at = 2
 		}
-		groups[at].Rules = append(groups[at].Rules, p.Rule)
+		groups[at].Rules = append(groups[at].Rules, p)
 	}
 	err := s.execute(out, "index.html", view{Name: "index", Title: s.T["IndexTitle"], Groups: groups})
 	if err != nil {

@@ -10,36 +10,24 @@ import (
 	"maddy.example/checkhelo/docs"
 )
 
-// rulePage is one rule as its sender reads it. Its texts are Markdown.
-type rulePage struct {
-	docs.Page
-	Lang    string // set where the text is not in the site's language
-	Code    string // SMTP code and enhanced code
-	Reply   string // what the server says
-	Program string // the same to a program or container; "" for no difference
-	Say     string // parts of the reply, as the search knows them
-	Intro   string // of Fix, before the first server
-}
-
 // rule makes the page of a rule; its Text is about all servers.
-func (s *site) rule(r *checkhelo.Rule, say string) (view, error) {
-	var text docs.Page
-	lang, err := s.find(func(files fs.FS) (err error) {
-		text, err = docs.Rule(files, r.Name)
+func (s *site) rule(r *checkhelo.Rule, say string) (p view, err error) {
+	p = view{Name: r.Name, Code: code(r), Reply: reply(r, r.Message), Say: say}
+	p.Lang, err = s.find(func(files fs.FS) (err error) {
+		p.Page, err = docs.Rule(files, r.Name)
 		return err
 	})
 	if err != nil {
-		return view{}, err
+		return p, err
 	}
-	shown := &rulePage{Page: text, Lang: lang, Code: code(r), Reply: reply(r, r.Message), Say: say}
+	p.Title = plain(p.Summary)
 	if text := r.ProgramMessage(); text != "" {
-		shown.Program = reply(r, text)
+		p.Program = reply(r, text)
 	}
-	intro, servers, found := strings.Cut("\n"+text.Fix, "\n### ")
-	if shown.Intro = intro; found {
+	intro, servers, found := strings.Cut("\n"+p.Fix, "\n### ")
+	if p.Intro = intro; found {
 		servers = "### " + servers
 	}
-	p := view{Name: r.Name, Title: plain(text.Summary), Lang: lang, Rule: shown}
 	p.Text, err = s.Render(servers)
 	return p, err
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"maddy.example/checkhelo"
 	"maddy.example/checkhelo/module/heloname"
 	"maddy.example/checkhelo/module/replay"
 )
@@ -105,10 +106,10 @@ func NDJSON(w *bufio.Writer) func(*Message) {
 // isLost tells whether a message was accepted, and would be refused, quarantined or told to wait.
 // Without an outcome, class ham stands for it; known spam is no loss.
 func (m *Message) isLost() bool {
-	switch action := actionIndex(m.Action); {
-	case action < greylisted || m.Class == "spam":
+	switch {
+	case m.Action < checkhelo.Greylist || m.Class == "spam":
 		return false
-	case action == quarantined && m.Reason != "": // it was quarantined then
+	case m.Action == checkhelo.Quarantine && m.Reason != "": // it was quarantined then
 		return false
 	}
 	return m.Outcome == replay.Accepted || m.Outcome == "" && m.Class == "ham"

@@ -126,7 +126,7 @@ func ranked[T any](all iter.Seq[T], messages func(T) int64, text func(T) string)
 // newClass returns a class with its actions and the rules that are not off.
 func (t *Tally) newClass() *Class {
 	c := &Class{Actions: make(map[string]*Count), Rules: make(map[string]*Rule)}
-	for _, action := range actionWords {
+	for _, action := range strongest {
 		c.Actions[action] = &Count{}
 	}
 	for i, r := range t.rules {
@@ -175,11 +175,11 @@ func (t *Tally) sum(kinds map[kind]int64) *Class {
 			last[c] = k
 		}
 		add(&c.Count)
-		add(c.Actions[actionWords[k.action]])
+		add(c.Actions[word(k.action)])
 		for _, r := range c.Rules {
 			if k.rules>>r.index&1 != 0 {
 				add(&r.Count)
-				r.Verdicts[actionWords[k.action]] += n
+				r.Verdicts[word(k.action)] += n
 				r.common[k.name] += n
 			}
 		}

@@ -137,7 +137,7 @@ func TestCSV(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const perClass = 1 + numActions + 2
+	const perClass = 1 + 5 + 2
 	if len(rows) != 1+3*perClass+2 {
 		t.Errorf("%d rows", len(rows))
 	}
@@ -379,24 +379,24 @@ func TestNDJSON(t *testing.T) {
 
 func TestTimeline(t *testing.T) {
 	var line Timeline
-	line.add(time.Time{}, rejected, 1)
+	line.add(time.Time{}, checkhelo.Reject, 1)
 	if line.report() != nil {
 		t.Error("messages without a time make a chart")
 	}
 	at := time.Date(1969, 12, 30, 0, 30, 0, 0, time.UTC)
 	for i := range 20_000 {
-		line.add(at.Add(time.Duration(i)*17*time.Hour), uint8(i%numActions), 2)
+		line.add(at.Add(time.Duration(i)*17*time.Hour), checkhelo.Ignore+checkhelo.Action(i%5), 2)
 		if line.Columns() > maxSpans {
 			t.Fatalf("%d points after %d messages", line.Columns(), i+1)
 		}
 	}
-	var sum [numActions]int64
+	var sum fates
 	for _, p := range line.counts {
 		for a, n := range p {
 			sum[a] += n
 		}
 	}
-	if sum != [numActions]int64{8000, 8000, 8000, 8000, 8000} {
+	if sum != (fates{0, 8000, 8000, 8000, 8000, 8000}) {
 		t.Errorf("widening lost messages: %v", sum)
 	}
 	l := line.report()
@@ -411,7 +411,7 @@ func TestTimeline(t *testing.T) {
 // A chart of one hour has one label.
 func TestLabels(t *testing.T) {
 	var line Timeline
-	line.add(morning, rejected, 1)
+	line.add(morning, checkhelo.Reject, 1)
 	if got := line.report().Labels(); !slices.Equal(got, []string{"2026-03-01 09:00"}) {
 		t.Errorf("labels %q", got)
 	}

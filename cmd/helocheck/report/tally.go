@@ -63,26 +63,17 @@ func (r *Result) rule() string {
 	return r.Hits[0].Rule
 }
 
-// What can become of a message, in the order of count arrays.
-const (
-	none = iota
-	scored
-	greylisted
-	quarantined
-	rejected
-	numActions
-)
+// strongest has what can become of a message, the strongest first.
+var strongest = []string{"reject", "quarantine", "greylist", "score", untouched}
 
-var actionWords = [numActions]string{"none", "score", "greylist", "quarantine", "reject"}
+const untouched = "none"
 
-// strongest has the actions, the strongest first.
-var strongest = []string{"reject", "quarantine", "greylist", "score", "none"}
-
-func actionIndex(a checkhelo.Action) uint8 {
-	return uint8(max(int(a)-int(checkhelo.Ignore), none)) //nolint:gosec // below numActions
+func word(a checkhelo.Action) string {
+	if a <= checkhelo.Ignore {
+		return untouched
+	}
+	return a.String()
 }
-
-func word(a checkhelo.Action) string { return actionWords[actionIndex(a)] }
 
 // Tally counts. It is not safe for use by many goroutines.
 type Tally struct {
@@ -100,8 +91,8 @@ type Tally struct {
 
 // kind is all that greetings counted together have in common, beside their class.
 type kind struct {
-	name   string // "" for all kinds that are not kept
-	action uint8
+	name   string           // "" for all kinds that are not kept
+	action checkhelo.Action // Ignore also for Off
 	rules  uint64
 }
 
@@ -127,7 +118,7 @@ func (t *Tally) Compare(policy string) {
 // Add counts a message.
 func (t *Tally) Add(m *Message) {
 	n, name := int64(m.Count), shown(m.Helo)
-	k := kind{name, actionIndex(m.Action), m.Rules}
+	k := kind{name, max(m.Action, checkhelo.Ignore), m.Rules}
 	c := t.class(m.Class)
 	if _, ok := c[k]; !ok {
 		if t.kinds < maxKinds {
@@ -144,7 +135,7 @@ func (t *Tally) Add(m *Message) {
 	if m.TryLater {
 		t.report.TryLater += n
 	}
-	if k.action == rejected && m.Client.IsValid() {
+	if k.action == checkhelo.Reject && m.Client.IsValid() {
 		t.refuse(m, name)
 	}
 	if m.isLost() {
@@ -171,7 +162,7 @@ func (a *Against) add(m *Message, name string) {
 	n, from, to := int64(m.Count), word(m.Action), word(m.Other.Action)
 	if from != to {
 		a.moves[Change{From: from, To: to}] += n
-	} else if from == actionWords[none] || m.rule() == m.Other.rule() {
+	} else if from == untouched || m.rule() == m.Other.rule() {
 		return
 	}
 	ch := Change{Helo: name, From: m.change(), To: m.Other.change()}
@@ -183,7 +174,7 @@ func (a *Against) add(m *Message, name string) {
 // change is the action and, where there is one, the rule behind it.
 func (r *Result) change() string {
 	action := word(r.Action)
-	if rule := r.rule(); rule != "" && action != actionWords[none] {
+	if rule := r.rule(); rule != "" && action != untouched {
 		return action + ":" + rule
 	}
 	return action

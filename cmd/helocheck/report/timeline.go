@@ -4,6 +4,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"maddy.example/checkhelo"
 )
 
 // maxSpans bounds the points of a timeline.
@@ -27,9 +29,12 @@ type Timeline struct {
 	Points []Point `json:"points"` // those without messages are left out
 
 	width  int // index into spans
-	counts map[time.Time][numActions]int64
+	counts map[time.Time]fates
 	lo, hi time.Time // first and last point
 }
+
+// fates are messages by action.
+type fates [checkhelo.Reject + 1]int64
 
 // Point is one span of a timeline.
 type Point struct {
@@ -38,13 +43,13 @@ type Point struct {
 	Column  int              `json:"-"` // of the chart; the first is 1
 }
 
-func (l *Timeline) add(at time.Time, action uint8, n int64) {
+func (l *Timeline) add(at time.Time, action checkhelo.Action, n int64) {
 	if at.IsZero() {
 		return
 	}
 	at = at.UTC().Truncate(spans[l.width].width)
 	if len(l.counts) == 0 {
-		l.counts, l.lo, l.hi = make(map[time.Time][numActions]int64), at, at
+		l.counts, l.lo, l.hi = make(map[time.Time]fates), at, at
 	}
 	c := l.counts[at]
 	c[action] += n
@@ -64,7 +69,7 @@ func (l *Timeline) widen() {
 	l.width++
 	width, narrow := spans[l.width].width, l.counts
 	l.lo, l.hi = l.lo.Truncate(width), l.hi.Truncate(width)
-	l.counts = make(map[time.Time][numActions]int64)
+	l.counts = make(map[time.Time]fates)
 	for at, from := range narrow {
 		to := l.counts[at.Truncate(width)]
 		for a, n := range from {
@@ -90,7 +95,7 @@ func (l *Timeline) report() *Timeline {
 	for _, at := range slices.SortedFunc(maps.Keys(l.counts), time.Time.Compare) {
 		point := Point{From: l.stamp(at), Actions: make(map[string]int64), Column: l.column(at)}
 		for a, n := range l.counts[at] {
-			point.Actions[actionWords[a]] = n
+			point.Actions[word(checkhelo.Action(a))] += n //nolint:gosec // an index of fates
 		}
 		shown.Points = append(shown.Points, point)
 	}
@@ -113,9 +118,9 @@ func (l *Timeline) Labels() []string {
 // Most returns the messages of the highest column. Messages without a hit would hide the others.
 func (l *Timeline) Most() (most int64) {
 	for _, p := range l.Points {
-		n := int64(0)
-		for _, action := range actionWords[scored:] {
-			n += p.Actions[action]
+		n := -p.Actions[untouched]
+		for _, messages := range p.Actions {
+			n += messages
 		}
 		most = max(most, n)
 	}
