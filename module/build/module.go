@@ -62,37 +62,31 @@ func (b *Builder) writeModule(ctx context.Context, g *goCommand) (maddy, check s
 		return maddy, check, err
 	}
 	mod, err := newTempModule(g.dir, maddy, check)
-	if err != nil {
-		return maddy, check, err
+	if err == nil {
+		err = mod.write(b.With)
 	}
 	for _, with := range b.With {
-		if err := mod.addDir(with); err != nil {
-			return maddy, check, fmt.Errorf("package %s: %w", with.Package, err)
-		}
-	}
-	if err := mod.write(b.With, maddy.dir, check.dir); err != nil {
-		return maddy, check, err
-	}
-	for _, with := range b.With {
-		if with.Version == "" {
+		if err != nil || with.Version == "" {
 			continue
 		}
-		if _, err := g.run(ctx, "get", with.Package+"@"+with.Version); err != nil {
-			return maddy, check, fmt.Errorf("package %s@%s: %w", with.Package, with.Version, err)
+		if _, err = g.run(ctx, "get", with.Package+"@"+with.Version); err != nil {
+			err = fmt.Errorf("package %s@%s: %w", with.Package, with.Version, err)
 		}
 	}
-	return maddy, check, nil
+	return maddy, check, err
 }
 
 // tempModule is the temporary module in dir.
 type tempModule struct {
 	dir  string
 	file *modfile.File
-	dirs int // directories linked so far
+	sums []byte // go.sum
+	dirs int    // directories linked so far
 }
 
 // newTempModule starts from Maddy's own go.mod, since replace lines of a
-// dependency do not count.
+// dependency do not count. The go.sum files of both modules come along: some
+// versions cannot be verified afresh everywhere.
 func newTempModule(dir string, maddy, check source) (*tempModule, error) {
 	file, err := readModFile(maddy.dir)
 	if err != nil {
@@ -102,7 +96,14 @@ func newTempModule(dir string, maddy, check source) (*tempModule, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &tempModule{dir: dir, file: file}
+	m := &tempModule{dir: dir, file: file, sums: newerSum}
+	for _, from := range []source{maddy, check} {
+		data, err := os.ReadFile(filepath.Join(from.dir, "go.sum"))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		m.sums = slices.Concat(m.sums, data)
+	}
 	file.DropToolchainStmt()
 	return m, errors.Join(file.AddModuleStmt(customPath), m.raiseGo(own),
 		m.relativeReplaces(maddy.dir), m.raise(),
@@ -194,9 +195,6 @@ func (m *tempModule) symlink(dir string) (string, error) {
 
 // addDir replaces the module of a package that is to come from a directory.
 func (m *tempModule) addDir(with Module) error {
-	if with.Dir == "" {
-		return nil
-	}
 	dir, path, err := moduleDir(with.Dir)
 	if err != nil {
 		return err
@@ -207,32 +205,24 @@ func (m *tempModule) addDir(with Module) error {
 	return m.use(path, source{dir: dir})
 }
 
-// write writes go.mod, go.sum and main.go. The go.sum files of both modules
-// come along: some versions cannot be verified afresh everywhere.
-func (m *tempModule) write(with []Module, maddyDir, checkDir string) error {
+// write writes go.mod, go.sum and main.go, with further packages.
+func (m *tempModule) write(packages []Module) error {
+	for _, with := range packages {
+		if with.Dir == "" {
+			continue
+		}
+		if err := m.addDir(with); err != nil {
+			return fmt.Errorf("package %s: %w", with.Package, err)
+		}
+	}
 	m.file.Cleanup()
 	text, err := m.file.Format()
-	if err != nil {
-		return err
-	}
-	var sums, program bytes.Buffer
-	sums.Write(newerSum)
-	for _, dir := range []string{maddyDir, checkDir} {
-		data, err := os.ReadFile(filepath.Join(dir, "go.sum"))
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		sums.Write(data)
-	}
-	if err := mainFile.Execute(&program, with); err != nil {
-		return err
-	}
+	var program bytes.Buffer
+	err = errors.Join(err, mainFile.Execute(&program, packages))
 	for name, data := range map[string][]byte{
-		"go.mod": text, "go.sum": sums.Bytes(), "main.go": program.Bytes(),
+		"go.mod": text, "go.sum": m.sums, "main.go": program.Bytes(),
 	} {
-		if err := os.WriteFile(filepath.Join(m.dir, name), data, 0o600); err != nil {
-			return err
-		}
+		err = errors.Join(err, os.WriteFile(filepath.Join(m.dir, name), data, 0o600))
 	}
-	return nil
+	return err
 }

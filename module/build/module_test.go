@@ -70,7 +70,7 @@ func TestNewTempModule(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := mod.write(nil, maddyDir, checkDir); err != nil {
+			if err := mod.write(nil); err != nil {
 				t.Fatal(err)
 			}
 			text, err := os.ReadFile(filepath.Join(work, "go.mod"))
@@ -125,7 +125,7 @@ func TestGoSums(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := mod.write(nil, maddyDir, checkDir); err != nil {
+	if err := mod.write(nil); err != nil {
 		t.Fatal(err)
 	}
 	got, err := os.ReadFile(filepath.Join(work, "go.sum"))

@@ -166,7 +166,7 @@ func TestReleasedCheckhelo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := mod.write(nil, maddy.dir, got.dir); err != nil {
+	if err := mod.write(nil); err != nil {
 		t.Fatal(err)
 	}
 	output := filepath.Join(t.TempDir(), "out")

@@ -40,13 +40,10 @@ type conversion struct {
 	entries  map[string][]string // of the tables deny_names, exempt_names, deny_hosts
 }
 
-// postfixRule is what does the same as a restriction: rules, the setting that holds their
-// reply code, its default, and the rest of the enhanced code.
-type postfixRule struct{ rules, setting, code, detail string }
-
-// postfixRules are those of each restriction. Postfix looks for an address of whatever has
-// not been refused before, so that a name without a dot or with a final one has none.
-var postfixRules = map[string]postfixRule{
+// postfixRules are the rules that do the same as a restriction, with the setting that holds their
+// reply code, its default, and the rest of the enhanced code. Postfix looks for an address of
+// whatever has not been refused before, so that a name without a dot or with a final one has none.
+var postfixRules = map[string]struct{ rules, setting, code, detail string }{
 	"reject_invalid_helo_hostname": {"malformed", "invalid_hostname_reject_code", "501", "5.2"},
 	"reject_non_fqdn_helo_hostname": {
 		"not_fqdn localhost bare_ip malformed", "non_fqdn_reject_code", "504", "5.2"},
@@ -121,38 +118,33 @@ var (
 func (v *conversion) restrictions(setting string, own bool) {
 	words := postfixSeparators.Split(v.get(setting), -1)
 	for i := range words {
-		word := postfixOldName.ReplaceAllString(words[i], "reject_${1}_helo_hostname")
-		argument := ""
+		word, argument := postfixOldName.ReplaceAllString(words[i], "reject_${1}_helo_hostname"), ""
 		if postfixArgument.MatchString(word) && i+1 < len(words) {
 			argument, words[i+1] = words[i+1], ""
 		}
-		v.restriction(word, argument, i > 0 && words[i-1] == "warn_if_reject", own)
-	}
-}
-
-func (v *conversion) restriction(word, argument string, warn, own bool) {
-	rule, known := postfixRules[word]
-	tables, table := postfixTables[word]
-	switch {
-	case word == "" || word == "warn_if_reject" || word == "permit_sasl_authenticated":
-	case word == "permit_mynetworks" && own && v.get("mynetworks") != "":
-		v.add("exempt_networks %s", postfixBrackets.Replace(v.get("mynetworks")))
-	case known:
-		if argument != "" {
-			v.add("blocklists %s", argument)
+		rule, known := postfixRules[word]
+		tables, table := postfixTables[word]
+		switch {
+		case word == "" || word == "warn_if_reject" || word == "permit_sasl_authenticated":
+		case word == "permit_mynetworks" && own && v.get("mynetworks") != "":
+			v.add("exempt_networks %s", postfixBrackets.Replace(v.get("mynetworks")))
+		case known:
+			if argument != "" {
+				v.add("blocklists %s", argument)
+			}
+			code := cmp.Or(v.get(rule.setting), rule.code)
+			action := fmt.Sprintf("reject %s %s.%s", code, code[:1], rule.detail)
+			if i > 0 && words[i-1] == "warn_if_reject" {
+				action = "ignore"
+			}
+			for name := range strings.FieldsSeq(rule.rules) {
+				v.actions[name] = cmp.Or(v.actions[name], action)
+			}
+		case table:
+			v.table(argument, tables)
+		case own:
+			v.add("# %s: nothing here does this, see docs/migrate.md", strings.TrimSpace(word+" "+argument))
 		}
-		code := cmp.Or(v.get(rule.setting), rule.code)
-		action := fmt.Sprintf("reject %s %s.%s", code, code[:1], rule.detail)
-		if warn {
-			action = "ignore"
-		}
-		for _, name := range strings.Fields(rule.rules) {
-			v.actions[name] = cmp.Or(v.actions[name], action)
-		}
-	case table:
-		v.table(argument, tables)
-	case own:
-		v.add("# %s: nothing here does this, see docs/migrate.md", strings.TrimSpace(word+" "+argument))
 	}
 }
 

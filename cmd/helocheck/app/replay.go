@@ -142,11 +142,7 @@ func (r *replaying) runLive(ctx context.Context) (replay.Stats, error) {
 	}()
 	stats, err := replay.Read(ctx, r.paths, r.options, func(rec *replay.Record) error {
 		kept, facts := *rec, make(chan *checkhelo.Facts, 1)
-		select {
-		case lookups <- struct{}{}:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+		lookups <- struct{}{}
 		go func() {
 			facts <- r.judge.look(ctx, &kept)
 			<-lookups
@@ -326,16 +322,14 @@ func (r *replaying) notes(s *replay.Stats) (notes []string) {
 }
 
 // timeOf reads a date or a time of RFC 3339; dates are local.
-func timeOf(text string) (time.Time, error) {
+func timeOf(text string) (at time.Time, err error) {
 	if text == "" {
-		return time.Time{}, nil
-	}
-	if at, err := time.ParseInLocation(time.DateOnly, text, time.Local); err == nil {
 		return at, nil
 	}
-	at, err := time.Parse(time.RFC3339, text)
-	if err != nil {
-		return at, fmt.Errorf("%q; accepted: 2026-01-31, 2026-01-31T18:00:00Z", text)
+	for _, layout := range []string{time.DateOnly, time.RFC3339} {
+		if at, err = time.ParseInLocation(layout, text, time.Local); err == nil {
+			return at, nil
+		}
 	}
-	return at, nil
+	return at, fmt.Errorf("%q; accepted: 2026-01-31, 2026-01-31T18:00:00Z", text)
 }

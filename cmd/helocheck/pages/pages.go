@@ -71,13 +71,16 @@ const (
 // site is what all pages share.
 type site struct {
 	Options
-	Mailto    string  // Contact as a URL has it
-	Logo      string  // file name; "" for none
-	Main      string  // language of the pages without a suffix
-	T         texts   // of the language
-	Others    []texts // the other languages of the site
-	templates *template.Template
+	Mailto string            // Contact as a URL has it
+	Logo   string            // file name; "" for none
+	Main   string            // language of the pages without a suffix
+	T      texts             // of the language
+	Others []texts           // the other languages of the site
+	out    map[string][]byte // files by name
 }
+
+var templates = template.Must(template.New("").Option("missingkey=error").
+	ParseFS(files, "assets/*.html"))
 
 // Page returns the file of a page in the language of the site.
 func (s *site) Page(name string) string { return s.PageIn(name, s.T) }
@@ -119,27 +122,19 @@ func Write(dir string, o Options) error {
 
 // render returns all files of the site.
 func render(o Options) (map[string][]byte, error) {
-	out := make(map[string][]byte)
-	s, all, err := newSite(o, out)
+	s, all, err := newSite(o)
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range []string{"style.css", "search.js", "icon.svg"} {
-		if out[name], err = files.ReadFile("assets/" + name); err != nil {
-			return nil, err
-		}
-	}
 	for i, t := range all {
 		s.T, s.Others = t, slices.Concat(all[:i], all[i+1:])
-		if err := s.render(out); err != nil {
-			return nil, err
-		}
+		err = errors.Join(err, s.render())
 	}
-	return out, nil
+	return s.out, err
 }
 
-// newSite checks the options, and returns the texts of each language. It adds the logo to out.
-func newSite(o Options, out map[string][]byte) (*site, []texts, error) {
+// newSite checks the options, and returns the texts of each language.
+func newSite(o Options) (*site, []texts, error) {
 	o.Name = strings.TrimSpace(o.Name)
 	if o.Name == "" || len(o.Name) > maxName || strings.ContainsFunc(o.Name, unprintable) {
 		return nil, nil, fmt.Errorf("found name %q; accepted: one line of 1 to %d octets", o.Name,
@@ -156,45 +151,45 @@ func newSite(o Options, out map[string][]byte) (*site, []texts, error) {
 	}
 	at := strings.LastIndexByte(o.Contact, '@')
 	s := &site{
-		Options: o, Main: o.Langs[0],
+		Options: o, Main: o.Langs[0], out: make(map[string][]byte),
 		Mailto: url.PathEscape(o.Contact[:at]) + "@" + url.PathEscape(o.Contact[at+1:]),
 	}
 	if s.Rules == nil {
 		s.Rules = checkhelo.Rules()
 	}
-	if o.Logo != "" {
-		var logo []byte
-		if s.Logo, logo, err = readLogo(o.Logo); err != nil {
-			return nil, nil, err
-		}
-		out[s.Logo] = logo
+	for _, name := range []string{"style.css", "search.js", "icon.svg"} {
+		s.out[name], _ = files.ReadFile("assets/" + name) // it is embedded
 	}
-	s.templates, err = template.New("").Option("missingkey=error").ParseFS(files, "assets/*.html")
+	if o.Logo != "" {
+		err = s.addLogo(o.Logo)
+	}
 	return s, all, err
 }
 
 func unprintable(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }
 
-// readLogo returns a logo and the name that it gets in the site, by content
-// and not by the name that it has.
-func readLogo(path string) (name string, data []byte, err error) {
-	data, err = os.ReadFile(path)
+// addLogo gives the logo a name by its content and not by the name that it has.
+func (s *site) addLogo(path string) error {
+	data, err := os.ReadFile(path)
 	var svg struct {
 		XMLName xml.Name `xml:"svg"`
 	}
 	switch kind := http.DetectContentType(data); {
 	case err != nil:
-		return "", nil, err
+		return err
 	case len(data) > maxLogo:
-		return "", nil, fmt.Errorf("logo %s: more than %d octets", path, maxLogo)
+		return fmt.Errorf("logo %s: more than %d octets", path, maxLogo)
 	case kind == "image/png":
-		return "logo.png", data, nil
+		s.Logo = "logo.png"
 	case kind == "image/jpeg":
-		return "logo.jpg", data, nil
+		s.Logo = "logo.jpg"
 	case xml.Unmarshal(data, &svg) == nil:
-		return "logo.svg", data, nil
+		s.Logo = "logo.svg"
+	default:
+		return fmt.Errorf("logo %s: accepted: PNG, JPEG, SVG", path)
 	}
-	return "", nil, fmt.Errorf("logo %s: accepted: PNG, JPEG, SVG", path)
+	s.out[s.Logo] = data
+	return nil
 }
 
 // view is what a template shows.
@@ -221,8 +216,8 @@ type group struct {
 	Rules []view
 }
 
-// render adds the pages of one language to out.
-func (s *site) render(out map[string][]byte) error {
+// render adds the pages of one language.
+func (s *site) render() error {
 	say := fragments(s.Rules)
 	groups := []group{
 		{Title: s.T["GroupName"]}, {Title: s.T["GroupReverse"]}, {Title: s.T["GroupRecords"]},
@@ -230,10 +225,10 @@ func (s *site) render(out map[string][]byte) error {
 	for i := range s.Rules {
 		r := &s.Rules[i]
 		p, err := s.rule(r, say[r.Name])
-		if err != nil {
-			return err
+		if err == nil {
+			err = s.execute("rule.html", p)
 		}
-		if err := s.execute(out, "rule.html", p); err != nil {
+		if err != nil {
 			return err
 		}
 		at := 0
@@ -245,27 +240,19 @@ func (s *site) render(out map[string][]byte) error {
 		}
 		groups[at].Rules = append(groups[at].Rules, p)
 	}
-	err := s.execute(out, "index.html", view{Name: "index", Title: s.T["IndexTitle"], Groups: groups})
-	if err != nil {
-		return err
-	}
+	err := s.execute("index.html", view{Name: "index", Title: s.T["IndexTitle"], Groups: groups})
 	for _, name := range plainPages {
-		p, err := s.plainPage(name)
-		if err != nil {
-			return err
-		}
-		if err := s.execute(out, "plain.html", p); err != nil {
-			return err
-		}
+		p, fault := s.plainPage(name)
+		err = errors.Join(err, fault, s.execute("plain.html", p))
 	}
-	return nil
+	return err
 }
 
-func (s *site) execute(out map[string][]byte, template string, p view) error {
+func (s *site) execute(template string, p view) error {
 	var b bytes.Buffer
 	p.Site, p.T = s, s.T
-	err := s.templates.ExecuteTemplate(&b, template, p)
-	out[s.Page(p.Name)] = b.Bytes()
+	err := templates.ExecuteTemplate(&b, template, p)
+	s.out[s.Page(p.Name)] = b.Bytes()
 	return err
 }
 

@@ -498,14 +498,14 @@ func TestTexts(t *testing.T) {
 func TestMissingTranslation(t *testing.T) {
 	s, all, err := newSite(Options{
 		Name: "Mail", Contact: "postmaster@example.org", Langs: []string{english},
-	}, nil)
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.Main, s.T = "xx", all[0] // texts without pages
 	s.T["Lang"] = "xx"
-	out := make(map[string][]byte)
-	if err := s.render(out); err != nil {
+	out := s.out
+	if err := s.render(); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(string(out["no_ptr.html"]), `<html lang="xx">`) ||
