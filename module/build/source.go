@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -66,10 +67,10 @@ func (b *Builder) checkSource(ctx context.Context, g *goCommand) (source, error)
 			return source{dir: root}, nil
 		}
 	}
-	if program, err := os.Executable(); err == nil {
-		if packed := modulezip(program); packed != "" {
-			return unpacked(packed, filepath.Join(g.dir, "packed"))
-		}
+	program, _ := os.Executable()
+	packed, err := unpacked(program, filepath.Join(g.dir, "packed"))
+	if !errors.Is(err, fs.ErrNotExist) {
+		return packed, err
 	}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		if version := releasedVersion(info); version != "" {
@@ -79,16 +80,9 @@ func (b *Builder) checkSource(ctx context.Context, g *goCommand) (source, error)
 	return source{}, ErrNoSource
 }
 
-// modulezip is the source that the package of a program installs, "" without one.
-func modulezip(program string) string {
+// unpacked is the source that the package of a program installs.
+func unpacked(program, dir string) (source, error) {
 	path := filepath.Join(filepath.Dir(program), "..", "share", "helocheck", "module.zip")
-	if _, err := os.Stat(path); err != nil {
-		return ""
-	}
-	return path
-}
-
-func unpacked(path, dir string) (source, error) {
 	return source{dir: dir}, zip.Unzip(dir, module.Version{Path: checkPath, Version: noVersion}, path)
 }
 

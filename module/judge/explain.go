@@ -55,8 +55,8 @@ type Explanation struct {
 	Message    Outcome         // for a message to all the recipients
 }
 
-// Deliver judges a message as the server does: greeting, recipients and message, of which it returns
-// the outcome. It hands on the outcome for each recipient, of "" where the query names none.
+// Deliver judges a message as the server does: greeting, recipients and message, of which it
+// returns the outcome. It hands on that for each recipient, "" where the query names none.
 func (j *Judge) Deliver(
 	ctx context.Context, q Query, each func(s *Session, rcpt string, o Outcome),
 ) (*Session, Outcome) {

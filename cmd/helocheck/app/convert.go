@@ -125,7 +125,7 @@ func (v *conversion) restrictions(setting string, own bool) {
 		rule, known := postfixRules[word]
 		tables, table := postfixTables[word]
 		switch {
-		case word == "" || word == "warn_if_reject" || word == "permit_sasl_authenticated":
+		case slices.Contains([]string{"", "warn_if_reject", "permit_sasl_authenticated"}, word):
 		case word == "permit_mynetworks" && own && v.get("mynetworks") != "":
 			v.add("exempt_networks %s", postfixBrackets.Replace(v.get("mynetworks")))
 		case known:

@@ -111,7 +111,11 @@ func senderOf(from string) string {
 
 // explained is an explanation as JSON has it, with what the text shows beside it.
 type explained struct {
-	Helo   heloJSON  `json:"helo"`
+	Helo struct {
+		Said string `json:"said"`
+		Name string `json:"name"` // host name or address, as the rules see it
+		Kind string `json:"kind"`
+	} `json:"helo"`
 	IP     string    `json:"ip"`
 	Policy string    `json:"policy"` // or configuration file
 	Action string    `json:"action"` // for a message to all the recipients
@@ -121,8 +125,12 @@ type explained struct {
 	replies
 	Recipients []rcptJSON     `json:"recipients"`
 	Facts      map[string]any `json:"facts"`
-	Memory     memoryJSON     `json:"memory"`
-	Exemption  string         `json:"exemption"` // the line that lets the client pass
+	Memory     struct {       // without a place there is none
+		Place string `json:"place"`
+		Known string `json:"known"` // unknown, seen, accepted
+		Error string `json:"error,omitempty"`
+	} `json:"memory"`
+	Exemption string `json:"exemption"` // the line that lets the client pass
 	// NotEvaluated lists the tables that the judgement does without.
 	NotEvaluated []maddyconf.Table `json:"not_evaluated"`
 
@@ -137,16 +145,8 @@ type explained struct {
 	Top     *judge.RcptOutcome `json:"-"` // what the summary is about
 }
 
-type heloJSON struct {
-	Said string `json:"said"`
-	Name string `json:"name"` // host name or address, as the rules see it
-	Kind string `json:"kind"`
-}
-
 type hitJSON struct {
-	Rule     string `json:"rule"`
-	Action   string `json:"action"`
-	Score    int    `json:"score"`
+	report.Hit
 	Evidence string `json:"evidence"`
 }
 
@@ -168,13 +168,6 @@ type replyJSON struct {
 	Code     int    `json:"code"`
 	Enhanced string `json:"enhanced"`
 	Text     string `json:"text"`
-}
-
-// memoryJSON is what memory says of the sender; without a place there is none.
-type memoryJSON struct {
-	Place string `json:"place"`
-	Known string `json:"known"` // unknown, seen, accepted
-	Error string `json:"error,omitempty"`
 }
 
 // questionJSON is one question to the DNS. Result is one of the Kind constants of package dnsfacts.
@@ -238,7 +231,7 @@ func newExplained(c *cli.Context, query judge.Query) (*explained, error) {
 func (e *explained) judged(query judge.Query) {
 	e.Top = &e.Judged.Recipients[e.Judged.Deciding]
 	helo := &e.Judged.Facts.Helo
-	e.Helo = heloJSON{query.Helo, helo.ASCII, helo.Kind.String()}
+	e.Helo.Said, e.Helo.Name, e.Helo.Kind = query.Helo, helo.ASCII, helo.Kind.String()
 	if helo.Addr.IsValid() {
 		e.Helo.Name = helo.Addr.String()
 	}
@@ -248,8 +241,7 @@ func (e *explained) judged(query judge.Query) {
 	}
 	e.Score, e.Exempt, e.replies = e.Top.Score, e.Top.Exempt, repliesOf(e.Top)
 	for _, h := range e.Top.Hits {
-		e.Hits = append(e.Hits, hitJSON{h.Rule.Name, h.Rule.Action.String(), h.Rule.Score,
-			heloname.Line(h.Evidence, maxEvidence)})
+		e.Hits = append(e.Hits, hitJSON{report.HitOf(&h), heloname.Line(h.Evidence, maxEvidence)})
 	}
 	for i := range query.Rcpts {
 		o := &e.Judged.Recipients[i]
@@ -283,7 +275,7 @@ func (e *explained) useMemory(
 		Helo: heloname.Parse(query.Helo), Client: query.Client, Lists: j.Lists,
 	})
 	j.Memory = &settings
-	e.Memory = memoryJSON{Place: db.Place(), Known: known.String()}
+	e.Memory.Place, e.Memory.Known = db.Place(), known.String()
 	if err != nil {
 		e.Memory.Error = err.Error()
 	}

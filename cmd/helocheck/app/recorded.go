@@ -130,11 +130,9 @@ func (j *Recorded) evaluate(
 		Action: o.Action, Would: o.Would, Score: o.Score, Exempt: o.Exempt, TryLater: o.TryLater,
 		Known: o.Known,
 	}
-	for _, h := range o.Hits {
-		res.Rules |= 1 << j.index[h.Rule.Name]
-		res.Hits = append(res.Hits, report.Hit{
-			Rule: h.Rule.Name, Action: h.Rule.Action.String(), Score: h.Rule.Score,
-		})
+	for i := range o.Hits {
+		res.Hits = append(res.Hits, report.HitOf(&o.Hits[i]))
+		res.Rules |= 1 << j.index[res.Hits[i].Rule]
 	}
 	return res, final
 }

@@ -140,46 +140,41 @@ func (r *selfRun) check(ctx context.Context) (*selfReport, error) {
 
 // names returns the names of --helo, else those of maddy.conf. With both options
 // the file gives local_ip only.
-func (r *selfRun) names() (names []selfName, err error) {
+func (r *selfRun) names() (said []selfName, err error) {
+	var names []selfName
 	if r.required || len(r.helo) == 0 {
 		names, err = readSelfConf(r.config)
 	}
 	if err != nil || len(r.helo) == 0 {
 		return names, err
 	}
-	var local []netip.Addr
-	for _, n := range names {
-		local = append(local, n.addrs...)
+	names = slices.DeleteFunc(names, func(n selfName) bool { return !n.addr.IsValid() })
+	if len(names) == 0 {
+		names = []selfName{{}}
 	}
-	names = nil
 	for _, helo := range r.helo {
-		names = append(names, selfName{said: helo, source: "--helo", greets: true, addrs: local})
+		for _, n := range names {
+			said = append(said, selfName{helo, "--helo", true, n.addr})
+		}
 	}
-	return names, nil
-}
-
-// selfPair is one name to be judged, with one address it is said from. A name
-// that only listens has the zero address.
-type selfPair struct {
-	selfName
-	addr netip.Addr
+	return said, nil
 }
 
 // pairs joins names, those that greet first, and addresses, each pair once.
-func (r *selfRun) pairs(names []selfName, report *selfReport) (pairs []selfPair, err error) {
+func (r *selfRun) pairs(names []selfName, report *selfReport) (pairs []selfName, err error) {
 	for _, n := range names {
 		addrs := []netip.Addr{{}}
 		if n.greets {
-			if addrs, err = r.addresses(n, report); err != nil {
+			if addrs, err = r.addresses(n.addr, report); err != nil {
 				return nil, err
 			}
 		}
-		for _, addr := range addrs {
-			i := slices.IndexFunc(pairs, func(p selfPair) bool {
-				return p.said == n.said && (p.addr == addr || !addr.IsValid())
+		for _, n.addr = range addrs {
+			i := slices.IndexFunc(pairs, func(p selfName) bool {
+				return p.said == n.said && (p.addr == n.addr || !n.addr.IsValid())
 			})
 			if i < 0 {
-				pairs = append(pairs, selfPair{selfName: n, addr: addr})
+				pairs = append(pairs, n)
 			} else if !strings.Contains(pairs[i].source, n.source) {
 				pairs[i].source += "; " + n.source
 			}
@@ -188,13 +183,13 @@ func (r *selfRun) pairs(names []selfName, report *selfReport) (pairs []selfPair,
 	return pairs, nil
 }
 
-// addresses returns where mail greeted with n leaves from.
-func (r *selfRun) addresses(n selfName, report *selfReport) ([]netip.Addr, error) {
+// addresses returns where mail of a target with that local_ip leaves from.
+func (r *selfRun) addresses(local netip.Addr, report *selfReport) ([]netip.Addr, error) {
 	switch {
 	case len(r.ips) > 0:
 		return r.ips, nil
-	case len(n.addrs) > 0:
-		return n.addrs, nil
+	case local.IsValid():
+		return []netip.Addr{local}, nil
 	}
 	list, err := r.machine()
 	if err != nil {
@@ -294,7 +289,7 @@ type selfName struct {
 	// greets: said in HELO to other servers. Else the name stands only in the
 	// answers of an endpoint, which nobody compares with an address.
 	greets bool
-	addrs  []netip.Addr // local_ip of the target; none: those of the machine
+	addr   netip.Addr // that it is said from; of a name in maddy.conf its local_ip
 }
 
 // readSelfConf returns the hostname of each target that delivers by SMTP, then those of the
@@ -317,7 +312,7 @@ func readSelfConf(path string) (names []selfName, err error) {
 				return nil, fmt.Errorf("self: %w",
 					parser.NodeErr(*local, "local_ip is no address: %q", local.Args[0]))
 			}
-			name.addrs = []netip.Addr{addr.Unmap()}
+			name.addr = addr.Unmap()
 		}
 		names = append(names, name)
 	}

@@ -89,7 +89,7 @@ type selfResult struct {
 	Checks  []selfLine `json:"checks"`
 }
 
-func (p selfPair) judge(ctx context.Context, gatherer *dnsfacts.Gatherer) selfResult {
+func (p selfName) judge(ctx context.Context, gatherer *dnsfacts.Gatherer) selfResult {
 	v := p.look(ctx, gatherer)
 	r := selfResult{Name: heloname.Clean(p.said, maxSelfName), Source: p.source}
 	if p.addr.IsValid() {
@@ -109,7 +109,7 @@ func (p selfPair) judge(ctx context.Context, gatherer *dnsfacts.Gatherer) selfRe
 }
 
 // look asks the DNS, and lets all rules of the table judge.
-func (p selfPair) look(ctx context.Context, gatherer *dnsfacts.Gatherer) *selfView {
+func (p selfName) look(ctx context.Context, gatherer *dnsfacts.Gatherer) *selfView {
 	wire := p.said // as Maddy sends it
 	if ascii, err := idna.ToASCII(wire); err == nil {
 		wire = ascii

@@ -160,9 +160,7 @@ func TestSelfNamesTheFault(t *testing.T) {
 func selfJudged(t *testing.T, zone, helo, ip string) selfResult {
 	t.Helper()
 	server := dnstest.Serve(t, zone)
-	return selfPair{
-		selfName: selfName{said: helo, source: "test", greets: true}, addr: netip.MustParseAddr(ip),
-	}.judge(t.Context(), &dnsfacts.Gatherer{
+	return selfName{helo, "test", true, netip.MustParseAddr(ip)}.judge(t.Context(), &dnsfacts.Gatherer{
 		Exchange: dnsfacts.NewClient([]string{server.Addr}).Exchange, Timeout: 3 * time.Second,
 	})
 }
@@ -293,20 +291,20 @@ func selfNets(t *testing.T, list ...string) func() ([]net.Addr, error) {
 
 func TestSelfAddresses(t *testing.T) {
 	given := []netip.Addr{netip.MustParseAddr("192.0.2.1")}
-	local := []netip.Addr{netip.MustParseAddr("192.0.2.2")}
+	local := netip.MustParseAddr("192.0.2.2")
 	tests := []struct {
 		name string
 		run  selfRun
-		n    selfName
+		n    netip.Addr
 		want string
 	}{
-		{"given", selfRun{ips: given, machine: selfNets(t)}, selfName{addrs: local}, "[192.0.2.1]"},
+		{"given", selfRun{ips: given, machine: selfNets(t)}, local, "[192.0.2.1]"},
 		{"local_ip", selfRun{machine: selfNets(t, "192.0.2.9/24")},
-			selfName{addrs: local}, "[192.0.2.2]"},
+			local, "[192.0.2.2]"},
 		{"machine", selfRun{machine: selfNets(t, "127.0.0.1/8", "10.0.0.5/8", "192.0.2.9/24",
-			"fe80::1/64", "::1/128")}, selfName{}, "[192.0.2.9] with note"},
+			"fe80::1/64", "::1/128")}, netip.Addr{}, "[192.0.2.9] with note"},
 		{"behind a router", selfRun{machine: selfNets(t, "127.0.0.1/8", "192.168.1.5/24")},
-			selfName{}, "[] --ip"},
+			netip.Addr{}, "[] --ip"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

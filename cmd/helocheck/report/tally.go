@@ -55,6 +55,9 @@ type Hit struct {
 	Score  int    `json:"score"`
 }
 
+// HitOf returns a hit as it is reported.
+func HitOf(h *checkhelo.Hit) Hit { return Hit{h.Rule.Name, h.Rule.Action.String(), h.Rule.Score} }
+
 // rule returns the name of the rule that decided, "" for none.
 func (r *Result) rule() string {
 	if len(r.Hits) == 0 {

@@ -95,7 +95,7 @@ func (l *Timeline) report() *Timeline {
 	for _, at := range slices.SortedFunc(maps.Keys(l.counts), time.Time.Compare) {
 		point := Point{From: l.stamp(at), Actions: make(map[string]int64), Column: l.column(at)}
 		for a, n := range l.counts[at] {
-			point.Actions[word(checkhelo.Action(a))] += n //nolint:gosec // an index of fates
+			point.Actions[word(checkhelo.Action(a))] += n
 		}
 		shown.Points = append(shown.Points, point)
 	}

@@ -1,5 +1,5 @@
-// Package recorded judges files of greetings as "helocheck replay --memory off" does: the input's PTR
-// is all that it knows of the DNS, and it remembers nothing.
+// Package recorded judges files of greetings as "helocheck replay --memory off" does: the input's
+// PTR is all that it knows of the DNS, and it remembers nothing.
 package recorded
 
 import (
