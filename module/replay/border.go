@@ -95,15 +95,9 @@ func (b *border) is(by string) bool {
 // outside reports whether the hop can be where mail came in from outside: by
 // SMTP (not LMTP, a pick-up or a fetch by POP) and from a public address.
 func (h *hop) outside() bool {
-	if h.unclear {
-		return true
-	}
-	if h.with != "" && h.with != "Microsoft" && !strings.Contains(strings.ToUpper(h.with), "SMTP") {
-		return false
-	}
 	a := h.Client
-	return !a.IsLoopback() && !a.IsPrivate() && !a.IsLinkLocalUnicast() &&
-		!a.IsUnspecified() && !sharedSpace.Contains(a)
+	smtp := h.with == "" || h.with == "Microsoft" || strings.Contains(strings.ToUpper(h.with), "SMTP")
+	return smtp && (h.unclear || a.IsGlobalUnicast() && !a.IsPrivate() && !sharedSpace.Contains(a))
 }
 
 // sharedSpace is carriers' own address space (RFC 6598).
