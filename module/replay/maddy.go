@@ -9,18 +9,6 @@ var maddyEvents = map[string]bool{
 	"MAIL FROM error": true, "MAIL FROM error (deferred)": true,
 }
 
-// maddyFields are the fields of a line.
-type maddyFields []struct{ key, value []byte }
-
-func (f maddyFields) get(key string) []byte {
-	for i := range f {
-		if string(f[i].key) == key {
-			return f[i].value
-		}
-	}
-	return nil
-}
-
 // maddyEvent reads "smtp: incoming message\t{...}" and what becomes of that
 // message later; false for lines of another form. Programs between write the
 // tab as "#011" or the like, or as blanks.
@@ -35,11 +23,9 @@ func (r *run) maddyEvent(e *entry) bool {
 	if bytes.HasPrefix(name, []byte("lmtp")) {
 		return true
 	}
-	r.fields = r.fields[:0]
-	ok = scanJSON(fields, 0, func(key, value []byte) {
-		r.fields = append(r.fields, struct{ key, value []byte }{key, value})
-	})
-	f := r.fields
+	r.members = r.members[:0]
+	ok = r.members.read(fields, 0)
+	f := r.members
 	switch h := r.pending.get(keyOf(e.host, f.get("msg_id"))); {
 	case !ok:
 		r.st.Broken++
@@ -79,7 +65,7 @@ func maddyName(head []byte) (name, event []byte, tab bool) {
 }
 
 // maddyStart notes a message; its answer comes on later lines.
-func (r *run) maddyStart(e *entry, f maddyFields) {
+func (r *run) maddyStart(e *entry, f members) {
 	ip, helo := f.get("src_ip"), f.get("src_host")
 	client, ok := addrPort(ip)
 	switch {
@@ -102,7 +88,7 @@ func (r *run) maddyStart(e *entry, f maddyFields) {
 
 // maddyVerdict reads the check's own line. One without a message ID is a
 // refusal at EHLO, after which no other line tells of that greeting.
-func (r *run) maddyVerdict(e *entry, h *held, f maddyFields) {
+func (r *run) maddyVerdict(e *entry, h *held, f members) {
 	action, rule := string(f.get("action")), f.get("rule")
 	if len(f.get("msg_id")) > 0 {
 		if h != nil && (action == "reject" || action == "quarantine") {
@@ -126,7 +112,7 @@ func (r *run) maddyVerdict(e *entry, h *held, f maddyFields) {
 }
 
 // answer notes one of Maddy's replies to a message under way.
-func (h *held) answer(event string, f maddyFields) {
+func (h *held) answer(event string, f members) {
 	if rcpt := f.get("rcpt"); len(rcpt) > 0 {
 		h.rec.Rcpts = merged(h.rec.Rcpts, []string{text(rcpt)})
 	}

@@ -28,79 +28,72 @@ func (r *run) unwrap(b []byte, wraps int) {
 	}
 }
 
+// marks are the octets that stand in servers' own lines and in no prefix.
+var marks = [256]bool{
+	'<': true, '>': true, '(': true, ')': true, '{': true, '}': true,
+	'"': true, '=': true, ';': true, ',': true,
+}
+
 // peel cuts one prefix off e.msg: a time, a syslog header, the plain words before a
 // time, or those before a mark of container tools. Behind the colon of a header only
 // times at once and such marks count: other words can be the sender's.
 func (r *run) peel(e *entry) bool {
-	if r.peelTime(e) {
+	if at, rest, ok := r.stamp.cut(e.msg); ok {
+		e.at, e.who, e.msg = at, nil, rest
+		e.peel5424()
 		return true
 	}
 	const maxWords = 6
-	headed, words, start := e.who != nil, 0, 0
-	var before []byte
-	for i := 0; i < len(e.msg); i++ {
-		c := e.msg[i]
-		if marks[c] || words == maxWords {
+	headed, before, left := e.who != nil, []byte(nil), e.msg
+	for range maxWords {
+		word, rest := cutWord(left)
+		line, plain := r.behindFile(word, left)
+		switch {
+		case line != nil && (!headed || before == nil):
+			e.who, e.msg = nil, line
+			return true
+		case !plain || len(rest) == 0:
 			return false
 		}
-		if !stops[c] {
-			continue
-		}
-		word, rest := e.msg[start:i], skipSpace(e.msg[i+1:])
-		if len(rest) == 0 {
-			return false
-		}
-		if host, ok := containerMark(before, word); ok && c == ' ' {
+		header := word[len(word)-1] == ':'
+		host, contained := containerMark(before, word)
+		switch {
+		case contained:
 			e.host, e.who, e.msg = cmp.Or(string(host), e.host), nil, rest
 			return true
-		}
-		if r.peelAt(e, i, before, word, rest, headed) {
+		case headed && header:
+			return false
+		case headed && before != nil:
+		case header && (isTag(word[:len(word)-1]) || rest[0] == '{' || r.timed(rest)):
+			e.headed(e.msg[:len(e.msg)-len(left)+len(word)-1], rest)
+			return true
+		case !header && r.timed(rest):
+			e.who, e.msg = nil, rest
 			return true
 		}
-		if c == ' ' {
-			colon := word[len(word)-1] == ':'
-			if colon && headed {
-				return false
-			}
-			before, start, headed = word, len(e.msg)-len(rest), headed || colon
-			i = start - 1
-			words++
+		headed, before, left = headed || header, word, rest
+	}
+	return false
+}
+
+// behindFile returns what stands behind "file:" or "file:line:" of grep: a time or JSON. A word
+// with one of the marks is not plain.
+func (r *run) behindFile(word, left []byte) (line []byte, plain bool) {
+	for i, c := range word {
+		if marks[c] {
+			return nil, false
+		}
+		if line = left[i+1:]; c == ':' && (r.timed(line) || bytes.HasPrefix(line, []byte(`{"`))) {
+			return line, true
 		}
 	}
-	return false
+	return nil, true
 }
 
-func (r *run) peelTime(e *entry) bool {
-	at, rest, ok := r.stamp.cut(e.msg)
-	if ok {
-		e.at, e.who, e.msg = at, nil, rest
-		e.peel5424()
-	}
-	return ok
-}
-
-// peelAt cuts what stands up to a blank or a colon, behind which rest begins, if a prefix ends
-// there. Grep writes "file:" or "file:line:" before a line, before JSON too.
-func (r *run) peelAt(e *entry, i int, before, word, rest []byte, headed bool) bool {
-	blank := e.msg[i] == ' '
-	header := blank && word[len(word)-1] == ':'
-	switch {
-	case headed && (before != nil || header), !blank && e.msg[i+1] == ' ':
-		return false
-	case header && (isTag(word[:len(word)-1]) || rest[0] == '{' || r.timed(rest)):
-		e.who, e.msg = e.msg[:i-1], rest
-		e.named()
-		return true
-	case !header && (r.timed(rest) || !blank && bytes.HasPrefix(rest, []byte(`{"`))):
-		e.who, e.msg = nil, rest
-		return true
-	}
-	return false
-}
-
-// named takes the host from a header of two words or more.
-func (e *entry) named() {
-	if host, rest := cutWord(e.who); len(rest) > 0 {
+// headed cuts a header; one of two words or more starts with the host.
+func (e *entry) headed(header, rest []byte) {
+	e.who, e.msg = header, rest
+	if host, program := cutWord(header); len(program) > 0 {
 		e.host = string(host)
 	}
 }
@@ -108,15 +101,6 @@ func (e *entry) named() {
 func (r *run) timed(b []byte) bool {
 	_, _, ok := r.stamp.cut(b)
 	return ok
-}
-
-// stops are the octets that a prefix can end at.
-var stops = [256]bool{':': true, ' ': true}
-
-// marks are the octets that stand in servers' own lines and in no prefix.
-var marks = [256]bool{
-	'<': true, '>': true, '(': true, ')': true, '{': true, '}': true,
-	'"': true, '=': true, ';': true, ',': true,
 }
 
 // containerMark tells "NAME |" of docker compose, "[pod/NAME/...]" of kubectl and
@@ -155,80 +139,80 @@ func (e *entry) peel5424() {
 		return // as nearly always
 	}
 	if parts := header5424.FindSubmatch(e.msg); parts != nil {
-		e.who, e.msg = parts[1], e.msg[len(parts[0]):]
-		e.named()
+		e.headed(parts[1], e.msg[len(parts[0]):])
 	}
 }
 
-// wrapKeys are the names of the members that matter in "journalctl -o json", docker's
-// json-file, "logcli -o jsonl" and the like.
-var wrapKeys = map[string]string{
-	"MESSAGE": "text", "log": "text", "line": "text", "message": "text",
-	"msg": "text", "text": "text", "textPayload": "text", "body": "text",
-	"__REALTIME_TIMESTAMP": "time", "time": "time", "timestamp": "time",
-	"@timestamp": "time", "ts": "time",
-	"_HOSTNAME": "host", "hostname": "host", "host": "host", "HOSTNAME": "host",
-	"SYSLOG_IDENTIFIER": "program", "program": "program", "ident": "program", "appname": "program",
-	"_PID": "process", "SYSLOG_PID": "process", "pid": "process", "procid": "process",
+// members are those of a JSON object and of the objects in it, strings decoded.
+type (
+	members []member
+	member  struct{ key, value []byte }
+)
+
+// get returns the first member that is there.
+func (m members) get(keys ...string) []byte {
+	for _, key := range keys {
+		for i := range m {
+			if string(m[i].key) == key {
+				return m[i].value
+			}
+		}
+	}
+	return nil
 }
 
-// unwrapJSON puts the line that a JSON object holds in the place of the object.
-func (r *run) unwrapJSON(e *entry, wraps int) {
-	in := make(map[string][]byte, 8)
-	ok := scanJSON(e.msg, maxWraps, func(key, value []byte) {
-		if name, known := wrapKeys[string(key)]; known {
-			in[name] = value
+// read appends those of an object and of so many levels of objects in it; false where it is none.
+// It costs a tenth of encoding/json.
+func (m *members) read(b []byte, levels int) bool {
+	in := jlexer.Lexer{Data: b}
+	in.Delim('{')
+	for in.Ok() && !in.IsDelim('}') {
+		key := in.UnsafeBytes()
+		in.WantColon()
+		switch {
+		case in.IsDelim('{') && levels > 0:
+			m.read(in.Raw(), levels-1)
+		case in.CurrentToken() == jlexer.TokenString:
+			*m = append(*m, member{key, in.UnsafeBytes()})
+		default:
+			*m = append(*m, member{key, in.Raw()})
 		}
-	})
-	text := in["text"]
+		in.WantComma()
+	}
+	in.Delim('}')
+	return in.Ok()
+}
+
+// unwrapJSON puts the line in the place of the JSON object that holds it: of "journalctl -o json",
+// docker's json-file, "logcli -o jsonl" and the like.
+func (r *run) unwrapJSON(e *entry, wraps int) {
+	m := &r.members
+	*m = (*m)[:0]
+	ok := m.read(e.msg, maxWraps)
 	e.msg = nil
 	if !ok {
 		r.st.Broken++
 		return
 	}
+	text := m.get("MESSAGE", "message", "log", "line", "msg", "text", "textPayload", "body")
 	if len(text) > 0 && text[0] == '[' { // the journal writes what is not UTF-8 as octets
 		_ = json.Unmarshal(text, &text)
 	}
 	if len(text) == 0 {
 		return
 	}
-	if at, known := r.stamp.value(in["time"]); known {
+	at := m.get("__REALTIME_TIMESTAMP", "time", "timestamp", "@timestamp", "ts")
+	if at, known := r.stamp.value(at); known {
 		e.at = at
 	}
-	e.host = cmp.Or(string(in["host"]), e.host)
+	host := m.get("_HOSTNAME", "hostname", "host", "HOSTNAME")
+	e.host = cmp.Or(string(host), e.host)
 	text = chomp(text)
-	if len(in["program"]) > 0 {
-		text = fmt.Appendf(nil, "%s %s[%s]: %s", in["host"], in["program"], in["process"], text)
+	if program := m.get("SYSLOG_IDENTIFIER", "program", "ident", "appname"); len(program) > 0 {
+		process := m.get("_PID", "SYSLOG_PID", "pid", "procid")
+		text = fmt.Appendf(nil, "%s %s[%s]: %s", host, program, process, text)
 	}
 	r.unwrap(text, wraps-1)
-}
-
-// scanJSON calls field for every member of an object, strings decoded, and for the
-// members of objects in it, so many levels down. It costs a tenth of encoding/json.
-func scanJSON(b []byte, levels int, field func(key, value []byte)) bool {
-	in := jlexer.Lexer{Data: b}
-	in.Delim('{')
-	for in.Ok() && !in.IsDelim('}') {
-		key := in.UnsafeBytes()
-		in.WantColon()
-		raw := in.Raw()
-		switch {
-		case !in.Ok():
-			return false
-		case raw[0] == '{' && levels > 0:
-			scanJSON(raw, levels-1, field)
-		case raw[0] != '"':
-			field(key, raw)
-		case bytes.IndexByte(raw, '\\') < 0:
-			field(key, raw[1:len(raw)-1])
-		default:
-			text := jlexer.Lexer{Data: raw}
-			field(key, text.UnsafeBytes())
-		}
-		in.WantComma()
-	}
-	in.Delim('}')
-	return in.Ok()
 }
 
 // cutWord cuts off what stands before the first blank, and the blanks.

@@ -20,7 +20,7 @@ func before(prefix string) func(string) string {
 	return func(line string) string { return prefix + line }
 }
 
-func member(format string) func(string) string {
+func inJSON(format string) func(string) string {
 	return func(line string) string {
 		// A string always has a JSON form.
 		text, _ := json.Marshal(line)
@@ -44,11 +44,12 @@ var wrappings = []wrapping{
 	{"journalctl -o short-full", before("Mon 2026-11-23 12:00:09 UTC host app[1]: "), "12:00:09", "host"},
 	{"journalctl -o short-iso", before("2026-11-23T12:00:10+0000 host app[1]: "), "12:00:10", "host"},
 	{"journalctl -o short-unix", before("1795435211.500000 host app[1]: "), "12:00:11.5", "host"},
-	{"docker's json-file", member(`{"log":%s,"stream":"stdout","time":"2026-11-23T12:00:12.5Z"}`), "12:00:12.5", ""},
-	{"journalctl -o json", member(`{"_HOSTNAME":"host","__REALTIME_TIMESTAMP":"1795435213000000",` +
+	{"docker's json-file", inJSON(`{"log":%s,"stream":"stdout","time":"2026-11-23T12:00:12.5Z"}`), "12:00:12.5", ""},
+	{"journalctl -o json", inJSON(`{"_HOSTNAME":"host","__REALTIME_TIMESTAMP":"1795435213000000",` +
 		`"SYSLOG_IDENTIFIER":"app","_PID":"7","MESSAGE":%s}`), "12:00:13", "host"},
-	{"logcli -o jsonl", member(`{"labels":{"job":"mail"},"line":%s,"timestamp":"2026-11-23T12:00:14Z"}`), "12:00:14", ""},
-	{"vector", member(`{"host":"host","message":%s,"timestamp":"2026-11-23T12:00:15.000001Z"}`), "12:00:15.000001", "host"},
+	{"logcli -o jsonl", inJSON(`{"labels":{"job":"mail"},"line":%s,"timestamp":"2026-11-23T12:00:14Z"}`), "12:00:14", ""},
+	{"filebeat", inJSON(`{"@timestamp":"2026-11-23T12:00:14.5Z","log":{"file":{"path":"/x"}},"message":%s}`), "12:00:14.5", ""},
+	{"vector", inJSON(`{"host":"host","message":%s,"timestamp":"2026-11-23T12:00:15.000001Z"}`), "12:00:15.000001", "host"},
 }
 
 // innermost are lines of each server, as they stand without any wrapping.

@@ -29,7 +29,7 @@ type run struct {
 	several bool               // more than one input
 	name    string             // of the current input
 	ptrs    map[string]ptrNote // of Postfix, by process
-	fields  maddyFields        // of the current line
+	members members            // of the current line
 	border  border
 }
 

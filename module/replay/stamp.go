@@ -2,20 +2,18 @@ package replay
 
 import (
 	"bytes"
+	"cmp"
 	"math"
+	"regexp"
 	"strconv"
 	"time"
 )
 
-// stampForms are the forms of a time at the start of a log line. At two places a mark
-// tells them from most other texts.
-var stampForms = []struct {
-	layout string
-	a, b   int
-}{
-	{"2006-01-02T15:04:05", 4, 10}, // RFC 3339: syslog, docker, Maddy
-	{time.Stamp, 6, 9},             // "Jan _2 15:04:05", RFC 3164, 4.1.2
-	{time.DateTime, 4, 10},         // Exim, journalctl -o short-full
+// stampForms are the forms of a time at the start of a log line, up to the seconds.
+var stampForms = []string{
+	"2006-01-02T15:04:05", // RFC 3339: syslog, docker, Maddy
+	time.Stamp,            // "Jan _2 15:04:05", RFC 3164, 4.1.2
+	time.DateTime,         // Exim, journalctl -o short-full
 }
 
 // stamper reads the time at the start of log lines.
@@ -28,17 +26,23 @@ type stamper struct {
 	local, utc time.Time
 }
 
+// priority is that of a syslog message, with the version of RFC 5424, 6.2.
+var priority = regexp.MustCompile(`^<\d{1,3}>(?:1 )?`)
+
 // cut returns the time that line starts with and what follows it.
 func (s *stamper) cut(line []byte) (at time.Time, rest []byte, ok bool) {
-	b := cutPriority(line)
+	b := line
+	if len(b) > 0 && b[0] == '<' {
+		b = b[len(priority.Find(b)):]
+	}
 	if len(b) > 8 && b[3] == ' ' && b[8] == '-' { // the day of the week
 		b = b[4:]
 	}
 	b, bracket := bytes.CutPrefix(b, []byte("["))
 	for _, form := range stampForms {
-		n := len(form.layout)
-		if len(b) < n || b[form.a] != form.layout[form.a] || b[form.b] != form.layout[form.b] ||
-			string(b[:n]) != s.text && !s.parse(form.layout, string(b[:n])) {
+		n := len(form)
+		if len(b) < n || b[n-3] != ':' || b[n-9] != form[n-9] ||
+			string(b[:n]) != s.text && !s.parse(form, string(b[:n])) {
 			continue
 		}
 		frac, rest := cutFraction(b[n:])
@@ -69,20 +73,8 @@ func (s *stamper) value(b []byte) (time.Time, bool) {
 	return at, ok && len(rest) == 0
 }
 
-// cutPriority cuts "<22>" and the version of RFC 5424, 6.2.
-func cutPriority(b []byte) []byte {
-	if len(b) == 0 || b[0] != '<' {
-		return b
-	}
-	number, rest, ok := bytes.Cut(b[1:], []byte(">"))
-	if !ok || len(number) > 3 || !digits(number) {
-		return b
-	}
-	return bytes.TrimPrefix(rest, []byte("1 "))
-}
-
-func (s *stamper) parse(layout, text string) bool {
-	t, err := time.Parse(layout, text)
+func (s *stamper) parse(form, text string) bool {
+	t, err := time.Parse(form, text)
 	if err == nil {
 		s.text, s.local, s.utc = text, s.in(s.zone, t), s.in(time.UTC, t)
 	}
@@ -95,11 +87,8 @@ func (s *stamper) in(zone *time.Location, t time.Time) time.Time {
 	in := func(year int) time.Time {
 		return time.Date(year, t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), 0, zone)
 	}
-	if t.Year() > 0 {
-		return in(t.Year())
-	}
-	year := s.now.In(zone).Year()
-	if at := in(year); !at.After(s.now.Add(24 * time.Hour)) {
+	year := cmp.Or(t.Year(), s.now.In(zone).Year())
+	if at := in(year); t.Year() > 0 || !at.After(s.now.Add(24*time.Hour)) {
 		return at
 	}
 	return in(year - 1)
@@ -152,6 +141,5 @@ func unixTime(b []byte) (time.Time, bool) {
 	for n >= 1e11 {
 		n /= 1000
 	}
-	sec, frac := math.Modf(n)
-	return time.Unix(int64(sec), int64(frac*1e9)).Round(time.Microsecond), true
+	return time.UnixMicro(int64(math.Round(n * 1e6))), true
 }
