@@ -27,7 +27,7 @@ func (b *border) mail(r *run, hops []hop) {
 	case len(hops) == 0:
 		r.st.Skipped[SkippedBorder]++
 	default:
-		if b.waiting = append(b.waiting, slices.Clone(hops)); len(b.waiting) == maxWaiting {
+		if b.waiting = append(b.waiting, hops); len(b.waiting) == maxWaiting {
 			b.decide(r)
 		}
 	}

@@ -105,7 +105,7 @@ func (r *run) readInput(name string, in io.Reader) error {
 }
 
 func (r *run) readFormat() error {
-	if mark, _ := r.br.Peek(3); bytes.Equal(mark, byteOrderMark) {
+	if mark, _ := r.br.Peek(3); string(mark) == "\xef\xbb\xbf" {
 		_, _ = r.br.Discard(3) // buffered, so this cannot fail
 	}
 	head, err := r.br.Peek(headSize)

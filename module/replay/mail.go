@@ -1,7 +1,6 @@
 package replay
 
 import (
-	"bytes"
 	"cmp"
 	"strings"
 )
@@ -9,36 +8,19 @@ import (
 // maxHops bounds how many Received fields of one mail are kept.
 const maxHops = 8
 
-// message gathers what the header of one mail says.
-type message struct {
-	hops  []hop  // those that can be the border, newest first
-	field []byte // the field being read: Received, Return-Path, Message-ID or none
-	from  string
-	msgID string
-}
-
-func (m *message) reset() {
-	*m = message{hops: m.hops[:0], field: m.field[:0]}
-}
-
 // readMail reads a single mail. Its body is left alone.
 func (r *run) readMail() error {
-	var m message
-	err := r.readHeader(&m)
-	r.border.mail(r, m.hops)
+	hops, err := r.readHeader()
+	r.border.mail(r, hops)
 	return err
 }
 
 // readMbox reads an mbox (RFC 4155). Programs that quote body lines as
 // ">From " and those that do not are told apart by the blank line and the date.
 func (r *run) readMbox() error {
-	var m message
 	_, _, err := r.next() // the first separator
 	for err == nil {
-		m.reset()
-		err = r.readHeader(&m)
-		r.border.mail(r, m.hops)
-		if err == nil {
+		if err = r.readMail(); err == nil {
 			err = r.skipBody()
 		}
 	}
@@ -57,65 +39,39 @@ func (r *run) skipBody() error {
 	}
 }
 
-// readHeader reads up to the blank line that ends a header.
-func (r *run) readHeader(m *message) error {
-	defer m.close()
-	for {
-		line, cut, err := r.next()
-		switch {
-		case err != nil:
-			return err
-		case cut:
+// readHeader reads up to the blank line that ends a header, and returns the hops that can be
+// the border, newest first.
+func (r *run) readHeader() (hops []hop, err error) {
+	var field []byte
+	var from, id string
+	for ended := false; !ended; {
+		line, cut, readErr := r.next()
+		if len(line) > 0 && (line[0] == ' ' || line[0] == '\t') { // folded, RFC 5322, 2.2.3
+			if len(field)+len(line) <= maxReceived {
+				field = append(field, line...)
+			}
+			continue
+		}
+		name, value, _ := strings.Cut(string(field), ":")
+		switch strings.ToLower(name) {
+		case "return-path":
+			from = sender([]byte(strings.TrimSpace(value)))
+		case "message-id":
+			id = clip(strings.Trim(value, " \t<>"))
+		case "received":
+			if h, ok := parseReceived(value); ok && h.outside() && len(hops) < maxHops {
+				hops = append(hops, h)
+			}
+		}
+		field = append(field[:0], line[:min(len(line), maxReceived)]...)
+		if cut {
 			r.st.Broken++
-			m.field = m.field[:0]
-		case len(line) == 0:
-			return nil
-		default:
-			m.add(line)
 		}
+		ended, err = readErr != nil || len(line) == 0 && !cut, readErr
 	}
+	for i := range hops {
+		hops[i].From = cmp.Or(hops[i].From, from)
+		hops[i].MsgID = cmp.Or(id, hops[i].MsgID)
+	}
+	return hops, err
 }
-
-// add takes one line of a header.
-func (m *message) add(line []byte) {
-	if line[0] == ' ' || line[0] == '\t' { // folded, RFC 5322, 2.2.3
-		if len(m.field) > 0 && len(m.field)+len(line) <= maxReceived {
-			m.field = append(m.field, line...)
-		}
-		return
-	}
-	m.end()
-	name, _, _ := bytes.Cut(line[:min(len(line), 16)], []byte(":"))
-	switch string(bytes.ToLower(name)) {
-	case "received", "return-path", "message-id":
-		m.field = append(m.field, line[:min(len(line), maxReceived)]...)
-	}
-}
-
-// end closes the field being read.
-func (m *message) end() {
-	name, value, _ := strings.Cut(string(m.field), ":")
-	m.field = m.field[:0]
-	switch strings.ToLower(name) {
-	case "return-path":
-		m.from = sender([]byte(strings.TrimSpace(value)))
-	case "message-id":
-		m.msgID = clip(strings.Trim(value, " \t<>"))
-	case "received":
-		if h, ok := parseReceived(value); ok && h.outside() && len(m.hops) < maxHops {
-			m.hops = append(m.hops, h)
-		}
-	}
-}
-
-// close gives the hops what the whole header says.
-func (m *message) close() {
-	m.end()
-	for i := range m.hops {
-		h := &m.hops[i]
-		h.From = cmp.Or(h.From, m.from)
-		h.MsgID = cmp.Or(m.msgID, h.MsgID)
-	}
-}
-
-var byteOrderMark = []byte("\xef\xbb\xbf")
