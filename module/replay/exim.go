@@ -21,14 +21,17 @@ func (r *run) eximEvent(e *entry) bool {
 	r.rec = Record{Time: e.at, Server: e.host, MsgID: text(id), Outcome: Rejected}
 	arrived, taken := bytes.CutPrefix(rest, []byte("<= "))
 	host, about := bytes.CutPrefix(rest, []byte("H="))
-	switch {
+	switch syntax := eximSyntax.Find(rest); {
 	case taken && id != nil:
-		r.eximArrival(arrived)
+		from, host, remote := bytes.Cut(arrived, []byte(" H="))
+		if remote { // neither from a local process, nor a bounce
+			r.rec.From = sender(firstField(from))
+			r.eximHost(host, r.eximArrival)
+		}
 	case about:
-		r.eximRefusal(host)
-	case bytes.HasPrefix(rest, []byte("rejected EHLO from ")),
-		bytes.HasPrefix(rest, []byte("rejected HELO from ")):
-		r.eximSyntax(rest[len("rejected EHLO from "):])
+		r.eximHost(host, r.eximRefusal)
+	case syntax != nil:
+		r.eximHost(rest[len(syntax):], r.eximForbidden)
 	case id != nil: // deliveries, "Completed"
 	case !eximNoMail.Match(rest):
 		return false
@@ -56,40 +59,21 @@ var eximNoMail = regexp.MustCompile(`^(no MAIL in |SMTP (connection|call) from |
 	`SMTP syntax error in |SMTP command timeout |SMTP data timeout |unexpected disconnection |` +
 	`TLS error on |unqualified |Connection from |[^(]* authenticator failed for )`)
 
-// eximArrival reads what follows "<=" for a message that was taken.
-func (r *run) eximArrival(b []byte) {
-	from, host, ok := bytes.Cut(b, []byte(" H="))
-	if !ok {
-		return // from a local process, or a bounce
-	}
-	rest, ok := r.eximHost(host)
-	if !ok {
-		r.st.Broken++
-		return
-	}
-	// What a sender chose, the subject, comes after these.
+// eximArrival reads what follows the client of a message that was taken: a subject, which the
+// sender chose, comes last.
+func (r *run) eximArrival(rest []byte) bool {
 	proto := eximField(rest, " P=")
 	if bytes.HasPrefix(proto, []byte("local")) || bytes.HasPrefix(proto, []byte("lmtp")) {
 		r.st.Skipped[SkippedClient]++
-		return
+		return false
 	}
 	rec := &r.rec
-	rec.Outcome, rec.From, rec.Rcpts = Accepted, sender(firstField(from)), eximRcpts(rest)
+	rec.Outcome, rec.Rcpts = Accepted, eximRcpts(rest)
 	rec.Auth = isAuthProtocol(string(proto)) || len(eximField(rest, " A=")) > 0
 	if rec.Helo == "" {
 		rec.Helo = literal(rec.Client)
 	}
-	r.eximEmit(rest)
-}
-
-// eximEmit hands out the record unless users came in through that port.
-func (r *run) eximEmit(rest []byte) {
-	own := eximField(rest, " I=")
-	if bytes.HasSuffix(own, []byte("]:587")) || bytes.HasSuffix(own, []byte("]:465")) {
-		r.st.Skipped[SkippedSubmission]++
-		return
-	}
-	r.emit(&r.rec)
+	return true
 }
 
 // eximRcpts returns the recipients, which stand last on the line after "for".
@@ -112,8 +96,9 @@ func eximRcpts(b []byte) (rcpts []string) {
 // none that resolves back. Older versions leave out a literal of the client's
 // own address as well: Helo stays "" then.
 //
-// A greeting may hold any octet. One that could be read in two ways is not ok.
-func (r *run) eximHost(b []byte) (rest []byte, ok bool) {
+// A greeting may hold any octet. A line that could be read in two ways is broken. Others are
+// handed out if then, which reads the rest, returns true.
+func (r *run) eximHost(b []byte, then func(rest []byte) bool) {
 	rec := &r.rec
 	rec.PTRState = None
 	if name, after := cutWord(b); len(name) > 0 && name[0] != '(' && name[0] != '[' {
@@ -121,24 +106,35 @@ func (r *run) eximHost(b []byte) (rest []byte, ok bool) {
 		r.named = r.named || rec.PTRState == Confirmed
 		rec.Helo, b = text(name), after
 	}
+	tail, ok := bytes.CutPrefix(b, []byte("["))
 	inside, said := bytes.CutPrefix(b, []byte("("))
 	if said {
-		helo, _, named := bytes.Cut(inside, []byte(") ["))
-		if !named {
-			return nil, false
-		}
-		rec.Helo, b = text(helo), inside[len(helo)+len(") "):]
+		var helo []byte
+		helo, tail, ok = bytes.Cut(inside, []byte(") ["))
+		rec.Helo = text(helo)
 	}
-	ip, rest, closed := bytes.Cut(b, []byte("]"))
-	if !closed || !bytes.HasPrefix(ip, []byte("[")) {
-		return nil, false
+	ip, rest, closed := bytes.Cut(tail, []byte("]"))
+	client, valid := parseAddr(ip)
+	ok = ok && closed && valid
+	for _, parts := range eximClient.FindAllSubmatch(rest, -1) {
+		other, known := parseAddr(parts[1])
+		ok = ok && (!said || !known || other == client)
 	}
-	rec.Client, ok = parseAddr(ip)
-	for _, other := range eximClient.FindAllSubmatch(rest, -1) {
-		client, named := parseAddr(other[1])
-		ok = ok && (!said || !named || client == rec.Client)
+	rec.Client = client
+	if !ok {
+		r.st.Broken++
+		return
 	}
-	return rest, ok
+	before, _, _ := bytes.Cut(rest, []byte(" rejected ")) // behind it are words of the sender
+	own := eximField(before, " I=")
+	users := bytes.HasSuffix(own, []byte("]:587")) || bytes.HasSuffix(own, []byte("]:465"))
+	switch {
+	case !then(rest):
+	case users:
+		r.st.Skipped[SkippedSubmission]++
+	default:
+		r.emit(rec)
+	}
 }
 
 // eximClient is the end of a greeting and an address.
@@ -151,23 +147,19 @@ var eximStages = map[string]bool{
 	"during": true, "by": true, "BDAT": true, "PRDR": true,
 }
 
-// eximRefusal reads "(helo) [ip] F=<a> rejected RCPT <b>: why".
-func (r *run) eximRefusal(host []byte) {
+// eximRefusal reads what follows the client: " F=<a> rejected RCPT <b>: why".
+func (r *run) eximRefusal(rest []byte) bool {
 	rec := &r.rec
-	rest, ok := r.eximHost(host)
 	before, what, refused := bytes.Cut(rest, []byte(" rejected "))
 	command := string(firstField(what))
 	switch {
-	case !ok:
-		r.st.Broken++
-		return
 	case command == "connection": // before any greeting
-		return
+		return false
 	case !eximStages[command]:
 		if refused || rec.Helo != "" && rec.Helo != rec.PTR {
 			r.st.Skipped[SkippedNoMail]++
 		}
-		return
+		return false
 	}
 	if bytes.HasSuffix(before, []byte(" temporarily")) {
 		rec.Outcome = Deferred
@@ -184,22 +176,23 @@ func (r *run) eximRefusal(host []byte) {
 	if _, said, ok := bytes.Cut(what, []byte("EHLO or HELO ")); ok {
 		rec.Helo = text(said)
 	}
-	r.eximEmit(before)
+	return true
 }
 
-// eximSyntax reads "[ip]:port I=[ip]:25: syntactically invalid argument(s): helo".
-func (r *run) eximSyntax(b []byte) {
-	why, helo, ok := bytes.Cut(b, []byte("argument(s): "))
-	rest, good := r.eximHost(why)
-	if !ok || !good {
+// eximSyntax is the start of lines about a greeting that the syntax forbids.
+var eximSyntax = regexp.MustCompile(`^rejected (EHLO|HELO) from `)
+
+// eximForbidden reads what follows the client: ": syntactically invalid argument(s): helo".
+func (r *run) eximForbidden(rest []byte) bool {
+	_, helo, ok := bytes.Cut(rest, []byte("argument(s): "))
+	if !ok {
 		r.st.Broken++
-		return
 	}
 	r.rec.Reason, r.rec.Helo = "syntactically invalid argument", text(helo)
-	if string(helo) == "(no argument given)" {
+	if r.rec.Helo == "(no argument given)" {
 		r.rec.Helo = ""
 	}
-	r.eximEmit(rest)
+	return ok
 }
 
 // eximField returns the value after a name such as " P=".
