@@ -82,7 +82,6 @@ var (
 // input is noted; only what ends the run is returned.
 func (r *run) readInput(name string, in io.Reader) error {
 	r.name = name
-	r.events.input++
 	r.st.Inputs++
 	before := r.st.Lines
 	err := r.open(in)

@@ -25,7 +25,6 @@ type held struct {
 type pending struct {
 	index map[uint64]*held
 	ends  held // of the ring: next is the oldest, prev the newest
-	spare *held
 	bytes int
 }
 
@@ -46,12 +45,7 @@ func (r *run) hold(key uint64, rec *Record) {
 	if h := p.index[key]; h != nil {
 		r.done(h)
 	}
-	h := p.spare
-	if h == nil {
-		h = new(held)
-	}
-	p.spare = nil
-	*h = held{key: key, rec: *rec, prev: p.ends.prev, next: &p.ends}
+	h := &held{key: key, rec: *rec, prev: p.ends.prev, next: &p.ends}
 	h.prev.next, h.next.prev = h, h
 	p.index[key] = h
 	p.resize(h)
@@ -78,10 +72,10 @@ func (p *pending) drop(h *held) {
 	delete(p.index, h.key)
 	h.prev.next, h.next.prev = h.next, h.prev
 	p.bytes -= h.size
-	h.size, p.spare = 0, h
+	h.size = 0
 }
 
-// take forgets what is held for key, and returns it: it is valid until the next hold.
+// take forgets what is held for key, and returns it.
 func (p *pending) take(key uint64) *held {
 	h := p.index[key]
 	if h != nil {

@@ -211,7 +211,8 @@ const (
 	maxLine    = 64 << 10 // bytes of one line of input
 	maxRcpts   = 100      // recipients of one Record (RFC 5321, 4.5.3.1.8)
 	maxErrs    = 100
-	maxUnnamed = 4096 // records that wait for the first client with a name
+	maxUnnamed = 4096    // records that wait for the first client with a name
+	maxEvents  = 3 << 19 // events that are known to be in an input before
 )
 
 // Read reads the files and directories of paths ("-" is standard input) and

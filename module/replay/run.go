@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"cmp"
 	"context"
+	"hash/maphash"
 	"strings"
 	"time"
 )
@@ -24,9 +25,9 @@ type run struct {
 	seen    [numServers]bool // whose lines the current log holds
 	named   bool             // a client is named by its PTR record
 	pending pending
-	unnamed []Record // wait for the first client with a name
-	events  events
+	unnamed []Record           // wait for the first client with a name
 	several bool               // more than one input
+	events  map[uint64]int64   // the first input with each event, see repeated
 	name    string             // of the current input
 	ptrs    map[string]ptrNote // of Postfix, by process
 	members members            // of the current line
@@ -41,7 +42,7 @@ func newRun(ctx context.Context, opt Options, fn func(*Record) error) *run {
 	}
 	r.stamp.now, r.stamp.zone = opt.Now, cmp.Or(opt.Zone, time.Local)
 	r.raw, r.flat = bufio.NewReaderSize(nil, maxLine), bufio.NewReaderSize(nil, maxLine)
-	r.ptrs = make(map[string]ptrNote)
+	r.ptrs, r.events = make(map[string]ptrNote), make(map[uint64]int64)
 	r.pending.init()
 	return r
 }
@@ -53,15 +54,9 @@ func (r *run) emit(rec *Record) {
 		r.st.Skipped[SkippedEmpty]++
 		return
 	}
-	if r.several {
-		repeated, unsure := r.events.repeated(rec)
-		if unsure {
-			r.st.Unsure++
-		}
-		if repeated {
-			r.st.Skipped[SkippedDuplicate]++
-			return
-		}
+	if r.several && r.repeated(rec) {
+		r.st.Skipped[SkippedDuplicate]++
+		return
 	}
 	if rec.PTRState == None && !r.named || len(r.unnamed) > 0 {
 		if r.unnamed = append(r.unnamed, *rec); len(r.unnamed) < maxUnnamed && !r.named {
@@ -71,6 +66,34 @@ func (r *run) emit(rec *Record) {
 		return
 	}
 	r.hand(rec)
+}
+
+// repeated reports an event that an input before holds, such as Exim's mainlog and rejectlog: with
+// the same time, client and all else that the record says.
+func (r *run) repeated(rec *Record) bool {
+	if rec.Time.IsZero() {
+		return false
+	}
+	var h maphash.Hash
+	h.SetSeed(seed)
+	maphash.WriteComparable(&h, rec.Time.UnixNano())
+	maphash.WriteComparable(&h, rec.Client)
+	for _, s := range append(
+		rec.Rcpts, rec.Server, rec.Helo, rec.From, rec.MsgID, rec.Outcome, rec.Reason,
+	) {
+		h.WriteString(s)
+		h.WriteByte(0)
+	}
+	first, known := r.events[h.Sum64()]
+	switch {
+	case known:
+		return first != r.st.Inputs
+	case len(r.events) == maxEvents:
+		r.st.Unsure++
+	default:
+		r.events[h.Sum64()] = r.st.Inputs
+	}
+	return false
 }
 
 // decideNames hands out the records that wait for a client with a name. Without
