@@ -17,10 +17,8 @@ import (
 // with NOQUEUE for ID before a message is taken. A warning is followed by the
 // answer: a refusal with the same names, or "ID: client=name[ip]".
 type postfixLine struct {
-	id, action, stage, client, why, from, to, helo []byte
-
-	content  bool // about a message that is taken in, not about a command
-	loggedIn bool
+	id, action, stage, client, why []byte
+	content                        bool // about a message that is taken in, no command
 }
 
 var (
@@ -30,12 +28,10 @@ var (
 
 // parse takes "header text" apart from both ends, since words of others stand in its
 // middle. postscreen puts commas between the names, smtpd does not.
-func (l *postfixLine) parse(msg []byte) bool {
-	body, tail, ok := cutLast(msg, []byte(" proto="))
+func (l *postfixLine) parse(words []byte, rec *Record) bool {
+	body, tail, ok := cutLast(words, []byte(" proto="))
 	_, tail, named := bytes.Cut(tail, markHelo)
-	if !ok || !named {
-		return false
-	}
+	var from, to []byte
 	switch string(firstField(body)) {
 	case "header", "body", "mime-header", "nested-header":
 		l.content = true
@@ -44,26 +40,31 @@ func (l *postfixLine) parse(msg []byte) bool {
 		}
 	}
 	if i := bytes.Index(tail, []byte("> sasl_")); i >= 0 {
-		tail, l.loggedIn = tail[:i+1], true
+		tail, rec.Auth = tail[:i+1], true
 	}
-	if l.helo, ok = bytes.CutSuffix(tail, []byte(">")); !ok {
-		return false
-	}
+	helo, closed := bytes.CutSuffix(tail, []byte(">"))
+	ok = ok && named && closed
 	mark := []byte("; from=<")
-	body, names, ok := cutLast(bytes.TrimRight(body, ";,"), mark)
-	if ok {
-		l.from, l.to, _ = cutLast(names, []byte(" to=<"))
-		l.from = bytes.TrimSuffix(bytes.TrimRight(l.from, ","), []byte(">"))
-		l.to = bytes.TrimRight(l.to, ">,")
+	body, names, known := cutLast(bytes.TrimRight(body, ";,"), mark)
+	if known {
+		from, to, _ = cutLast(names, []byte(" to=<"))
+		from = bytes.TrimSuffix(bytes.TrimRight(from, ","), []byte(">"))
+		to = bytes.TrimRight(to, ">,")
 	}
 	if l.content {
 		// Of two such marks one may be of the sender's making.
-		_, l.client, ok = cutLast(body, markFrom)
-		return ok && !bytes.Contains(body, mark)
+		_, l.client, named = cutLast(body, markFrom)
+		ok = ok && named && !bytes.Contains(body, mark)
+	} else {
+		l.stage, body, named = bytes.Cut(body, markFrom)
+		l.client, l.why, closed = bytes.Cut(body, []byte(": "))
+		ok = ok && named && closed
 	}
-	l.stage, body, ok = bytes.Cut(body, markFrom)
-	l.client, l.why, named = bytes.Cut(body, []byte(": "))
-	return ok && named
+	rec.Helo, rec.From = text(helo), sender(from)
+	if len(to) > 0 {
+		rec.Rcpts = []string{text(to)}
+	}
+	return ok
 }
 
 func cutLast(b, sep []byte) (before, after []byte, found bool) {
@@ -90,8 +91,22 @@ func (r *run) postfixEvent(e *entry) bool {
 		return daemon && !bytes.Contains(e.msg, markHelo)
 	}
 	rest := e.msg[len(id)+2:]
-	return daemon && r.postfixProgress(e, id, rest, program) ||
-		r.postfixNamed(e, id, rest, program, daemon)
+	client, accepted := bytes.CutPrefix(rest, []byte("client="))
+	switch {
+	case daemon && string(id) == "warning":
+		r.postfixNote(e)
+	case daemon && accepted:
+		r.postfixAccepted(e, id, client, program)
+	case daemon && bytes.HasPrefix(rest, []byte("from=<")):
+		h := r.pending.get(keyOf(e.host, id))
+		if h != nil && bytes.HasSuffix(rest, []byte(" (queue active)")) {
+			h.rec.Outcome = Accepted
+			r.done(h)
+		}
+	default:
+		return r.postfixNamed(e, id, rest, program, daemon)
+	}
+	return true
 }
 
 // postfixNamed reads a line that names a greeting. Deliveries quote others' lines.
@@ -102,36 +117,17 @@ func (r *run) postfixNamed(e *entry, id, rest, program []byte, daemon bool) bool
 		return daemon && !proto
 	}
 	r.seen[byPostfix] = true
+	r.rec = Record{Time: e.at, Server: e.host}
 	l := postfixLine{id: id, action: action}
 	switch {
-	case !l.parse(words):
+	case !l.parse(words, &r.rec):
 		r.st.Broken++
 	case isSubmission(program):
 		r.st.Skipped[SkippedSubmission]++
 	case !l.content && !mailStages[string(firstField(l.stage))]:
 		r.st.Skipped[SkippedNoMail]++
-	default:
+	case r.postfixClient(&r.rec, e.who, l.client):
 		r.postfixGreeting(e, &l)
-	}
-	return true
-}
-
-// postfixProgress reads what becomes of a message, and of a client.
-func (r *run) postfixProgress(e *entry, id, rest, program []byte) bool {
-	client, accepted := bytes.CutPrefix(rest, []byte("client="))
-	switch {
-	case string(id) == "warning":
-		r.postfixNote(e)
-	case accepted:
-		r.postfixAccepted(e, id, client, program)
-	case bytes.HasPrefix(rest, []byte("from=<")):
-		h := r.pending.get(keyOf(e.host, id))
-		if h != nil && bytes.HasSuffix(rest, []byte(" (queue active)")) {
-			h.rec.Outcome = Accepted
-			r.done(h)
-		}
-	default:
-		return false
 	}
 	return true
 }
@@ -190,22 +186,13 @@ var mailStages = map[string]bool{
 // postfixGreeting notes a greeting, and the answer to it.
 func (r *run) postfixGreeting(e *entry, l *postfixLine) {
 	rec := &r.rec
-	*rec = Record{
-		Time: e.at, Server: e.host, Helo: text(l.helo), From: sender(l.from), Auth: l.loggedIn,
-	}
-	if len(l.to) > 0 {
-		rec.Rcpts = []string{text(l.to)}
-	}
 	if string(l.id) != "NOQUEUE" {
 		rec.MsgID = text(l.id)
-	}
-	if !r.postfixClient(rec, e.who, l.client) {
-		return
 	}
 	switch {
 	case string(l.action) == "reject" || string(l.action) == "milter-reject":
 		rec.Outcome, rec.Reason = Rejected, text(l.why)
-		if len(l.why) > 0 && l.why[0] == '4' { // "450 4.7.1 why", a milter's "4.7.1 why"
+		if strings.HasPrefix(rec.Reason, "4") { // "450 4.7.1 why", a milter's "4.7.1 why"
 			rec.Outcome = Deferred
 		}
 		r.postfixRefused(e, l)
