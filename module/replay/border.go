@@ -20,39 +20,37 @@ type border struct {
 
 // mail hands out the greeting of one mail, or keeps the mail until enough of
 // them show where the border is.
-func (b *border) mail(r *run, hops []hop) {
-	switch {
-	case len(b.hosts) > 0:
-		b.pick(r, hops)
-	case len(hops) == 0:
-		r.st.Skipped[SkippedBorder]++
-	default:
-		if b.waiting = append(b.waiting, hops); len(b.waiting) == maxWaiting {
-			b.decide(r)
-		}
+func (r *run) mail(hops []hop) {
+	b := &r.border
+	if len(b.hosts) > 0 || len(hops) == 0 {
+		r.pick(hops)
+		return
+	}
+	if b.waiting = append(b.waiting, hops); len(b.waiting) == maxWaiting {
+		r.decideBorder()
 	}
 }
 
-// decide settles the border, the one met first among equals, and hands out the
+// decideBorder settles the border, the one met first among equals, and hands out the
 // mails that waited for it.
-func (b *border) decide(r *run) {
+func (r *run) decideBorder() {
 	votes := make(map[string]int)
-	for _, hops := range b.waiting {
+	for _, hops := range r.border.waiting {
 		votes[outermost(hops)]++
 	}
 	delete(votes, "")
-	for _, hops := range b.waiting {
+	for _, hops := range r.border.waiting {
 		if by := outermost(hops); votes[by] > votes[r.st.By] {
 			r.st.By = by
 		}
 	}
 	if r.st.By != "" {
-		b.hosts = []string{r.st.By}
+		r.border.hosts = []string{r.st.By}
 	}
-	for _, hops := range b.waiting {
-		b.pick(r, hops)
+	for _, hops := range r.border.waiting {
+		r.pick(hops)
 	}
-	b.waiting = nil
+	r.border.waiting = nil
 }
 
 // outermost returns the newest host whose client is not one of the receiver's own,
@@ -72,24 +70,21 @@ func (h *hop) own() bool {
 	return h.PTRState == Confirmed && heloname.SameOrg(strings.ToLower(h.PTR), h.Self)
 }
 
-func (b *border) pick(r *run, hops []hop) {
+func (r *run) pick(hops []hop) {
 	for i := range hops {
-		if hops[i].unclear {
+		h := &hops[i]
+		if h.unclear {
 			break
 		}
-		if b.is(hops[i].Self) {
-			hops[i].setTime()
-			r.hand(&hops[i].Record)
+		if slices.ContainsFunc(r.border.hosts, func(host string) bool {
+			return host == h.Self || strings.HasPrefix(host, ".") && strings.HasSuffix(h.Self, host)
+		}) {
+			h.setTime()
+			r.hand(&h.Record)
 			return
 		}
 	}
 	r.st.Skipped[SkippedBorder]++
-}
-
-func (b *border) is(by string) bool {
-	return slices.ContainsFunc(b.hosts, func(host string) bool {
-		return host == by || len(host) > 1 && host[0] == '.' && strings.HasSuffix(by, host)
-	})
 }
 
 // outside reports whether the hop can be where mail came in from outside: by

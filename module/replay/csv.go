@@ -36,10 +36,11 @@ type csvReader struct {
 	fields [][]byte
 }
 
-// isCSVHeader reports whether line names the two columns that a table needs.
-func isCSVHeader(line []byte) bool {
+// isCSV reports whether the first line names the two columns that a table needs.
+func isCSV(head []byte) bool {
+	line, _, _ := bytes.Cut(head, []byte("\n"))
 	var c csvReader
-	return c.header(line)
+	return c.header(chomp(line))
 }
 
 func (c *csvReader) header(line []byte) bool {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/klauspost/compress/gzip"
@@ -137,28 +138,18 @@ func (r *run) next() (line []byte, cut bool, err error) {
 		return nil, false, r.ctx.Err()
 	}
 	line, err = r.br.ReadSlice('\n')
-	switch {
-	case err == nil || errors.Is(err, io.EOF) && len(line) > 0:
-		r.st.Lines++
-		return chomp(line), false, nil
-	case errors.Is(err, bufio.ErrBufferFull):
-		r.st.Lines++
-		return nil, true, r.skip()
+	for errors.Is(err, bufio.ErrBufferFull) {
+		cut = true
+		line, err = r.br.ReadSlice('\n')
 	}
-	return nil, false, err
-}
-
-// skip passes over the rest of a line.
-func (r *run) skip() error {
-	for {
-		_, err := r.br.ReadSlice('\n')
-		if err == nil || errors.Is(err, io.EOF) {
-			return nil
-		}
-		if !errors.Is(err, bufio.ErrBufferFull) {
-			return err
-		}
+	if err != nil && (!errors.Is(err, io.EOF) || len(line) == 0 && !cut) {
+		return nil, cut, err
 	}
+	r.st.Lines++
+	if cut {
+		return nil, true, nil
+	}
+	return chomp(line), false, nil
 }
 
 func chomp(line []byte) []byte {
@@ -170,37 +161,30 @@ const headSize = 4 << 10
 
 // format is a kind of input that its first bytes tell.
 type format struct {
-	name  string // in Stats.Formats; logs are named by the server that wrote them
-	start *regexp.Regexp
-	read  func(*run) error
+	name string // in Stats.Formats; logs are named by the server that wrote them
+	is   func(head []byte) bool
+	read func(*run) error
 }
 
 // formats are tried in turn. What is neither mail nor CSV is taken for a log, since
 // nobody knows what else is in syslog. A mail starts with fields and folded lines, of
 // which one is common (RFC 5322, 2.2).
 var formats = []format{
-	{"unknown", regexp.MustCompile(`^[^\n]*\x00`), func(*run) error { return errUnknown }},
-	{"mbox", fromLine, (*run).readMbox},
-	{"csv", nil, (*run).readCSV},
+	{"unknown", regexp.MustCompile(`^[^\n]*\x00`).Match, func(*run) error { return errUnknown }},
+	{"mbox", fromLine.Match, (*run).readMbox},
+	{"csv", isCSV, (*run).readCSV},
 	{"mail", regexp.MustCompile(`(?i)^(?:[!-9;-~]+:.*\n(?:[ \t].*\n)*)*(?:received|return-path|` +
-		`delivered-to|from|to|date|message-id|subject|mime-version|envelope-to|x-original-to):`),
-		(*run).readMail},
-	{"", regexp.MustCompile(``), (*run).readLog},
+		`delivered-to|from|to|date|message-id|subject|mime-version|envelope-to|x-original-to):`,
+	).Match, (*run).readMail},
+	{"", func([]byte) bool { return true }, (*run).readLog},
 }
 
 // fromLine separates two mails of an mbox (RFC 4155, appendix A): "From ", somebody, and
 // a date with a time of day.
 var fromLine = regexp.MustCompile(`^From .*\d\d:\d\d`)
 
-func detect(head []byte) *format {
-	for i := range formats {
-		first, _, _ := bytes.Cut(head, []byte("\n"))
-		if f := &formats[i]; f.start != nil && f.start.Match(head) ||
-			f.start == nil && isCSVHeader(chomp(first)) {
-			return f
-		}
-	}
-	return nil
+func detect(head []byte) format {
+	return formats[slices.IndexFunc(formats, func(f format) bool { return f.is(head) })]
 }
 
 func digits(b []byte) bool {

@@ -1,6 +1,9 @@
 package replay
 
-import "bytes"
+import (
+	"bytes"
+	"cmp"
+)
 
 // maddyEvents are the lines that matter; true where the line ends a message.
 var maddyEvents = map[string]bool{
@@ -116,20 +119,16 @@ func (h *held) answer(event string, f members) {
 	if rcpt := f.get("rcpt"); len(rcpt) > 0 {
 		h.rec.Rcpts = merged(h.rec.Rcpts, []string{text(rcpt)})
 	}
-	switch event {
-	case "RCPT ok":
+	switch {
+	case event == "RCPT ok":
 		h.ok, h.rec.Outcome = true, ""
 		return
-	case "accepted":
+	case event == "accepted":
 		h.rec.Outcome = Accepted
 		return
-	case "aborted":
+	case event == "aborted", event == "RCPT error" && h.ok: // it goes on for other recipients
 		return
-	case "quarantined":
-	default:
-		if event == "RCPT error" && h.ok {
-			return // the message goes on for the other recipients
-		}
+	case event != "quarantined":
 		// Maddy answers 554 when the error names no code.
 		h.rec.Outcome = Rejected
 		if bytes.HasPrefix(f.get("smtp_code"), []byte("4")) {
@@ -138,8 +137,6 @@ func (h *held) answer(event string, f members) {
 	}
 	// What decided is our own verdict rather than the reply to it.
 	if !h.verdict {
-		if h.rec.Reason = text(f.get("check")); h.rec.Reason == "" {
-			h.rec.Reason = text(f.get("smtp_msg"))
-		}
+		h.rec.Reason = cmp.Or(text(f.get("check")), text(f.get("smtp_msg")))
 	}
 }

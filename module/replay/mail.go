@@ -11,7 +11,7 @@ const maxHops = 8
 // readMail reads a single mail. Its body is left alone.
 func (r *run) readMail() error {
 	hops, err := r.readHeader()
-	r.border.mail(r, hops)
+	r.mail(hops)
 	return err
 }
 
@@ -57,7 +57,7 @@ func (r *run) readHeader() (hops []hop, err error) {
 		case "return-path":
 			from = sender([]byte(strings.TrimSpace(value)))
 		case "message-id":
-			id = clip(strings.Trim(value, " \t<>"))
+			id = text(strings.Trim(value, " \t<>"))
 		case "received":
 			if h, ok := parseReceived(value); ok && h.outside() && len(hops) < maxHops {
 				hops = append(hops, h)

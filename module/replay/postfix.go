@@ -2,6 +2,7 @@ package replay
 
 import (
 	"bytes"
+	"cmp"
 	"net/netip"
 	"regexp"
 	"slices"
@@ -132,41 +133,32 @@ func (r *run) postfixNamed(e *entry, id, rest, program []byte, daemon bool) bool
 	return true
 }
 
-// daemons are the programs of Postfix.
-var daemons = map[string]bool{
-	"smtpd": true, "postscreen": true, "cleanup": true, "qmgr": true, "oqmgr": true, "smtp": true,
-	"lmtp": true, "local": true, "pipe": true, "virtual": true, "bounce": true, "pickup": true,
-	"anvil": true, "trivial-rewrite": true, "tlsproxy": true, "dnsblog": true, "scache": true,
-	"error": true, "retry": true, "discard": true, "master": true, "verify": true, "proxymap": true,
-	"flush": true, "showq": true, "tlsmgr": true, "relay": true, "qmqpd": true, "postfix-script": true,
-}
+// daemons are the programs of Postfix, the common ones first.
+var daemons = strings.Fields(`smtpd cleanup qmgr smtp lmtp postscreen anvil bounce discard dnsblog
+	error flush local master oqmgr pickup pipe postfix-script proxymap qmqpd relay retry scache showq
+	tlsmgr tlsproxy trivial-rewrite verify virtual`)
 
 // program returns the program's name in a syslog header and whether it is one of
 // Postfix, "postfix/smtpd" or that of another instance, "postfix-in/smtpd".
 func (e *entry) program() (name []byte, daemon bool) {
 	name = e.who
-	if len(e.host) > 0 {
-		if _, rest := cutWord(name); len(rest) > 0 {
-			name = rest
-		}
+	if _, rest := cutWord(name); len(rest) > 0 { // behind the host
+		name = rest
 	}
 	name = firstField(name)
 	i := bytes.LastIndexByte(name, '/')
 	short, _, _ := bytes.Cut(name[i+1:], []byte("["))
-	return name, i >= 0 && daemons[string(short)]
+	return name, i >= 0 && slices.Contains(daemons, string(short))
 }
 
 func isWord(b []byte) bool {
 	for _, c := range b {
-		if !isLetter(c) && (c < '0' || c > '9') && c != '-' && c != '_' {
+		letter := c|0x20 >= 'a' && c|0x20 <= 'z'
+		if !letter && (c < '0' || c > '9') && c != '-' && c != '_' {
 			return false
 		}
 	}
 	return len(b) > 0
-}
-
-func isLetter(c byte) bool {
-	return c|0x20 >= 'a' && c|0x20 <= 'z'
 }
 
 // isSubmission tells by the name of the service, "postfix/submission/smtpd", that
@@ -208,19 +200,20 @@ func (r *run) postfixGreeting(e *entry, l *postfixLine) {
 }
 
 // splitClient reads "name[ip]" or postscreen's "[ip]:port".
-func splitClient(client []byte) (name []byte, addr netip.Addr, ok bool) {
+func (r *run) splitClient(client []byte) (name []byte, addr netip.Addr, ok bool) {
 	name, ip, _ := bytes.Cut(client, []byte("["))
 	ip, _, ok = cutLast(ip, []byte("]"))
 	if !ok || bytes.IndexByte(client, ' ') >= 0 {
 		return nil, addr, false
 	}
+	r.named = r.named || bytes.IndexByte(name, '.') > 0
 	addr, _ = parseAddr(ip)
 	return name, addr, true
 }
 
 // postfixClient fills in who the client is.
 func (r *run) postfixClient(rec *Record, who, client []byte) bool {
-	name, addr, ok := splitClient(client)
+	name, addr, ok := r.splitClient(client)
 	switch {
 	case !ok:
 		r.st.Broken++
@@ -231,11 +224,10 @@ func (r *run) postfixClient(rec *Record, who, client []byte) bool {
 	case len(name) == 0:
 	case string(name) != "unknown":
 		rec.setPTR(name, Confirmed)
-		r.named = r.named || rec.PTRState == Confirmed
 	default:
 		rec.PTRState = None
-		if note := r.ptrs[string(who)]; note.client == addr {
-			rec.PTR, rec.PTRState = note.name, note.state
+		if note := r.notes[string(who)]; note.Client == addr {
+			rec.PTR, rec.PTRState = note.PTR, note.PTRState
 		}
 	}
 	rec.Client = addr
@@ -249,8 +241,7 @@ func (r *run) postfixConnection(e *entry) {
 	if !ok {
 		return
 	}
-	name, _, _ := splitClient(firstField(client))
-	r.named = r.named || bytes.IndexByte(name, '.') > 0
+	r.splitClient(firstField(client))
 	if h := r.pending.take(keyOf(e.who, nil)); h != nil {
 		r.emit(&h.rec)
 	}
@@ -266,50 +257,36 @@ var resolverSaysNo = regexp.MustCompile(`(?i)^(` +
 	`no address( associated with (host)?name)?|` +
 	`address family (for (host)?name not supported|not supported for hostname))$`)
 
-// ptrNote is a PTR name that Postfix names only when it does not use it.
-type ptrNote struct {
-	client netip.Addr
-	name   string
-	state  PTRState
-}
-
 // maxNotes bounds the processes whose latest note is kept.
 const maxNotes = 1024
 
 // noteForms are the warnings that Postfix writes before it calls a client unknown: the
 // one of today and two older ones.
-var noteForms = []*regexp.Regexp{
-	regexp.MustCompile(`^warning: hostname (?P<name>.+?) does not resolve to address ` +
-		`(?P<ip>[^ ]+?)(?:: (?P<why>.*))?$`),
-	regexp.MustCompile(`^warning: (?P<ip>[^ ]+): hostname (?P<name>.+?) ` +
-		`verification failed: (?P<why>.*)$`),
-	regexp.MustCompile(`^warning: (?P<ip>[^ ]+): address not listed for hostname ` +
-		`(?P<name>.+)(?P<why>)$`),
-}
+var noteForms = regexp.MustCompile(`^warning: (?:` +
+	`hostname (.+?) does not resolve to address ([^ ]+?)(?:: (.*))?|` +
+	`([^ ]+): hostname (.+?) verification failed: (.*)|` +
+	`([^ ]+): address not listed for hostname (.+))$`)
 
-// postfixNote reads a PTR name that Postfix does not use.
+// postfixNote reads a PTR name that Postfix names only when it does not use it.
 func (r *run) postfixNote(e *entry) {
-	for _, form := range noteForms {
-		parts := form.FindSubmatch(e.msg)
-		if parts == nil {
-			continue
-		}
-		addr, ok := parseAddr(parts[form.SubexpIndex("ip")])
-		if !ok {
-			return
-		}
-		r.named = true // it looks up names
-		note := ptrNote{addr, text(parts[form.SubexpIndex("name")]), Unconfirmed}
-		why := bytes.TrimSpace(parts[form.SubexpIndex("why")])
-		if len(why) > 0 && !resolverSaysNo.Match(why) {
-			note.state = NotRecorded
-		}
-		if len(r.ptrs) == maxNotes {
-			clear(r.ptrs)
-		}
-		r.ptrs[string(e.who)] = note
+	parts := noteForms.FindStringSubmatch(string(e.msg))
+	if parts == nil {
 		return
 	}
+	addr, ok := parseAddr([]byte(cmp.Or(parts[2], parts[4], parts[7])))
+	if !ok {
+		return
+	}
+	r.named = true // it looks up names
+	note := Record{Client: addr, PTR: text(cmp.Or(parts[1], parts[5], parts[8])), PTRState: Unconfirmed}
+	why := strings.TrimSpace(cmp.Or(parts[3], parts[6]))
+	if why != "" && !resolverSaysNo.MatchString(why) {
+		note.PTRState = NotRecorded
+	}
+	if len(r.notes) == maxNotes {
+		clear(r.notes)
+	}
+	r.notes[string(e.who)] = note
 }
 
 // postfixRefused hands out a refusal with the warnings that led to it.
@@ -367,8 +344,7 @@ func (r *run) postfixTaken(e *entry) {
 // first recipient of a message was taken.
 func (r *run) postfixAccepted(e *entry, id, client, program []byte) {
 	client, more, _ := bytes.Cut(client, []byte(", "))
-	name, addr, _ := splitClient(client)
-	r.named = r.named || bytes.IndexByte(name, '.') > 0
+	_, addr, _ := r.splitClient(client)
 	rec := &r.rec
 	*rec = Record{}
 	if h := r.pending.take(keyOf(e.who, nil)); h != nil {

@@ -128,12 +128,12 @@ func (h *hop) readBy(own []string) {
 		}
 	}
 	first := func(key string) string { return append(words[key], "")[0] }
-	h.Self = clip(strings.ToLower(strings.TrimSuffix(first("by"), ".")))
-	h.with, h.MsgID = first("with"), clip(first("id"))
+	h.Self = text(strings.ToLower(strings.TrimSuffix(first("by"), ".")))
+	h.with, h.MsgID = first("with"), text(first("id"))
 	h.Auth = h.Auth || isAuthProtocol(h.with)
 	for _, s := range words["for"][:min(len(words["for"]), maxRcpts)] {
 		if s = strings.Trim(s, "<>,"); s != "" {
-			h.Rcpts = append(h.Rcpts, clip(s))
+			h.Rcpts = append(h.Rcpts, text(s))
 		}
 	}
 }
@@ -214,7 +214,7 @@ func (h *hop) unmask() {
 	if _, ok := parseAddr([]byte(inside)); ok && len(inside) == len(h.Helo)-2 {
 		h.Helo = "[" + inside + "]"
 	}
-	h.Helo = clip(h.Helo)
+	h.Helo = text(h.Helo)
 }
 
 // readPTR notes a PTR name; tail starts with the client's address.

@@ -103,9 +103,9 @@ func (r *Record) setPTR(name []byte, state PTRState) {
 	r.PTR, r.PTRState = text(name), state
 }
 
-// text copies b, cut to the longest text a Record holds.
-func text(b []byte) string {
-	return string(b[:min(len(b), maxField)])
+// text returns a copy of s, cut to the longest text a Record holds.
+func text[T string | []byte](s T) string {
+	return string(s[:min(len(s), maxField)])
 }
 
 // sender returns an address without angle brackets, "" for nil: not recorded.
@@ -114,10 +114,6 @@ func sender(b []byte) string {
 		return from
 	}
 	return NullSender
-}
-
-func clip(s string) string {
-	return s[:min(len(s), maxField)]
 }
 
 // Options says how to read. The zero value is usable.
@@ -231,7 +227,8 @@ func Read(ctx context.Context, paths []string, opt Options, fn func(*Record) err
 	r := newRun(ctx, opt, fn)
 	err := r.walk(paths)
 	if err == nil {
-		err = r.finish()
+		r.decideBorder()
+		err = r.err
 	}
 	return r.st, err
 }

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"hash/maphash"
+	"os"
 	"strings"
 	"time"
 )
@@ -25,24 +26,27 @@ type run struct {
 	seen    [numServers]bool // whose lines the current log holds
 	named   bool             // a client is named by its PTR record
 	pending pending
-	unnamed []Record           // wait for the first client with a name
-	several bool               // more than one input
-	events  map[uint64]int64   // the first input with each event, see repeated
-	name    string             // of the current input
-	ptrs    map[string]ptrNote // of Postfix, by process
-	members members            // of the current line
+	unnamed []Record          // wait for the first client with a name
+	several bool              // more than one input
+	events  map[uint64]int64  // the first input with each event, see repeated
+	name    string            // of the current input
+	notes   map[string]Record // the latest note of a PTR name, by process of Postfix
+	members members           // of the current line
 	border  border
 }
 
 func newRun(ctx context.Context, opt Options, fn func(*Record) error) *run {
 	r := &run{ctx: ctx, opt: opt, fn: fn}
+	if opt.Stdin == nil {
+		r.opt.Stdin = os.Stdin
+	}
 	r.st.Formats, r.st.Skipped = make(map[string]int), make(map[string]int64)
 	for _, by := range opt.By {
 		r.border.hosts = append(r.border.hosts, strings.ToLower(strings.TrimSuffix(by, ".")))
 	}
 	r.stamp.now, r.stamp.zone = opt.Now, cmp.Or(opt.Zone, time.Local)
 	r.raw, r.flat = bufio.NewReaderSize(nil, maxLine), bufio.NewReaderSize(nil, maxLine)
-	r.ptrs, r.events = make(map[string]ptrNote), make(map[uint64]int64)
+	r.notes, r.events = make(map[string]Record), make(map[uint64]int64)
 	r.pending.init()
 	return r
 }
@@ -132,12 +136,6 @@ func (r *run) hand(rec *Record) {
 	rec.Client = rec.Client.Unmap()
 	r.st.Records++
 	r.err = r.fn(rec)
-}
-
-// finish hands out the mails that waited for the border to be known.
-func (r *run) finish() error {
-	r.border.decide(r)
-	return r.err
 }
 
 // fault counts an input that could not be read to the end.

@@ -46,11 +46,14 @@ func (r *run) walk(paths []string) error {
 		r.several = r.several || info.IsDir()
 	}
 	for _, p := range paths {
-		read := func() error { return walkPath(p, r.readFile) }
+		var err error
 		if p == "-" {
-			read = r.readStdin
+			r.setNow(time.Now())
+			err = r.readPipe("standard input", r.opt.Stdin)
+		} else {
+			err = walkPath(p, r.readFile)
 		}
-		if err := read(); err != nil {
+		if err != nil {
 			return err
 		}
 	}
@@ -131,15 +134,6 @@ func (r *run) setNow(at time.Time) {
 	if r.opt.Now.IsZero() {
 		r.stamp.now, r.stamp.text = at, ""
 	}
-}
-
-func (r *run) readStdin() error {
-	in := r.opt.Stdin
-	if in == nil {
-		in = os.Stdin
-	}
-	r.setNow(time.Now())
-	return r.readPipe("standard input", in)
 }
 
 // readPipe reads what may keep a reader waiting for ever: the read goes on in
