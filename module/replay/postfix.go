@@ -114,8 +114,9 @@ func (r *run) postfixEvent(e *entry) bool {
 func (r *run) postfixNamed(e *entry, id, rest, program []byte, daemon bool) bool {
 	action, words, ok := bytes.Cut(rest, []byte(": "))
 	form := ok && isWord(action) && isWord(id) && bytes.Contains(e.msg, markHelo)
-	if proto := bytes.Contains(rest, []byte(" proto=")); !form || !daemon && !proto {
-		return daemon && !proto
+	proto := func() bool { return bytes.Contains(rest, []byte(" proto=")) }
+	if !form || !daemon && !proto() {
+		return daemon && !proto()
 	}
 	r.seen[byPostfix] = true
 	r.rec = Record{Time: e.at, Server: e.host}
