@@ -20,7 +20,7 @@ func (r *run) eximEvent(e *entry) bool {
 	}
 	r.rec = Record{Time: e.at, Server: e.host, MsgID: text(id), Outcome: Rejected}
 	arrived, taken := bytes.CutPrefix(rest, []byte("<= "))
-	host, about := bytes.CutPrefix(rest, []byte("H="))
+	refused, about := bytes.CutPrefix(rest, []byte("H="))
 	switch syntax := eximSyntax.Find(rest); {
 	case taken && id != nil:
 		from, host, remote := bytes.Cut(arrived, []byte(" H="))
@@ -29,7 +29,7 @@ func (r *run) eximEvent(e *entry) bool {
 			r.eximHost(host, r.eximArrival)
 		}
 	case about:
-		r.eximHost(host, r.eximRefusal)
+		r.eximHost(refused, r.eximRefusal)
 	case syntax != nil:
 		r.eximHost(rest[len(syntax):], r.eximForbidden)
 	case id != nil: // deliveries, "Completed"
@@ -101,7 +101,7 @@ func eximRcpts(b []byte) (rcpts []string) {
 func (r *run) eximHost(b []byte, then func(rest []byte) bool) {
 	rec := &r.rec
 	rec.PTRState = None
-	if name, after := cutWord(b); len(name) > 0 && name[0] != '(' && name[0] != '[' {
+	if name, after := cutWord(b); !bytes.ContainsAny(name[:min(len(name), 1)], "([") {
 		rec.setPTR(name, Confirmed)
 		r.named = r.named || rec.PTRState == Confirmed
 		rec.Helo, b = text(name), after
@@ -126,16 +126,17 @@ func (r *run) eximHost(b []byte, then func(rest []byte) bool) {
 		return
 	}
 	before, _, _ := bytes.Cut(rest, []byte(" rejected ")) // behind it are words of the sender
-	own := eximField(before, " I=")
-	users := bytes.HasSuffix(own, []byte("]:587")) || bytes.HasSuffix(own, []byte("]:465"))
 	switch {
 	case !then(rest):
-	case users:
+	case eximUsers.Match(eximField(before, " I=")):
 		r.st.Skipped[SkippedSubmission]++
 	default:
 		r.emit(rec)
 	}
 }
+
+// eximUsers are the ports that users come in through.
+var eximUsers = regexp.MustCompile(`\]:(?:587|465)$`)
 
 // eximClient is the end of a greeting and an address.
 var eximClient = regexp.MustCompile(`\) \[([^][]*)\]`)

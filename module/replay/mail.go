@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"bytes"
 	"cmp"
 	"strings"
 )
@@ -46,7 +47,7 @@ func (r *run) readHeader() (hops []hop, err error) {
 	var from, id string
 	for ended := false; !ended; {
 		line, cut, readErr := r.next()
-		if len(line) > 0 && (line[0] == ' ' || line[0] == '\t') { // folded, RFC 5322, 2.2.3
+		if bytes.IndexAny(line, " \t") == 0 { // folded, RFC 5322, 2.2.3
 			if len(field)+len(line) <= maxReceived {
 				field = append(field, line...)
 			}

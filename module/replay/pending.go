@@ -25,6 +25,7 @@ type held struct {
 type pending struct {
 	index map[uint64]*held
 	ends  held // of the ring: next is the oldest, prev the newest
+	spare *held
 	bytes int
 }
 
@@ -45,7 +46,12 @@ func (r *run) hold(key uint64, rec *Record) {
 	if h := p.index[key]; h != nil {
 		r.done(h)
 	}
-	h := &held{key: key, rec: *rec, prev: p.ends.prev, next: &p.ends}
+	h := p.spare
+	if h == nil {
+		h = new(held)
+	}
+	p.spare = nil
+	*h = held{key: key, rec: *rec, prev: p.ends.prev, next: &p.ends}
 	h.prev.next, h.next.prev = h, h
 	p.index[key] = h
 	p.resize(h)
@@ -72,7 +78,7 @@ func (p *pending) drop(h *held) {
 	delete(p.index, h.key)
 	h.prev.next, h.next.prev = h.next, h.prev
 	p.bytes -= h.size
-	h.size = 0
+	h.size, p.spare = 0, h
 }
 
 // take forgets what is held for key, and returns it.

@@ -94,11 +94,13 @@ func (r *run) postfixEvent(e *entry) bool {
 	rest := e.msg[len(id)+2:]
 	client, accepted := bytes.CutPrefix(rest, []byte("client="))
 	switch {
-	case daemon && string(id) == "warning":
+	case !daemon:
+		return r.postfixNamed(e, id, rest, program, daemon)
+	case string(id) == "warning":
 		r.postfixNote(e)
-	case daemon && accepted:
+	case accepted:
 		r.postfixAccepted(e, id, client, program)
-	case daemon && bytes.HasPrefix(rest, []byte("from=<")):
+	case bytes.HasPrefix(rest, []byte("from=<")):
 		h := r.pending.get(keyOf(e.host, id))
 		if h != nil && bytes.HasSuffix(rest, []byte(" (queue active)")) {
 			h.rec.Outcome = Accepted
@@ -279,7 +281,8 @@ func (r *run) postfixNote(e *entry) {
 		return
 	}
 	r.named = true // it looks up names
-	note := Record{Client: addr, PTR: text(cmp.Or(parts[1], parts[5], parts[8])), PTRState: Unconfirmed}
+	name := text(cmp.Or(parts[1], parts[5], parts[8]))
+	note := Record{Client: addr, PTR: name, PTRState: Unconfirmed}
 	why := strings.TrimSpace(cmp.Or(parts[3], parts[6]))
 	if why != "" && !resolverSaysNo.MatchString(why) {
 		note.PTRState = NotRecorded

@@ -21,7 +21,7 @@ const maxWraps = 4
 // "connect from x" remains. The last time and the last host found count.
 func (r *run) unwrap(b []byte, wraps int) {
 	e := &r.line
-	for e.who, e.msg = nil, skipSpace(b); len(e.msg) > 0 && r.peel(e); {
+	for e.who, e.msg = nil, skipSpace(b); len(e.msg) > 0 && (r.peelTime(e) || r.peel(e)); {
 	}
 	if len(e.msg) > 0 && e.msg[0] == '{' && wraps > 0 {
 		r.unwrapJSON(e, wraps)
@@ -34,46 +34,58 @@ var marks = [256]bool{
 	'"': true, '=': true, ';': true, ',': true,
 }
 
-// peel cuts one prefix off e.msg: a time, a syslog header, the plain words before a
-// time, or those before a mark of container tools. Behind the colon of a header only
-// times at once and such marks count: other words can be the sender's.
-func (r *run) peel(e *entry) bool {
-	if at, rest, ok := r.stamp.cut(e.msg); ok {
-		e.at, e.who, e.msg = at, nil, rest
+func (r *run) peelTime(e *entry) bool {
+	at, rest, ok := r.stamp.cut(e.msg)
+	if ok {
+		e.at = at
+		e.cut(nil, rest)
 		e.peel5424()
-		return true
 	}
+	return ok
+}
+
+// peel cuts one prefix off e.msg: a syslog header, the plain words before a time, or
+// those before a mark of container tools. Behind the colon of a header only times
+// at once and such marks count: other words can be the sender's.
+func (r *run) peel(e *entry) bool {
 	const maxWords = 6
-	headed, before, left := e.who != nil, []byte(nil), e.msg
+	headed, atOnce, before, left := e.who != nil, true, []byte(nil), e.msg
 	for range maxWords {
 		word, rest := cutWord(left)
 		line, plain := r.behindFile(word, left)
-		switch {
-		case line != nil && (!headed || before == nil):
-			e.who, e.msg = nil, line
-			return true
-		case !plain || len(rest) == 0:
+		if atOnce && line != nil {
+			return e.cut(nil, line)
+		}
+		if !plain || len(rest) == 0 {
 			return false
+		}
+		if host, ok := containerMark(before, word); ok {
+			e.host = cmp.Or(string(host), e.host)
+			return e.cut(nil, rest)
 		}
 		header := word[len(word)-1] == ':'
-		host, contained := containerMark(before, word)
 		switch {
-		case contained:
-			e.host, e.who, e.msg = cmp.Or(string(host), e.host), nil, rest
-			return true
 		case headed && header:
 			return false
-		case headed && before != nil:
-		case header && (isTag(word[:len(word)-1]) || rest[0] == '{' || r.timed(rest)):
-			e.headed(e.msg[:len(e.msg)-len(left)+len(word)-1], rest)
-			return true
+		case !atOnce:
+		case header && r.ends(word, rest):
+			return e.cut(e.msg[:len(e.msg)-len(left)+len(word)-1], rest)
 		case !header && r.timed(rest):
-			e.who, e.msg = nil, rest
-			return true
+			return e.cut(nil, rest)
 		}
 		headed, before, left = headed || header, word, rest
+		atOnce = !headed
 	}
 	return false
+}
+
+// cut cuts a prefix. A header of two words or more starts with the host.
+func (e *entry) cut(header, rest []byte) bool {
+	e.who, e.msg = header, rest
+	if host, program := cutWord(header); len(program) > 0 {
+		e.host = string(host)
+	}
+	return true
 }
 
 // behindFile returns what stands behind "file:" or "file:line:" of grep: a time or JSON. A word
@@ -83,19 +95,14 @@ func (r *run) behindFile(word, left []byte) (line []byte, plain bool) {
 		if marks[c] {
 			return nil, false
 		}
-		if line = left[i+1:]; c == ':' && (r.timed(line) || bytes.HasPrefix(line, []byte(`{"`))) {
+		if c != ':' || i == len(word)-1 {
+			continue
+		}
+		if line = left[i+1:]; r.timed(line) || bytes.HasPrefix(line, []byte(`{"`)) {
 			return line, true
 		}
 	}
 	return nil, true
-}
-
-// headed cuts a header; one of two words or more starts with the host.
-func (e *entry) headed(header, rest []byte) {
-	e.who, e.msg = header, rest
-	if host, program := cutWord(header); len(program) > 0 {
-		e.host = string(host)
-	}
 }
 
 func (r *run) timed(b []byte) bool {
@@ -115,15 +122,15 @@ func containerMark(before, word []byte) (host []byte, ok bool) {
 	return nil, (string(word) == "F" || string(word) == "P") && bytes.HasPrefix(before, []byte("std"))
 }
 
-// isTag reports the tag of a syslog header (RFC 3164, 4.1.3): "postfix/smtpd[123]"
-// or "postfix/smtpd". "host: logger: event" of Maddy has none.
-func isTag(word []byte) bool {
-	program, id, ok := bytes.Cut(word, []byte("["))
-	if !ok {
-		return bytes.IndexByte(word, '/') > 0
-	}
+// ends reports whether a word with a colon ends a header: the tag (RFC 3164, 4.1.3) does,
+// "postfix/smtpd[123]" or "postfix/smtpd", and any word in front of a time or JSON.
+// "host: logger: event" of Maddy has none.
+func (r *run) ends(word, rest []byte) bool {
+	program, id, process := bytes.Cut(word[:len(word)-1], []byte("["))
 	id, closed := bytes.CutSuffix(id, []byte("]"))
-	return closed && len(program) > 0 && (len(id) == 0 || digits(id))
+	tag := closed && len(program) > 0 && (len(id) == 0 || digits(id)) ||
+		!process && bytes.IndexByte(word, '/') > 0
+	return tag || rest[0] == '{' || r.timed(rest)
 }
 
 // header5424 is what stands behind a time in the form of RFC 5424, 6: host, program,
@@ -139,7 +146,7 @@ func (e *entry) peel5424() {
 		return // as nearly always
 	}
 	if parts := header5424.FindSubmatch(e.msg); parts != nil {
-		e.headed(parts[1], e.msg[len(parts[0]):])
+		e.cut(parts[1], e.msg[len(parts[0]):])
 	}
 }
 

@@ -29,16 +29,20 @@ type stamper struct {
 // priority is that of a syslog message, with the version of RFC 5424, 6.2.
 var priority = regexp.MustCompile(`^<\d{1,3}>(?:1 )?`)
 
-// cut returns the time that line starts with and what follows it.
-func (s *stamper) cut(line []byte) (at time.Time, rest []byte, ok bool) {
-	b := line
-	if len(b) > 0 && b[0] == '<' {
+// cutStart cuts what may stand in front of a time: the priority, and the day of the week.
+func cutStart(b []byte) []byte {
+	if bytes.HasPrefix(b, []byte("<")) {
 		b = b[len(priority.Find(b)):]
 	}
-	if len(b) > 8 && b[3] == ' ' && b[8] == '-' { // the day of the week
+	if len(b) > 8 && b[3] == ' ' && b[8] == '-' {
 		b = b[4:]
 	}
-	b, bracket := bytes.CutPrefix(b, []byte("["))
+	return b
+}
+
+// cut returns the time that line starts with and what follows it.
+func (s *stamper) cut(line []byte) (at time.Time, rest []byte, ok bool) {
+	b, bracket := bytes.CutPrefix(cutStart(line), []byte("["))
 	for _, form := range stampForms {
 		n := len(form)
 		if len(b) < n || b[n-3] != ':' || b[n-9] != form[n-9] ||
