@@ -62,9 +62,8 @@ func (c *Check) Configure(inlineArgs []string, cfg *config.Map) error {
 	if err := s.finish(); err != nil {
 		return err
 	}
-	for _, node := range cfg.Block.Children {
-		l := lint{j, node, c.log.Printf}
-		l.run()
+	for _, warning := range s.warnings {
+		c.log.Printf("%s", warning)
 	}
 	return nil
 }
@@ -82,6 +81,9 @@ type settings struct {
 	cacheSize int
 	servers   []string                         // of the DNS
 	first     map[checkhelo.Action]config.Node // the first directive that has the action
+
+	node     config.Node // the directive that is being read
+	warnings []string    // with file and line
 }
 
 // declare names every directive, in the order of docs/check.helo_fqdn.md, after its default.
@@ -104,7 +106,7 @@ func (s *settings) declare() {
 	c.memoryKind, c.memoryPlace = "sqlite3", "helo_fqdn.db"
 	s.args("memory", s.memory)
 	for _, rule := range checkhelo.Rules() {
-		once(s.Map, rule.Name+"_action", s.action(rule))
+		s.once(s.Map, rule.Name+"_action", s.action(rule))
 	}
 	if hostname, _ := s.Globals["hostname"].(string); hostname != "" {
 		_ = s.selfDomain(hostname) // Maddy itself minds a wrong one
@@ -115,11 +117,11 @@ func (s *settings) declare() {
 	s.list("exempt_networks", &j.Exempt.NetworkTable, func(entries []string) (err error) {
 		j.Exempt.Networks, err = exempt.ParseNetworks(entries, exempt.ReadList)
 		return err
-	}, "127.0.0.0/8", "::1/128")
+	}, s.checkNetworks, "127.0.0.0/8", "::1/128")
 	s.list("exempt_recipients", &j.Exempt.RecipientTable, func(entries []string) (err error) {
 		j.Exempt.Recipients, err = exempt.ParseRecipients(entries, exempt.ReadList)
 		return err
-	}, "postmaster", "abuse")
+	}, s.checkRecipients, "postmaster", "abuse")
 	s.args("echo_recipients", func(entries []string) (err error) {
 		for _, entry := range entries {
 			if strings.IndexByte(entry, '@') < 1 {
@@ -132,7 +134,7 @@ func (s *settings) declare() {
 	for i, store := range []*exempt.Table{
 		&j.Exempt.Clients, &j.Exempt.Names, &j.DenyNames, &j.DenyHosts, &j.Recipients,
 	} {
-		once(s.Map, tables[i], func(node config.Node) error { return s.table(node, store) })
+		s.once(s.Map, tables[i], func(node config.Node) error { return s.table(node, store) })
 	}
 	s.args("help_url", s.helpURL)
 	s.Bool("header", false, false, &c.header)
@@ -145,16 +147,13 @@ func (s *settings) declare() {
 	s.cacheSize = dnsfacts.DefaultCacheEntries
 	s.numbers("cache_size", "a number", 1, 10_000_000, &s.cacheSize)
 	s.numbers("dns_share", "JOBS QUESTIONS, each", 1, maxShare, &g.ShareJobs, &g.ShareQuestions)
-	s.each("exempt_dnswl", func(zone string) error {
-		ascii, err := heloname.Domain(zone)
-		if err != nil { // a zone may hold the key of a customer
-			return errors.New("found a zone that is no domain name")
-		}
-		g.Allowlists = append(g.Allowlists, ascii)
-		return nil
+	s.args("exempt_dnswl", func(zones []string) (err error) {
+		s.checkZones(blocks, allows, "a block list: clients that are listed would be exempt")
+		g.Allowlists, err = zoneNames(zones)
+		return err
 	})
-	often(s.Map, "blocklists", s.blocklists)
-	often(s.Map, "provider", s.provider)
+	s.often(s.Map, "blocklists", s.blocklists)
+	s.often(s.Map, "provider", s.provider)
 	for name, words := range map[string]*[]string{
 		"dynamic_words": &ext.DynamicWords, "static_words": &ext.StaticWords,
 		"reserved_tlds": &ext.ReservedTLDs, "not_reserved_tlds": &ext.NotReserved,
@@ -183,16 +182,18 @@ func (s *settings) finish() error {
 			return placed(waiting, errors.New("greylist needs a memory; accepted: another action, or"+
 				" memory other than off"))
 		case p.GreylistScore > 0:
-			return s.fault("greylist_threshold", "points cannot greylist with memory off")
+			return placed(s.named("greylist_threshold"),
+				errors.New("points cannot greylist with memory off"))
 		case given && set.Action != checkhelo.Off:
-			return s.fault("neighbours_action", "the rule can never hit with memory off")
+			return placed(s.named("neighbours_action"),
+				errors.New("the rule can never hit with memory off"))
 		}
 		p.Override["neighbours"] = checkhelo.Rule{Action: checkhelo.Off}
 	}
 	for address := range j.Echo {
 		if j.Exempt.Recipients.Contains(address) {
-			return s.fault("echo_recipients", address+" could never be written to: it is in"+
-				" exempt_recipients, too")
+			return placed(s.named("echo_recipients"), fmt.Errorf("%s could never be written to: it is in"+
+				" exempt_recipients, too", address))
 		}
 	}
 	heloname.DefaultLists() // parsed here, not at the first mail
@@ -206,17 +207,17 @@ func (s *settings) finish() error {
 	if len(g.Blocklists) == 0 {
 		p.Override["listed"] = checkhelo.Rule{Action: checkhelo.Off}
 	}
+	s.checkThresholds()
 	return nil
 }
 
-// fault is an error about a directive, with the place where it stands.
-func (s *settings) fault(directive, problem string) error {
-	for _, node := range s.Block.Children {
-		if node.Name == directive {
-			return placed(node, errors.New(problem))
-		}
+// named returns the directive of that name.
+func (s *settings) named(directive string) (node config.Node) {
+	at := slices.IndexFunc(s.Block.Children, func(n config.Node) bool { return n.Name == directive })
+	if at >= 0 {
+		node = s.Block.Children[at]
 	}
-	return nil
+	return node
 }
 
 // placed adds the place and the name of a directive to an error that has no place.
@@ -228,22 +229,24 @@ func placed(node config.Node, err error) error {
 }
 
 // once declares a directive that stands in its block once at most.
-func once(block *config.Map, name string, read func(config.Node) error) {
+func (s *settings) once(block *config.Map, name string, read func(config.Node) error) {
 	block.Custom(name, false, false, nil, func(_ *config.Map, node config.Node) (any, error) {
+		s.node = node
 		return nil, placed(node, read(node))
 	}, nil)
 }
 
 // often declares a directive that may be repeated.
-func often(block *config.Map, name string, read func(config.Node) error) {
+func (s *settings) often(block *config.Map, name string, read func(config.Node) error) {
 	block.Callback(name, func(_ *config.Map, node config.Node) error {
+		s.node = node
 		return placed(node, read(node))
 	})
 }
 
 // args declares a directive without a block.
 func (s *settings) args(name string, read func(args []string) error) {
-	once(s.Map, name, func(node config.Node) error {
+	s.once(s.Map, name, func(node config.Node) error {
 		switch {
 		case len(node.Children) != 0:
 			return errors.New("found a block")
@@ -369,6 +372,7 @@ func (s *settings) selfAddress(entry string) error {
 	if problem, never := exempt.NetworkProblem(prefix); never {
 		return fmt.Errorf("%s %s", entry, problem)
 	}
+	s.checkNetwork(prefix)
 	s.judge.Self.Addrs = append(s.judge.Self.Addrs, prefix)
 	return nil
 }
@@ -380,15 +384,20 @@ var tables = []string{
 
 // list declares a directive that takes entries, files of entries, or one table.
 func (s *settings) list(
-	name string, store *exempt.Table, read func(entries []string) error, preset ...string,
+	name string, store *exempt.Table, read func(entries []string) error, check func(),
+	preset ...string,
 ) {
 	_ = read(preset)
-	once(s.Map, name, func(node config.Node) error {
-		if len(node.Args) != 0 && !TakesTable(node) {
-			return read(node.Args)
+	s.once(s.Map, name, func(node config.Node) error {
+		if len(node.Args) == 0 || TakesTable(node) {
+			_ = read(nil)
+			return s.table(node, store)
 		}
-		_ = read(nil)
-		return s.table(node, store)
+		err := read(node.Args)
+		if err == nil {
+			check()
+		}
+		return err
 	})
 }
 
@@ -436,6 +445,7 @@ func (s *settings) table(node config.Node, store *exempt.Table) error {
 	table, err := modconfig.TableDirective(s.Map, node)
 	if err == nil {
 		*store = table.(module.Table)
+		s.checkTable(node)
 		return nil
 	}
 	text := strings.TrimPrefix(err.Error(), fmt.Sprintf("%s:%d: ", node.File, node.Line))
@@ -457,6 +467,10 @@ func (s *settings) action(rule checkhelo.Rule) func(config.Node) error {
 		}
 		if rule.Most != checkhelo.Off && (set.Action > rule.Most || set.Action == checkhelo.Greylist) {
 			return fmt.Errorf("found %s; accepted: off, ignore, score N, quarantine", set.Action)
+		}
+		if set.Action == checkhelo.Reject && rule.NoReject {
+			s.warnAt(node.File, node.Line, "%s is reject: RFC 5321, section 4.1.4 says that a server must"+
+				" not refuse mail only because the HELO name does not match the client's address", node.Name)
 		}
 		s.policy.Override[rule.Name] = set
 		return nil
@@ -539,17 +553,21 @@ func unknownDirective(node config.Node) error {
 	return config.NodeErr(node, "unknown rule %q; accepted: %s", rule, strings.Join(names, ", "))
 }
 
-// blocklists reads `blocklists ZONE... { action A; response CODE|CIDR... { action A } }`. An error
-// never repeats a zone, whose first label may be the key of a customer.
+// blocklists reads `blocklists ZONE... { action A; response CODE|CIDR... { action A } }`.
 func (s *settings) blocklists(node config.Node) error {
 	if len(node.Args) == 0 {
 		return errors.New("found no zone; accepted: blocklists ZONE..." +
 			" [{ action A; response CODE|NETWORK... { action A } }]")
 	}
+	s.checkZones(allows, blocks, "an allow list: names that are listed would be hit")
+	zones, err := zoneNames(node.Args)
+	if err != nil {
+		return err
+	}
 	var list dnsfacts.Blocklist
 	block := config.NewMap(nil, node)
 	s.listAction(block, &list.Action, &list.Score)
-	often(block, "response", func(node config.Node) (err error) {
+	s.often(block, "response", func(node config.Node) (err error) {
 		var r dnsfacts.Response
 		if r.Codes, err = responseCodes(node.Args); err != nil {
 			return err
@@ -563,19 +581,28 @@ func (s *settings) blocklists(node config.Node) error {
 	if _, err := block.Process(); err != nil {
 		return err
 	}
-	for i, arg := range node.Args {
-		var err error
-		if list.Zone, err = heloname.Domain(arg); err != nil {
-			return fmt.Errorf("zone %d is no domain name; accepted: the name of a zone", i+1)
-		}
+	for _, list.Zone = range zones {
 		s.judge.Gatherer.Blocklists = append(s.judge.Gatherer.Blocklists, list)
 	}
 	return nil
 }
 
+// zoneNames reads DNS lists. An error never repeats a zone, whose first label may be the key of a
+// customer.
+func zoneNames(args []string) (zones []string, err error) {
+	for i, arg := range args {
+		zone, err := heloname.Domain(arg)
+		if err != nil {
+			return nil, fmt.Errorf("zone %d is no domain name; accepted: the name of a zone", i+1)
+		}
+		zones = append(zones, zone)
+	}
+	return zones, nil
+}
+
 // listAction declares the action of a list or of one of its answers.
 func (s *settings) listAction(block *config.Map, action *checkhelo.Action, score *int) {
-	once(block, "action", func(node config.Node) error {
+	s.once(block, "action", func(node config.Node) error {
 		set, err := s.parseAction(node)
 		*action, *score = set.Action, set.Score
 		switch {

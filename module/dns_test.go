@@ -18,7 +18,7 @@ func TestUnreadableDNSServer(t *testing.T) {
 		"dns_servers ns.example.org":          "accepted: ADDRESS or ADDRESS:PORT",
 		"dns_timeout 1ms":                     `dns_timeout: found "1ms"; accepted: 100ms to 1m0s`,
 		"cache_size 0":                        `cache_size: found "0"; accepted: a number from 1 to 10000000`,
-		"exempt_dnswl \"\"":                   "exempt_dnswl: found",
+		"exempt_dnswl \"\"":                   "exempt_dnswl: zone 1 is no domain name",
 		"blocklists":                          "found no zone",
 		"blocklists a..b":                     "zone 1 is no domain name; accepted: the name of a zone",
 		"blocklists a.example {\nresponse\n}": "found no answer",

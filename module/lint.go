@@ -18,51 +18,42 @@ import (
 	"maddy.example/checkhelo/module/judge"
 )
 
-// lint warns about one directive that weakens the check or can never match, with file and line.
-// What can never be meant is an error where the directive is read.
-type lint struct {
-	*judge.Judge
-	config.Node
-	report func(format string, args ...any)
+// The warnings are about settings that weaken the check or can never match. What can never be meant
+// is an error where the directive is read.
+
+func (s *settings) warnAt(file string, line int, format string, args ...any) {
+	s.warnings = append(s.warnings, fmt.Sprintf("%s:%d: %s", file, line, fmt.Sprintf(format, args...)))
 }
 
-// run reports the warnings. Of tables it sees inline entries and the files of `file`.
-func (l *lint) run() {
-	if look := careless[l.Name]; look != nil {
-		look(l)
-	}
-	if rule, isAction := strings.CutSuffix(l.Name, "_action"); isAction {
-		l.action(rule)
-	}
-	if checks := entryProblems[l.Name]; checks != nil {
-		l.table(checks)
+// warn is about the directive that is being read.
+func (s *settings) warn(format string, args ...any) {
+	s.warnAt(s.node.File, s.node.Line, "%s: %s", s.node.Name, fmt.Sprintf(format, args...))
+}
+
+func (s *settings) checkNetwork(p netip.Prefix) {
+	if problem, _ := exempt.NetworkProblem(p); problem != "" {
+		s.warn("%s %s", p, problem)
 	}
 }
 
-func (l *lint) warn(format string, args ...any) { l.warnAt(l.File, l.Line, format, args...) }
-
-func (l *lint) warnAt(file string, line int, format string, args ...any) {
-	l.report("%s:%d: %s: %s", file, line, l.Name, fmt.Sprintf(format, args...))
+func (s *settings) checkNetworks() {
+	empty := true
+	for p := range s.judge.Exempt.Networks.All() {
+		s.checkNetwork(p)
+		empty = false
+	}
+	if empty {
+		s.warn("the list holds no entry, so that nobody is exempt")
+	}
 }
 
-// careless has a function for each directive whose value can be careless.
-var careless = map[string]func(*lint){
-	"exempt_networks":   (*lint).exemptNetworks,
-	"exempt_recipients": (*lint).exemptRecipients,
-	"self_addresses": func(l *lint) {
-		for _, p := range l.Self.Addrs {
-			l.network(p)
-		}
-	},
-	"exempt_dnswl": func(l *lint) {
-		l.zones(blocks, allows, "a block list: clients that are listed would be exempt")
-	},
-	"blocklists": func(l *lint) {
-		l.zones(allows, blocks, "an allow list: names that are listed would be hit")
-	},
-	"quarantine_threshold": func(l *lint) { l.threshold(l.Policy.QuarantineScore) },
-	"reject_threshold":     func(l *lint) { l.threshold(l.Policy.RejectScore) },
-	"greylist_threshold":   func(l *lint) { l.threshold(l.Policy.GreylistScore) },
+func (s *settings) checkRecipients() {
+	switch list := s.judge.Exempt.Recipients; {
+	case len(list) == 0:
+		s.warn("the list holds no entry, so that nobody can reach postmaster (RFC 5321, section 4.5.1)")
+	case !list.Contains("postmaster"):
+		s.warn("postmaster is not in the list; RFC 5321, section 4.5.1 wants it to take all mail")
+	}
 }
 
 // What the name of a zone tells of its kind.
@@ -70,6 +61,48 @@ var (
 	allows = regexp.MustCompile(`wl|white|allow`)
 	blocks = regexp.MustCompile(`bl\.|rbl|black|block|deny|spam|zen\.`)
 )
+
+// checkZones warns about a zone whose name tells the other kind of list.
+func (s *settings) checkZones(wrong, right *regexp.Regexp, text string) {
+	for i, zone := range s.node.Args {
+		zone = strings.ToLower(zone)
+		if wrong.MatchString(zone) && !right.MatchString(zone) {
+			s.warn("zone %d looks like %s", i+1, text)
+		}
+	}
+}
+
+// checkThresholds warns about those above the points of all rules together.
+func (s *settings) checkThresholds() {
+	most := 0
+	for _, preset := range checkhelo.Presets {
+		if preset != s.policy.Preset && s.judge.Recipients == nil {
+			continue // nobody is judged by it
+		}
+		sum := 0
+		for _, r := range s.policy.With(preset, s.policy.Ceiling).Rules() {
+			if r.Action == checkhelo.Score {
+				sum += r.Score
+			}
+		}
+		most = max(most, sum)
+	}
+	for _, list := range s.judge.Gatherer.Blocklists {
+		most += list.Score
+		for _, resp := range list.Responses {
+			most += resp.Score
+		}
+	}
+	for _, s.node = range s.Block.Children {
+		threshold := map[string]int{
+			"quarantine_threshold": s.policy.QuarantineScore, "reject_threshold": s.policy.RejectScore,
+			"greylist_threshold": s.policy.GreylistScore,
+		}[s.node.Name]
+		if threshold > most {
+			s.warn("found %d, which is never reached: all rules together give %d points", threshold, most)
+		}
+	}
+}
 
 // entryProblems has checks of each entry for each directive with a table. A check returns what is
 // wrong, "" for nothing.
@@ -81,81 +114,6 @@ var entryProblems = map[string][]func(key, value string) string{
 	"recipient_policy":  {recipientProblem, policyProblem},
 	"exempt_recipients": {recipientProblem},
 	"exempt_networks":   {hostProblem, addressProblem},
-}
-
-// action warns about a rule that refuses mail although a server must not (RFC 5321, section 4.1.4)
-// on that ground alone.
-func (l *lint) action(rule string) {
-	for _, r := range checkhelo.Rules() {
-		if r.Name == rule && r.NoReject && l.Policy.Override[rule].Action == checkhelo.Reject {
-			l.report("%s:%d: %s is reject: RFC 5321, section 4.1.4 says that a server must not refuse"+
-				" mail only because the HELO name does not match the client's address",
-				l.File, l.Line, l.Name)
-		}
-	}
-}
-
-func (l *lint) network(p netip.Prefix) {
-	if problem, _ := exempt.NetworkProblem(p); problem != "" {
-		l.warn("%s %s", p, problem)
-	}
-}
-
-func (l *lint) exemptNetworks() {
-	empty := l.Exempt.NetworkTable == nil
-	for p := range l.Exempt.Networks.All() {
-		l.network(p)
-		empty = false
-	}
-	if empty {
-		l.warn("the list holds no entry, so that nobody is exempt")
-	}
-}
-
-func (l *lint) exemptRecipients() {
-	switch list := l.Exempt.Recipients; {
-	case l.Exempt.RecipientTable != nil: // its entries cannot be seen
-	case len(list) == 0:
-		l.warn("the list holds no entry, so that nobody can reach postmaster (RFC 5321, section 4.5.1)")
-	case !list.Contains("postmaster"):
-		l.warn("postmaster is not in the list; RFC 5321, section 4.5.1 wants it to take all mail")
-	}
-}
-
-// zones warns about a zone whose name tells the other kind of list.
-func (l *lint) zones(wrong, right *regexp.Regexp, text string) {
-	for i, zone := range l.Args {
-		zone = strings.ToLower(zone)
-		if wrong.MatchString(zone) && !right.MatchString(zone) {
-			l.warn("zone %d looks like %s", i+1, text)
-		}
-	}
-}
-
-// threshold warns about one above the points of all rules together.
-func (l *lint) threshold(threshold int) {
-	most := 0
-	for _, preset := range checkhelo.Presets {
-		if preset != l.Policy.Preset && l.Recipients == nil {
-			continue // nobody is judged by it
-		}
-		sum := 0
-		for _, r := range l.Policy.With(preset, l.Policy.Ceiling).Rules() {
-			if r.Action == checkhelo.Score {
-				sum += r.Score
-			}
-		}
-		most = max(most, sum)
-	}
-	for _, list := range l.Gatherer.Blocklists {
-		most += list.Score
-		for _, resp := range list.Responses {
-			most += resp.Score
-		}
-	}
-	if threshold > most {
-		l.warn("found %d, which is never reached: all rules together give %d points", threshold, most)
-	}
 }
 
 func hostProblem(key, _ string) string { return exempt.KeyProblem(key) }
@@ -213,46 +171,46 @@ func addressProblem(key, _ string) string {
 	return ""
 }
 
-// table warns about the entries of a directive's own table that never match.
-func (l *lint) table(checks []func(key, value string) string) {
-	for _, child := range l.Children {
+// checkTable warns about entries that never match: inline ones and those of the files of `file`.
+func (s *settings) checkTable(node config.Node) {
+	for _, child := range node.Children {
 		if child.Name == "entry" && len(child.Args) > 0 {
-			l.entry(child.File, child.Line, child.Args[0], strings.Join(child.Args[1:], " "), checks)
+			s.checkEntry(child.File, child.Line, child.Args[0], strings.Join(child.Args[1:], " "))
 		}
 	}
-	named := TableFile(&l.Node)
-	if named == nil || !TakesTable(l.Node) {
+	named := TableFile(&node)
+	if named == nil {
 		return
 	}
 	path := filepath.Clean(*named)
 	err := ReadTable(path, func(line int, key, values string) error {
 		first := strings.Fields(key + ":" + values)[0]
 		if addr, err := netip.ParseAddr(strings.TrimSuffix(first, ":")); err == nil && addr.Is6() {
-			l.warnAt(path, line, "never matches: the key ends at the first colon; accepted: IPv6 addresses"+
-				" in a static table or exempt_networks")
+			s.warnAt(path, line, "%s: never matches: the key ends at the first colon; accepted: IPv6"+
+				" addresses in a static table or exempt_networks", node.Name)
 		} else {
-			l.entry(path, line, key, values, checks)
+			s.checkEntry(path, line, key, values)
 		}
 		return nil
 	})
 	if err != nil {
-		l.warn("the table has no entries: %v", err)
+		s.warn("the table has no entries: %v", err)
 	}
 }
 
-func (l *lint) entry(
-	file string, line int, key, value string, checks []func(key, value string) string,
-) {
+func (s *settings) checkEntry(file string, line int, key, value string) {
 	rest, ok := exempt.InForce(value, time.Now())
-	if !ok {
-		l.warnAt(file, line, "entry %q is past its day or has a date that cannot be read", key)
-		return
+	problem := "is past its day or has a date that cannot be read"
+	if ok {
+		problem = ""
 	}
-	for _, check := range checks {
-		if problem := check(key, rest); problem != "" {
-			l.warnAt(file, line, "entry %q %s", key, problem)
-			return
+	for _, check := range entryProblems[s.node.Name] {
+		if problem == "" {
+			problem = check(key, rest)
 		}
+	}
+	if problem != "" {
+		s.warnAt(file, line, "%s: entry %q %s", s.node.Name, key, problem)
 	}
 }
 
