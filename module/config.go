@@ -115,11 +115,11 @@ func (s *settings) declare() {
 	s.each("self_addresses", s.selfAddress)
 	s.Bool("exempt_authenticated", false, true, &j.Exempt.Authenticated)
 	s.list("exempt_networks", &j.Exempt.NetworkTable, func(entries []string) (err error) {
-		j.Exempt.Networks, err = exempt.ParseNetworks(entries, exempt.ReadList)
+		j.Exempt.Networks, err = exempt.ParseNetworks(entries)
 		return err
 	}, s.checkNetworks, "127.0.0.0/8", "::1/128")
 	s.list("exempt_recipients", &j.Exempt.RecipientTable, func(entries []string) (err error) {
-		j.Exempt.Recipients, err = exempt.ParseRecipients(entries, exempt.ReadList)
+		j.Exempt.Recipients, err = exempt.ParseRecipients(entries)
 		return err
 	}, s.checkRecipients, "postmaster", "abuse")
 	s.args("echo_recipients", func(entries []string) (err error) {
@@ -128,7 +128,7 @@ func (s *settings) declare() {
 				return fmt.Errorf("found %q; accepted: addresses such as helo-test@example.org", entry)
 			}
 		}
-		j.Echo, err = exempt.ParseRecipients(entries, nil)
+		j.Echo, err = exempt.ParseRecipients(entries)
 		return err
 	})
 	for i, store := range []*exempt.Table{

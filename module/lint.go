@@ -154,7 +154,7 @@ func policyProblem(_, value string) string {
 }
 
 func recipientProblem(key, _ string) string {
-	list, err := exempt.ParseRecipients([]string{key}, nil)
+	list, err := exempt.ParseRecipients([]string{key})
 	switch {
 	case err != nil || len(list) == 0:
 		return "never matches; accepted: local@domain or @domain"

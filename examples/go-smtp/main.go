@@ -57,7 +57,7 @@ type deliver func(to []string, junk bool, message []byte)
 // newJudge makes the one judge that serves all sessions.
 func newJudge(resolvers []string) *judge.Judge {
 	// RFC 5321, 4.5.1: postmaster takes mail, so that a refused sender can ask why.
-	postmaster, err := exempt.ParseRecipients([]string{"postmaster"}, nil)
+	postmaster, err := exempt.ParseRecipients([]string{"postmaster"})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -2,7 +2,7 @@
 // logged-in users, networks, clients and names in an operator's tables, and
 // recipients such as postmaster (RFC 5321, section 4.5.1):
 //
-//	networks, err := exempt.ParseNetworks([]string{"192.0.2.0/24", "file", path}, nil)
+//	networks, err := exempt.ParseNetworks([]string{"192.0.2.0/24", "file", path})
 //	list := exempt.List{Authenticated: true, Networks: networks}
 //	why := list.Client(client, user) // "network" for 192.0.2.1, "" for a client that is judged
 //

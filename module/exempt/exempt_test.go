@@ -48,7 +48,7 @@ func table(pairs ...string) *fakeTable {
 
 func networks(t *testing.T, args ...string) *Networks {
 	t.Helper()
-	n, err := ParseNetworks(args, nil)
+	n, err := ParseNetworks(args)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -239,7 +239,7 @@ func TestOnError(t *testing.T) {
 
 // TestMissAllocates counts what the usual client costs: no tables, no hit.
 func TestMissAllocates(t *testing.T) {
-	recipients, err := ParseRecipients([]string{"postmaster", "help@example.org", "@example.net"}, nil)
+	recipients, err := ParseRecipients([]string{"postmaster", "help@example.org", "@example.net"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -305,7 +305,7 @@ func BenchmarkConn(b *testing.B) {
 		for i := range args {
 			args[i] = fmt.Sprintf("10.%d.%d.%d", i>>16, i>>8&0xff, i&0xff)
 		}
-		set, err := ParseNetworks(args, nil)
+		set, err := ParseNetworks(args)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -20,7 +20,7 @@ func TestListFileThatLostItsEnd(t *testing.T) {
 		if err := os.WriteFile(path, []byte(step.text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		data, err := ReadList(path)
+		data, err := readList(path)
 		switch {
 		case step.err == "" && (err != nil || string(data) != step.text):
 			t.Errorf("%q: %q, %v", step.text, data, err)

@@ -25,15 +25,12 @@ const accepted = `accepted: an address (192.0.2.1, 2001:db8::1), ` +
 // for concurrent use once made.
 type Networks struct{ table bart.Lite }
 
-// ParseNetworks makes a set from addresses, networks in CIDR form, and pairs of "file" and a path.
-// A file holds one address or network a line; "#" starts a comment, empty lines are skipped, lines
-// may end in CR LF. readFile returns the contents of a path; nil means os.ReadFile. An error names
-// the entry and the accepted forms, in a file also path and line.
-func ParseNetworks(
-	args []string, readFile func(path string) ([]byte, error),
-) (*Networks, error) {
+// ParseNetworks makes a set from addresses, networks in CIDR form, and pairs of "file" and a path. A
+// file holds one address or network a line; "#" starts a comment, empty lines are skipped, lines may
+// end in CR LF. An error names the entry and the accepted forms, in a file also path and line.
+func ParseNetworks(args []string) (*Networks, error) {
 	n := new(Networks)
-	if err := parseList(args, readFile, n.add); err != nil {
+	if err := parseList(args, n.add); err != nil {
 		return nil, err
 	}
 	return n, nil
@@ -77,14 +74,12 @@ const acceptedRcpt = `accepted: a local part for any domain (postmaster), ` +
 type Recipients map[string]struct{}
 
 // ParseRecipients makes a set from local parts that match in any domain and without one (RFC 5321,
-// section 4.5.1, has a bare postmaster), full addresses, and domains with a leading "@". Letter
-// case is ignored. An error names the entry and the accepted forms. "file" and a path stand for the
+// section 4.5.1, has a bare postmaster), full addresses, and domains with a leading "@". Letter case
+// is ignored. An error names the entry and the accepted forms. "file" and a path stand for the
 // entries of a file, which is read as ParseNetworks reads it.
-func ParseRecipients(
-	args []string, readFile func(path string) ([]byte, error),
-) (Recipients, error) {
+func ParseRecipients(args []string) (Recipients, error) {
 	r := make(Recipients)
-	err := parseList(args, readFile, func(arg string) error {
+	err := parseList(args, func(arg string) error {
 		if problem := r.add(arg); problem != "" {
 			return fmt.Errorf("recipient %q %s; %s", arg, problem, acceptedRcpt)
 		}
@@ -158,12 +153,7 @@ func unquote(local string) string {
 }
 
 // parseList calls add for each entry among args and in the files that they name.
-func parseList(
-	args []string, readFile func(path string) ([]byte, error), add func(entry string) error,
-) error {
-	if readFile == nil {
-		readFile = os.ReadFile
-	}
+func parseList(args []string, add func(entry string) error) error {
 	for i := 0; i < len(args); i++ {
 		var err error
 		switch {
@@ -173,7 +163,7 @@ func parseList(
 			err = errors.New(`"file" without a path; ` + accepted)
 		default:
 			i++ // a file may be called "file"
-			err = addFile(args[i], readFile, add)
+			err = addFile(args[i], add)
 		}
 		if err != nil {
 			return fmt.Errorf("exempt: %w", err)
@@ -182,8 +172,8 @@ func parseList(
 	return nil
 }
 
-func addFile(path string, readFile func(string) ([]byte, error), add func(string) error) error {
-	data, err := readFile(path)
+func addFile(path string, add func(entry string) error) error {
+	data, err := readList(path)
 	if err != nil {
 		return err
 	}
@@ -206,10 +196,10 @@ func addFile(path string, readFile func(string) ([]byte, error), add func(string
 // whole has the paths of files whose last line had an end when they were read.
 var whole sync.Map
 
-// ReadList returns what is in the file of a list. It fails for a file whose final newline has
+// readList returns what is in the file of a list. It fails for a file whose final newline has
 // disappeared since it was read before: such a file was probably truncated, and a truncated address
 // can be a valid one.
-func ReadList(path string) ([]byte, error) {
+func readList(path string) ([]byte, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err

@@ -32,7 +32,7 @@ other.example.top A 203.0.113.9
 // newJudge returns a judge of a preset whose lookups go to a DNS server on loopback.
 func newJudge(t *testing.T, preset checkhelo.Preset) *Judge {
 	t.Helper()
-	recipients, err := exempt.ParseRecipients([]string{"postmaster"}, nil)
+	recipients, err := exempt.ParseRecipients([]string{"postmaster"})
 	if err != nil {
 		t.Fatal(err)
 	}
