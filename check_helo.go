@@ -179,7 +179,7 @@ type Rule struct {
 	// program is the Message for a greeting that a program or container made up by itself; "":
 	// Message.
 	program string
-	fault   fault  // rows of one fault count once
+	fault   string // rows about one fault of a greeting: the points of only one of them count
 	upto    Action // strongest action that a Finding may carry
 	weak    bool   // a Finding may be Weak
 	preset  levels
@@ -196,15 +196,6 @@ type Finding struct {
 }
 
 const weakScore = 3 // points
-
-// fault groups rows that describe one fault of a greeting: the points of only one of them count.
-type fault uint8
-
-const (
-	_            fault = iota
-	faultPTR           // one PTR name, unconfirmed and generic
-	faultLiteral       // one address literal
-)
 
 // levels are the effects of a row in the presets lenient, rfc and strict.
 type levels [3]Effect
@@ -259,10 +250,10 @@ var table = []Rule{
 		preset:  levels{score(4), rej, rej},
 		Message: `"{helo}" is an address where a host name belongs` + fix, program: loopback},
 	{Name: "literal_mismatch", Basis: verify, when: address, Match: literalMismatch,
-		preset: levels{ign, quar, rej}, fault: faultLiteral, NoReject: true, Never: true,
+		preset: levels{ign, quar, rej}, fault: "literal", NoReject: true, Never: true,
 		Message: `"{helo}" is not the address you connect from` + fix, program: loopback},
 	{Name: "address_literal", Basis: "RFC 5321, 4.1.3", Match: addressLiteral,
-		preset: levels{ign, score(2), rej}, fault: faultLiteral,
+		preset: levels{ign, score(2), rej}, fault: "literal",
 		Message: `"{helo}" is an address, and this server wants a host name` + fix, program: loopback},
 	{Name: "not_fqdn", Basis: resolv, Code: 504, Detail: [2]int{5, 2}, Match: notFQDN,
 		preset:  levels{score(4), rej, rej},
@@ -296,7 +287,7 @@ var table = []Rule{
 		Message: `"{helo}" is the name of an access line. Send through your provider's mail server, or` +
 			` give yours a name of its own with A and PTR records`},
 	{Name: "generic_ptr", Basis: grade, Needs: NeedPTR, Detail: [2]int{7, 25}, when: outside,
-		Match: genericPTR, preset: levels{ign, score(2), quar}, fault: faultPTR, Liftable: true,
+		Match: genericPTR, preset: levels{ign, score(2), quar}, fault: "ptr", Liftable: true,
 		Message: `The reverse DNS name (PTR) of your address is your provider's default.` +
 			` Ask your provider to set it to "{helo}"`},
 	{Name: "no_ptr", Basis: grade, Needs: NeedPTR, Detail: [2]int{7, 25}, Match: noPTR,
@@ -304,7 +295,7 @@ var table = []Rule{
 		Message: `You say "{helo}", but your address has no reverse DNS name (PTR). Ask your provider` +
 			` to set it to your mail server's name`},
 	{Name: "ptr_unconfirmed", Basis: grade, Needs: NeedPTR, Detail: [2]int{7, 25},
-		Match: ptrUnconfirmed, preset: levels{score(1), score(3), quar}, fault: faultPTR, Liftable: true,
+		Match: ptrUnconfirmed, preset: levels{score(1), score(3), quar}, fault: "ptr", Liftable: true,
 		Message: `You say "{helo}", but the reverse DNS name (PTR) of your address does not resolve to` +
 			` it. Add an A or AAAA record with your address to that name`},
 	{Name: "neighbours", Basis: grade, Needs: NeedPTR | NeedMemory, when: fqdn, Match: neighbours,
@@ -570,7 +561,6 @@ func (f *Facts) states() [7]State {
 		f.Neighbours.State}
 }
 
-// in returns the facts that are in one of the states.
 func (f *Facts) in(states ...State) (facts Need) {
 	for i, s := range f.states() {
 		if slices.Contains(states, s) {
@@ -626,7 +616,6 @@ type Policy struct {
 	inForce atomic.Pointer[compiled]
 }
 
-// compiled is the table with the settings of a policy.
 type compiled struct {
 	all    []Rule
 	active []*Rule // rows that are not off
@@ -770,7 +759,7 @@ func (p *Policy) decide(v *Verdict, would Action) {
 func (v *Verdict) add(h Hit) {
 	for i := range v.Hits {
 		old := &v.Hits[i].Rule
-		if h.Rule.fault == 0 || old.fault != h.Rule.fault {
+		if h.Rule.fault == "" || old.fault != h.Rule.fault {
 			continue
 		}
 		if old.outweighs(&h.Rule) {
@@ -790,7 +779,7 @@ func (v *Verdict) add(h Hit) {
 // outweighs reports whether the points of r count and those of other do not. Rows that read the DNS
 // compare by points alone: a failed lookup that removes one of them must never raise the score.
 func (r *Rule) outweighs(other *Rule) bool {
-	if r.fault == faultLiteral && r.Action != other.Action {
+	if r.fault == "literal" && r.Action != other.Action {
 		return r.Action > other.Action
 	}
 	return r.Score >= other.Score
@@ -951,20 +940,16 @@ func (p *Policy) Reply(v Verdict, n heloname.Name) Reply {
 	}
 	h := &v.Hits[0]
 	text := strings.NewReplacer("{helo}", heloname.Clean(n.Raw, maxSaid), "{problem}", n.Problem,
-		"{match}", heloname.Clean(h.Evidence, maxSaid), "{rule}", h.Rule.Name, "{url}", p.url(&h.Rule),
-	).Replace(h.Rule.Message)
+		"{match}", heloname.Clean(h.Evidence, maxSaid)).Replace(p.Text(&h.Rule))
 	return Reply{h.Rule.Code, [3]int{h.Rule.Code / 100, h.Rule.Detail[0], h.Rule.Detail[1]},
 		heloname.Line(text, MaxText)}
 }
 
 // Text returns the message of r with {rule} and {url} filled in, as the sender reads it.
 func (p *Policy) Text(r *Rule) string {
-	return strings.NewReplacer("{rule}", r.Name, "{url}", p.url(r)).Replace(r.Message)
-}
-
-func (p *Policy) url(r *Rule) string {
-	if p.HelpURL == "" {
-		return ""
+	url := ""
+	if p.HelpURL != "" {
+		url = p.HelpURL + "#" + r.Name
 	}
-	return p.HelpURL + "#" + r.Name
+	return strings.NewReplacer("{rule}", r.Name, "{url}", url).Replace(r.Message)
 }

@@ -211,7 +211,6 @@ func (s *settings) finish() error {
 	return nil
 }
 
-// named returns the directive of that name.
 func (s *settings) named(directive string) (node config.Node) {
 	at := slices.IndexFunc(s.Block.Children, func(n config.Node) bool { return n.Name == directive })
 	if at >= 0 {
@@ -231,17 +230,18 @@ func placed(node config.Node, err error) error {
 // once declares a directive that stands in its block once at most.
 func (s *settings) once(block *config.Map, name string, read func(config.Node) error) {
 	block.Custom(name, false, false, nil, func(_ *config.Map, node config.Node) (any, error) {
-		s.node = node
-		return nil, placed(node, read(node))
+		return nil, s.read(node, read)
 	}, nil)
 }
 
 // often declares a directive that may be repeated.
 func (s *settings) often(block *config.Map, name string, read func(config.Node) error) {
-	block.Callback(name, func(_ *config.Map, node config.Node) error {
-		s.node = node
-		return placed(node, read(node))
-	})
+	block.Callback(name, func(_ *config.Map, node config.Node) error { return s.read(node, read) })
+}
+
+func (s *settings) read(node config.Node, read func(config.Node) error) error {
+	s.node = node
+	return placed(node, read(node))
 }
 
 // args declares a directive without a block.
@@ -257,7 +257,6 @@ func (s *settings) args(name string, read func(args []string) error) {
 	})
 }
 
-// each declares a directive with any number of arguments.
 func (s *settings) each(name string, read func(arg string) error) {
 	s.args(name, func(args []string) error {
 		for _, arg := range args {
@@ -285,7 +284,6 @@ func (s *settings) numbers(name, form string, least, most int, stores ...*int) {
 	})
 }
 
-// duration declares a directive with a time from least to most.
 func (s *settings) duration(name string, store *time.Duration, least, most time.Duration) {
 	s.args(name, func(args []string) error {
 		text := strings.Join(args, "") // as Maddy reads it
@@ -458,7 +456,6 @@ func (s *settings) table(node config.Node, store *exempt.Table) error {
 	return fmt.Errorf("found %q: %s", node.Args[0], text)
 }
 
-// action returns the reader of one `<rule>_action` directive.
 func (s *settings) action(rule checkhelo.Rule) func(config.Node) error {
 	return func(node config.Node) error {
 		set, err := s.parseAction(node)
@@ -477,13 +474,6 @@ func (s *settings) action(rule checkhelo.Rule) func(config.Node) error {
 	}
 }
 
-// actions are the words of acceptedActions.
-var actions = map[string]checkhelo.Action{
-	"off": checkhelo.Off, "ignore": checkhelo.Ignore, "score": checkhelo.Score,
-	"greylist": checkhelo.Greylist, "quarantine": checkhelo.Quarantine, "reject": checkhelo.Reject,
-}
-
-// parseAction reads one of acceptedActions.
 func (s *settings) parseAction(node config.Node) (set checkhelo.Rule, err error) {
 	defer func() {
 		if err != nil {
@@ -496,10 +486,13 @@ func (s *settings) parseAction(node config.Node) (set checkhelo.Rule, err error)
 	case len(node.Args) == 0:
 		return set, errors.New("found no action")
 	}
-	word, args, known := node.Args[0], node.Args[1:], false
-	switch set.Action, known = actions[word]; {
-	case !known:
-		return set, fmt.Errorf("found %q", word)
+	word, args := node.Args[0], node.Args[1:]
+	for set.Action.String() != word {
+		if set.Action++; set.Action > checkhelo.Reject {
+			return set, fmt.Errorf("found %q", word)
+		}
+	}
+	switch {
 	case set.Action == checkhelo.Reject:
 		err = setReply(&set, args)
 	case set.Action == checkhelo.Score:
@@ -652,7 +645,6 @@ func (s *settings) provider(node config.Node) error {
 	return err
 }
 
-// helpURL reads the page that refused senders are sent to.
 func (s *settings) helpURL(args []string) error {
 	help := strings.Join(args, " ")
 	u, err := url.Parse(help)
@@ -665,7 +657,6 @@ func (s *settings) helpURL(args []string) error {
 	return nil
 }
 
-// dnsServer reads an address with or without a port.
 func (s *settings) dnsServer(server string) error {
 	if addr, err := netip.ParseAddr(server); err == nil {
 		server = netip.AddrPortFrom(addr, 53).String()

@@ -89,18 +89,14 @@ func (c *Check) logVerdict(o *judge.Outcome, f *checkhelo.Facts, msgID string, m
 
 // hitList names all rules that hit, with their points: "no_ptr 3, new_tld 2".
 func hitList(hits []checkhelo.Hit) string {
-	var b strings.Builder
+	names := make([]string, len(hits))
 	for i := range hits {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		b.WriteString(hits[i].Rule.Name)
+		names[i] = hits[i].Rule.Name
 		if hits[i].Rule.Action == checkhelo.Score {
-			b.WriteByte(' ')
-			b.WriteString(strconv.Itoa(hits[i].Rule.Score))
+			names[i] += " " + strconv.Itoa(hits[i].Rule.Score)
 		}
 	}
-	return b.String()
+	return strings.Join(names, ", ")
 }
 
 // trace adds the result to Authentication-Results and, with `header yes`, in a field of its own.

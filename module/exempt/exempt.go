@@ -88,7 +88,7 @@ func (l *List) Conn(ctx context.Context, ip netip.Addr, helo string) (why string
 		why = l.search(ctx, "exempt_clients", l.Clients, address, WhyClient, nil)
 	}
 	if why == "" {
-		names := func() []string { return ancestry(helo) }
+		names := func() []string { return Ancestry(helo) }
 		lists := func(value string) bool { return l.valueHolds(value, ip) }
 		why = l.search(ctx, "exempt_names", l.Names, names, WhyName, lists)
 	}
@@ -99,7 +99,7 @@ func (l *List) Conn(ctx context.Context, ip netip.Addr, helo string) (why string
 // true. The caller must have confirmed the name: a PTR name that resolves back to the client.
 func (l *List) ClientName(ctx context.Context, name string, alone bool) (why string) {
 	keys := func() []string {
-		keys := ancestry(name)
+		keys := Ancestry(name)
 		if alone {
 			return keys[:min(1, len(keys))]
 		}
@@ -111,7 +111,7 @@ func (l *List) ClientName(ctx context.Context, name string, alone bool) (why str
 // Name exempts where Names holds the HELO name or a parent of it. The caller must have proof: the
 // name resolves to the client, or a confirmed PTR name of the client is or lies below it.
 func (l *List) Name(ctx context.Context, helo string) (why string) {
-	keys := func() []string { return ancestry(helo) }
+	keys := func() []string { return Ancestry(helo) }
 	return l.search(ctx, "exempt_names", l.Names, keys, WhyName, nil)
 }
 
@@ -191,14 +191,17 @@ func (l *List) Report(directive string, err error) {
 // client may put any number of labels in front of a domain.
 const maxParents = 8
 
-// Ancestry returns name and then its parents, nearest first and each with a leading dot:
+// Ancestry returns a host name and then its parents, nearest first and each with a leading dot:
 // a.example.org, .example.org, .org. Of more than 8 parents it returns those nearest to the root.
+// Of what is no host name it returns nothing: other octets could make a table fail, since
+// PostgreSQL rejects NUL and broken UTF-8.
 func Ancestry(name string) (keys []string) {
+	name = heloname.Parse(name).ASCII
 	if name == "" {
 		return nil
 	}
 	keys = append(keys, name)
-	for parents := strings.Count(name[1:], "."); parents > 0; parents-- {
+	for parents := strings.Count(name, "."); parents > 0; parents-- {
 		name = name[1+strings.IndexByte(name[1:], '.'):]
 		if parents <= maxParents {
 			keys = append(keys, name)
@@ -206,10 +209,6 @@ func Ancestry(name string) (keys []string) {
 	}
 	return keys
 }
-
-// ancestry is Ancestry of a host name. Other octets could make a table fail: PostgreSQL rejects NUL
-// and broken UTF-8.
-func ancestry(name string) []string { return Ancestry(heloname.Parse(name).ASCII) }
 
 // valueHolds reports whether a value of Names lists ip among its addresses and
 // networks, separated by spaces or commas. Other words are remarks. A word that

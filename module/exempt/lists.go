@@ -25,9 +25,9 @@ const accepted = `accepted: an address (192.0.2.1, 2001:db8::1), ` +
 // for concurrent use once made.
 type Networks struct{ table bart.Lite }
 
-// ParseNetworks makes a set from addresses, networks in CIDR form, and pairs of "file" and a path. A
-// file holds one address or network a line; "#" starts a comment, empty lines are skipped, lines may
-// end in CR LF. An error names the entry and the accepted forms, in a file also path and line.
+// ParseNetworks makes a set from addresses, networks in CIDR form, and pairs of "file" and a path.
+// A file holds one address or network a line; "#" starts a comment, empty lines are skipped, lines
+// may end in CR LF. An error names the entry and the accepted forms, in a file also path and line.
 func ParseNetworks(args []string) (*Networks, error) {
 	n := new(Networks)
 	if err := parseList(args, n.add); err != nil {
@@ -74,8 +74,8 @@ const acceptedRcpt = `accepted: a local part for any domain (postmaster), ` +
 type Recipients map[string]struct{}
 
 // ParseRecipients makes a set from local parts that match in any domain and without one (RFC 5321,
-// section 4.5.1, has a bare postmaster), full addresses, and domains with a leading "@". Letter case
-// is ignored. An error names the entry and the accepted forms. "file" and a path stand for the
+// section 4.5.1, has a bare postmaster), full addresses, and domains with a leading "@". Letter
+// case is ignored. An error names the entry and the accepted forms. "file" and a path stand for the
 // entries of a file, which is read as ParseNetworks reads it.
 func ParseRecipients(args []string) (Recipients, error) {
 	r := make(Recipients)

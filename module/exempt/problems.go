@@ -60,14 +60,12 @@ func KeyProblem(key string) string {
 	if addr, err := netip.ParseAddr(key); err == nil {
 		asked = heloname.Unmap(addr).String()
 	} else {
-		name, below := strings.CutPrefix(key, ".")
+		name := strings.TrimPrefix(key, ".")
 		ascii, err := heloname.Domain(name)
 		if err != nil {
 			return "never matches: " + err.Error()
 		}
-		if asked = ascii; below {
-			asked = "." + ascii
-		}
+		asked = strings.TrimSuffix(key, name) + ascii
 	}
 	if asked != key {
 		return "never matches; accepted: " + asked

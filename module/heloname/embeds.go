@@ -20,12 +20,10 @@ import (
 // that only starts or ends like an octet does not count.
 func EmbedsAddr(ascii string, client netip.Addr) bool { return spells(ascii, client, false) }
 
-// ShowsAddr is the looser sister of EmbedsAddr, for names that a network's owner gives (PTR), not
-// for what a client says. It finds so much of the address that the owner must have made the name:
-// also three neighbouring octets as numbers one after the other in either order, eight hexadecimal
-// digits or twelve decimal ones anywhere, or half of an IPv6 address.
-func ShowsAddr(name string, client netip.Addr) bool { return spells(name, client, true) }
-
+// spells is EmbedsAddr or, if loose, its sister for names that a network's owner gives (PTR), not
+// for what a client says. That one finds so much of the address that the owner must have made the
+// name: also three neighbouring octets as numbers one after the other in either order, eight
+// hexadecimal digits or twelve decimal ones anywhere, or half of an IPv6 address.
 func spells(s string, client netip.Addr, loose bool) bool {
 	client = Unmap(client)
 	switch {
@@ -219,16 +217,16 @@ func different(s []byte) (n int) {
 }
 
 // GenericPTR tells whether nobody chose a PTR name for this host: it holds the client's address
-// (see ShowsAddr), or a number and a word for rented machines and access lines.
+// (see spells), or a number and a word for rented machines and access lines.
 func (l *Lists) GenericPTR(ptr string, client netip.Addr) bool {
-	return ShowsAddr(ptr, client) ||
+	return spells(ptr, client, true) ||
 		strings.ContainsAny(ptr, digits) && l.orDefault().has(rentedWord, ptr)
 }
 
 // LineName tells whether a PTR name is one that a provider gives to the line of any customer: it
 // shows the client's address and has no word for mail hosts in front of its public suffix.
 func (l *Lists) LineName(ptr string, client netip.Addr) bool {
-	return ShowsAddr(ptr, client) && !l.orDefault().has(mailWord, ptr[:suffixStart(ptr)])
+	return spells(ptr, client, true) && !l.orDefault().has(mailWord, ptr[:suffixStart(ptr)])
 }
 
 // has tells whether a run of letters in s is a word of that class.

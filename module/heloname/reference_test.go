@@ -154,7 +154,7 @@ func TestShowsAgainstPlain(t *testing.T) {
 			name.WriteString(pieces[r.IntN(len(pieces))])
 		}
 		want := plain(name.String(), client)
-		if got := ShowsAddr(name.String(), client); got != want {
+		if got := spells(name.String(), client, true); got != want {
 			t.Fatalf("ShowsAddr(%q, %s) = %v, want %v", name.String(), client, got, want)
 		}
 		if want {

@@ -103,7 +103,6 @@ func (o *Outcome) Weight() int {
 	}
 }
 
-// ruleStates returns the result of each rule of the policy that judged.
 func ruleStates(o *Outcome, f *checkhelo.Facts) []RuleState {
 	rules := o.policy.Rules()
 	states := make([]RuleState, 0, len(rules))

@@ -107,7 +107,7 @@ type greeting struct {
 	proof  proof
 	memory *memory.Memory // nil: off
 	known  checkhelo.Known
-	wrote  greeted // what memory has of this session
+	wrote  struct{ rcpt, accepted bool } // what memory has of this session
 }
 
 // Outcome is the decision about a greeting, a recipient or a message.

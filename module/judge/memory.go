@@ -69,7 +69,6 @@ func (g *greeting) hold(ctx context.Context, from, rcpt string, o *Outcome) {
 		Text: heloname.Line(waitText(o), checkhelo.MaxText)}
 }
 
-// waitText is the reply to a message that has to wait.
 func waitText(o *Outcome) string {
 	text := fmt.Sprintf("Your server is new here, and something is unusual (%s). Your message is not"+
 		" lost: your server tries again by itself, and after %s it is accepted", o.Rule(),
@@ -80,26 +79,15 @@ func waitText(o *Outcome) string {
 	return text
 }
 
-// greeted grades what memory was told of a session.
-type greeted uint8
-
-const (
-	gotToRcpt greeted = 1 + iota
-	gotIn             // a recipient was accepted
-)
-
-// remember records that the session got to RCPT.
+// remember records that the session got to RCPT, and that a recipient was accepted, each once.
 func (g *greeting) remember(o *Outcome) {
 	if o.Exempt != "" || g.early != nil {
 		return
 	}
-	now := gotToRcpt
-	if o.Would < checkhelo.Reject && !o.Refused() {
-		now = gotIn
-	}
-	if now > g.wrote {
-		g.wrote = now
-		g.memory.Greet(g.sender(), now == gotIn)
+	accepted := o.Would < checkhelo.Reject && !o.Refused()
+	if wrote := &g.wrote; !wrote.rcpt || accepted && !wrote.accepted {
+		wrote.rcpt, wrote.accepted = true, accepted
+		g.memory.Greet(g.sender(), accepted)
 	}
 }
 
