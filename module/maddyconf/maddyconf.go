@@ -107,7 +107,7 @@ func Read(path string) (nodes []config.Node, err error) {
 // apart. Load replaces Maddy's global container while it runs: not safe for concurrent use.
 //
 // The addresses of the endpoints count as the server's own. Outside a custom
-// Maddy, stand-ins read the tables file, static, regexp, chain and identity.
+// Maddy, stand-ins read the tables file, static and regexp.
 func Load(path, name string) (*Config, error) {
 	r := reader{path: path}
 	if err := r.load(name); err != nil {

@@ -3,7 +3,6 @@ package maddyconf
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"io/fs"
 	"net/url"
 	"os"
@@ -18,7 +17,7 @@ import (
 	checks "maddy.example/checkhelo/module"
 )
 
-// The reasons for a table that is not in this binary, or that only a module of another kind has.
+// The reasons for a table that only Maddy's own code can read, or only the server.
 const (
 	runMaddy  = "run `maddy helo explain`"
 	runServer = "only the running server opens it"
@@ -74,49 +73,30 @@ func (r *reader) directives(nodes []config.Node) (kept []config.Node) {
 }
 
 // prepare makes a directive whose Args are a table ready for Configure, in place of &NAME the table
-// of that name. Above are the names of the tables that it is a step of. Skip is a table that cannot
-// be read here, although the server may read it. Configure reports mistakes, with file and line.
-func (r *reader) prepare(node *config.Node, above ...string) (skip *Table) {
+// of that name. Skip is a table that cannot be read here, although the server may read it.
+// Configure reports mistakes, with file and line.
+func (r *reader) prepare(node *config.Node) (skip *Table) {
 	name, reference := strings.CutPrefix(node.Args[0], "&")
 	if reference {
 		block, known := r.named[name]
-		switch {
-		case !known || len(node.Args) > 1 || node.Children != nil:
+		if !known || len(node.Args) > 1 || node.Children != nil {
 			return nil // Configure reports it
-		case slices.Contains(above, name):
-			return &Table{
-				Table:  kindOf(block.Name),
-				Reason: name + " refers to itself: Maddy never answers a lookup in it",
-			}
 		}
-		above = append(above, name)
 		node.Args, node.Children = []string{block.Name}, block.Children
 	}
-	node.Args, node.Children = slices.Clone(node.Args), slices.Clone(node.Children)
-	switch kind := kindOf(node.Args[0]); {
+	kind := kindOf(node.Args[0])
+	switch known := modules.Get("table."+kind) != nil; {
 	case kind == "file":
 		return r.file(node)
-	case kind == "chain":
-		return r.steps(node.Children, above)
 	case standIns[kind] != nil:
-	case modules.Get("table."+kind) != nil:
-		return r.foreign(node, kind)
-	case r.linked && reference:
+	case kind == "chain", r.linked && reference && !known: // the steps of a chain may write
 		return &Table{Table: kind, Reason: runServer}
+	case known:
+		return r.foreign(node, kind)
 	case !r.linked && (reference || modules.Get(kind) == nil):
 		return &Table{Table: kind, Reason: runMaddy}
 	}
 	return nil
-}
-
-// steps prepares the tables of a chain.
-func (r *reader) steps(nodes []config.Node, above []string) (skip *Table) {
-	for i, step := range nodes {
-		if (step.Name == "step" || step.Name == "optional_step") && len(step.Args) > 0 && skip == nil {
-			skip = r.prepare(&nodes[i], above...)
-		}
-	}
-	return skip
 }
 
 // file makes the path of a table file absolute. Maddy takes a missing file for
@@ -128,14 +108,10 @@ func (r *reader) file(node *config.Node) *Table {
 	}
 	*path = r.absolute(*path)
 	file, err := os.Open(*path)
-	switch {
-	case err == nil:
+	if err == nil {
 		file.Close()
-	case !errors.Is(err, fs.ErrNotExist):
+	} else if !errors.Is(err, fs.ErrNotExist) {
 		return &Table{Table: "file", Reason: err.Error()}
-	case !checks.TakesTable(*node): // of these Configure warns
-		r.Warnings = append(r.Warnings, fmt.Sprintf(
-			"%s:%d: %s does not exist; Maddy takes it for an empty table", node.File, node.Line, *path))
 	}
 	return nil
 }
@@ -184,13 +160,13 @@ func (r *reader) readOnly(node *config.Node, kind string) error {
 		set["dsn"] = "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + options + "mode=ro"
 	}
 	if kind == "sql_table" {
-		node.Args[0], node.Children = "sql_query", []config.Node{
+		node.Args, node.Children = []string{"sql_query"}, []config.Node{
 			{Name: "driver", Args: []string{set["driver"]}}, {Name: "lookup", Args: []string{lookup}},
 			{Name: "named_args", Args: []string{named}},
 		}
 	}
 	replaced := func(n config.Node) bool { return n.Name == "init" || n.Name == "dsn" }
-	node.Children = append(slices.DeleteFunc(node.Children, replaced),
+	node.Children = append(slices.DeleteFunc(slices.Clone(node.Children), replaced),
 		config.Node{Name: "dsn", Args: []string{set["dsn"]}})
 	return nil
 }
