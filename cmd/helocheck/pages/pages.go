@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"html/template"
 	"io/fs"
+	"maps"
 	"net/http"
 	"net/mail"
 	"net/url"
@@ -74,8 +75,8 @@ type site struct {
 	Mailto string            // Contact as a URL has it
 	Logo   string            // file name; "" for none
 	Main   string            // language of the pages without a suffix
-	T      texts             // of the language
-	Others []texts           // the other languages of the site
+	All    []texts           // of each language
+	T      texts             // of the language of the page
 	out    map[string][]byte // files by name
 }
 
@@ -122,32 +123,30 @@ func Write(dir string, o Options) error {
 
 // render returns all files of the site.
 func render(o Options) (map[string][]byte, error) {
-	s, all, err := newSite(o)
+	s, err := newSite(o)
 	if err != nil {
 		return nil, err
 	}
-	for i, t := range all {
-		s.T, s.Others = t, slices.Concat(all[:i], all[i+1:])
+	for _, s.T = range s.All {
 		err = errors.Join(err, s.render())
 	}
 	return s.out, err
 }
 
-// newSite checks the options, and returns the texts of each language.
-func newSite(o Options) (*site, []texts, error) {
+// newSite checks the options.
+func newSite(o Options) (*site, error) {
 	o.Name = strings.TrimSpace(o.Name)
 	if o.Name == "" || len(o.Name) > maxName || strings.ContainsFunc(o.Name, unprintable) {
-		return nil, nil, fmt.Errorf("found name %q; accepted: one line of 1 to %d octets", o.Name,
+		return nil, fmt.Errorf("found name %q; accepted: one line of 1 to %d octets", o.Name,
 			maxName)
 	}
 	contact, err := mail.ParseAddress(o.Contact)
 	if err != nil || contact.Address != o.Contact {
-		return nil, nil, fmt.Errorf("found contact %q; accepted: an address such as"+
+		return nil, fmt.Errorf("found contact %q; accepted: an address such as"+
 			" postmaster@example.org", o.Contact)
 	}
-	all, err := loadTexts(o.Langs)
-	if err != nil {
-		return nil, nil, err
+	if len(o.Langs) == 0 {
+		return nil, fmt.Errorf("found no language; accepted: %s", strings.Join(Languages(), ", "))
 	}
 	at := strings.LastIndexByte(o.Contact, '@')
 	s := &site{
@@ -160,10 +159,17 @@ func newSite(o Options) (*site, []texts, error) {
 	for _, name := range []string{"style.css", "search.js", "icon.svg"} {
 		s.out[name], _ = files.ReadFile("assets/" + name) // it is embedded
 	}
+	for i, lang := range o.Langs {
+		if languages[lang] == nil || slices.Contains(o.Langs[:i], lang) {
+			return nil, fmt.Errorf("found language %q; accepted, each once: %s", lang,
+				strings.Join(Languages(), ", "))
+		}
+		s.All = append(s.All, languages[lang])
+	}
 	if o.Logo != "" {
 		err = s.addLogo(o.Logo)
 	}
-	return s, all, err
+	return s, err
 }
 
 func unprintable(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }
@@ -301,31 +307,21 @@ const english = "en"
 // that it lacks stay English, and say so to screen readers.
 type texts map[string]string
 
-// Languages returns what Options.Langs may be, sorted.
-func Languages() (list []string) {
-	entries, _ := files.ReadDir("texts") // it is embedded
+// languages are the texts by Lang.
+var languages = make(map[string]texts)
+
+func init() {
+	entries, err := files.ReadDir("texts")
 	for _, e := range entries {
-		list = append(list, strings.TrimSuffix(e.Name(), ".json"))
+		t := make(texts)
+		data, fault := files.ReadFile("texts/" + e.Name())
+		err = errors.Join(err, fault, json.Unmarshal(data, &t))
+		languages[t["Lang"]] = t
 	}
-	return list
+	if err != nil {
+		panic(err)
+	}
 }
 
-// loadTexts returns the texts of some languages.
-func loadTexts(langs []string) (all []texts, err error) {
-	for i, lang := range langs {
-		if !slices.Contains(Languages(), lang) || slices.Contains(langs[:i], lang) {
-			return nil, fmt.Errorf("found language %q; accepted, each once: %s", lang,
-				strings.Join(Languages(), ", "))
-		}
-		t := make(texts)
-		data, err := files.ReadFile("texts/" + lang + ".json")
-		if err = errors.Join(err, json.Unmarshal(data, &t)); err != nil {
-			return nil, fmt.Errorf("texts/%s.json: %w", lang, err)
-		}
-		all = append(all, t)
-	}
-	if len(all) == 0 {
-		return nil, fmt.Errorf("found no language; accepted: %s", strings.Join(Languages(), ", "))
-	}
-	return all, nil
-}
+// Languages returns what Options.Langs may be, sorted.
+func Languages() []string { return slices.Sorted(maps.Keys(languages)) }

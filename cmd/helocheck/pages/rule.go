@@ -44,31 +44,23 @@ func code(r *checkhelo.Rule) string {
 	return fmt.Sprintf("%d %d.%d.%d", r.Code, r.Code/100, r.Detail[0], r.Detail[1])
 }
 
-// fragments returns for each rule the parts of its reply by which the search knows it, in lower
-// case and joined with "|": those that no other rule has, and those of its reply to a program.
-// Rules whose whole text an operator made the same share their parts.
+// fragments returns for each rule the parts of its replies by which the search knows it, in lower
+// case and joined with "|": those that no other text has. Rules with the same text share its parts.
 func fragments(table []checkhelo.Rule) map[string]string {
-	count := make(map[string]int)  // of the rules that say a part
-	usual := make(map[string]bool) // parts of replies to others than programs
+	texts, count := make(map[string]bool), make(map[string]int)
 	for i := range table {
-		r := &table[i]
-		for _, part := range partsOf(r.Message) {
-			usual[part] = true
-		}
-		for _, part := range partsOf(r.Message + "|" + r.ProgramMessage()) {
+		texts[table[i].Message], texts[table[i].ProgramMessage()] = true, true
+	}
+	for text := range texts {
+		for _, part := range partsOf(text) {
 			count[part]++
 		}
 	}
 	joined := make(map[string]string, len(table))
+	shared := func(part string) bool { return count[part] > 1 }
 	for i := range table {
 		r := &table[i]
-		all, program := partsOf(r.Message), partsOf(r.ProgramMessage())
-		shared := func(part string) bool { return count[part] > 1 }
-		own := slices.DeleteFunc(slices.Clone(all), shared)
-		if len(own) == 0 {
-			own = all
-		}
-		own = append(own, slices.DeleteFunc(program, func(part string) bool { return usual[part] })...)
+		own := slices.DeleteFunc(partsOf(r.Message+"|"+r.ProgramMessage()), shared)
 		joined[r.Name] = strings.Join(own, "|")
 	}
 	return joined
