@@ -8,6 +8,7 @@ require (
 	github.com/chromedp/chromedp v0.12.1
 	github.com/coocood/freecache v1.2.7
 	github.com/cpuguy83/go-md2man/v2 v2.0.6
+	github.com/dustin/go-humanize v1.0.1
 	github.com/emersion/go-message v0.18.2
 	github.com/emersion/go-msgauth v0.6.8
 	github.com/emersion/go-smtp v0.21.3
@@ -37,7 +38,6 @@ require (
 	github.com/beorn7/perks v1.0.1 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/chromedp/sysutil v1.1.0 // indirect
-	github.com/dustin/go-humanize v1.0.1 // indirect
 	github.com/emersion/go-imap v1.2.2-0.20220928192137-6fac715be9cf // indirect
 	github.com/emersion/go-sasl v0.0.0-20241020182733-b788ff22d5a6 // indirect
 	github.com/gobwas/httphead v0.1.0 // indirect

@@ -58,7 +58,7 @@ type replaying struct {
 	paths   []string
 	options replay.Options
 	judge   *Recorded
-	tally   *report.Tally
+	tally   *report.Report
 	each    func(*report.Message) // takes the judged messages, in the order of the input
 }
 
@@ -207,7 +207,7 @@ func newReplaying(c *cli.Context) (*replaying, error) {
 	if r.judge, source, err = judgeOf(c, conf.Check, source); err != nil {
 		return nil, err
 	}
-	r.tally = report.NewTally(source, r.judge.Policy.Rules())
+	r.tally = report.New(source, r.judge.Policy.Rules())
 	r.tally.NotEvaluated = append(r.tally.NotEvaluated, conf.NotEvaluated...)
 	return r, r.addAgainst(c)
 }
@@ -266,10 +266,10 @@ func output(c *cli.Context, write func(io.Writer) error) error {
 	return errors.Join(write(file), file.Close())
 }
 
-func writeTally(w io.Writer, t *report.Tally, format string) error {
+func writeTally(w io.Writer, t *report.Report, format string) error {
 	switch format {
 	case "json":
-		return printJSON(w, t.Report())
+		return printJSON(w, t.Sum())
 	case "csv":
 		return t.WriteCSV(w)
 	case "html":

@@ -1,18 +1,6 @@
 package report
 
-import (
-	"bufio"
-	"encoding/json"
-	"fmt"
-	"net/netip"
-	"slices"
-	"strings"
-	"time"
-
-	"maddy.example/checkhelo"
-	"maddy.example/checkhelo/module/heloname"
-	"maddy.example/checkhelo/module/replay"
-)
+import "maps"
 
 // Bounds of the list of lost messages.
 const (
@@ -22,142 +10,13 @@ const (
 	maxRcpts  = 20
 )
 
-// Greeting is one line of ndjson, and one lost message.
-type Greeting struct {
-	Time    *time.Time `json:"time"` // null: the input has none
-	Server  string     `json:"server"`
-	Helo    string     `json:"helo"`
-	IP      string     `json:"ip"`
-	RDNS    string     `json:"rdns"`
-	PTR     string     `json:"ptr"` // confirmed, unconfirmed, none or unknown
-	From    string     `json:"from"`
-	Rcpt    []string   `json:"rcpt"`
-	MsgID   string     `json:"msg_id"`
-	Auth    bool       `json:"auth"`
-	Class   string     `json:"class"`
-	Outcome string     `json:"outcome"` // by the log: accepted, rejected, deferred, or "" for unknown
-	Action  string     `json:"action"`
-	Would   string     `json:"would"` // without max_action
-	Rule    string     `json:"rule"`
-	Hits    []Hit      `json:"hits"`
-	Score   int        `json:"score"`
-	Exempt  string     `json:"exempt"`
-	Known   string     `json:"known"`
-	Against string     `json:"against,omitempty"` // action of a second policy
-	Count   int        `json:"count,omitempty"`   // of a row that stands for more than one message
-	Allow   string     `json:"allow,omitempty"`   // the line that exempts a lost sender
-}
-
-// greeting writes a message down.
-func (m *Message) greeting() Greeting {
-	ip, _ := m.Client.MarshalText() // "" for none; there is no error
-	g := Greeting{
-		Server: m.Server, Helo: m.Helo, IP: string(ip), RDNS: m.PTR, PTR: m.PTRState.String(),
-		From: m.From, Rcpt: append([]string{}, m.Rcpts...), MsgID: m.MsgID, Auth: m.Auth,
-		Class: m.Class, Outcome: m.Outcome, Action: word(m.Action), Would: word(m.Would),
-		Rule: m.rule(), Hits: append([]Hit{}, m.Hits...), Score: m.Score, Exempt: m.Exempt,
-		Known: m.Known.String(),
-	}
-	if at := m.Time; !at.IsZero() {
-		g.Time = &at
-	}
-	if m.TryLater {
-		g.Action, g.Would, g.Rule = "tempfail", "tempfail", "dns_error"
-	}
-	if m.Other != nil {
-		g.Against = word(m.Other.Action)
-	}
-	if m.Count > 1 {
-		g.Count = m.Count
-	}
-	if m.isLost() {
-		g.Allow = m.allow()
-	}
-	return g
-}
-
-// When returns the time, "" for none.
-func (g *Greeting) When() string {
-	if g.Time == nil {
-		return ""
-	}
-	return g.Time.UTC().Format(time.RFC3339)
-}
-
-// Name returns what is known of the PTR record.
-func (g *Greeting) Name() string {
-	switch {
-	case g.RDNS == "":
-		return g.PTR
-	case g.PTR == "confirmed":
-		return g.RDNS
-	}
-	return g.RDNS + " (" + g.PTR + ")"
-}
-
-// NDJSON returns what writes a greeting as one line of JSON. The buffer keeps the first error until
-// it is flushed.
-func NDJSON(w *bufio.Writer) func(*Message) {
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
-	return func(m *Message) { _ = enc.Encode(m.greeting()) }
-}
-
-// isLost tells whether a message was accepted, and would be refused, quarantined or told to wait.
-// Without an outcome, class ham stands for it; known spam is no loss.
-func (m *Message) isLost() bool {
-	switch {
-	case m.Action < checkhelo.Greylist || m.Class == "spam":
-		return false
-	case m.Action == checkhelo.Quarantine && m.Reason != "": // it was quarantined then
-		return false
-	}
-	return m.Outcome == replay.Accepted || m.Outcome == "" && m.Class == "ham"
-}
-
-// allow returns the line that exempts the sender. A name counts only for the client whose confirmed
-// PTR record it is.
-func (m *Message) allow() string {
-	helo, ptr := heloname.Parse(m.Plain()), ""
-	if m.PTRState == replay.Confirmed {
-		ptr = heloname.Parse(m.PTR).ASCII
-	}
-	line, _ := Exempting(helo, m.Client, ptr, ptr != "" && heloname.Below(ptr, helo.ASCII))
-	return line
-}
-
-// Exempting returns the line for the block of helo_fqdn that exempts a client, and its proof; ""
-// where nothing is known of it. Ptr is a confirmed PTR name, proven tells that the HELO name is the
-// client's.
-func Exempting(
-	helo heloname.Name, client netip.Addr, ptr string, proven bool,
-) (line, proof string) {
-	name := helo.ASCII
-	if helo.Addr.IsValid() {
-		name = ""
-	}
-	switch {
-	case proven && name != "":
-		return fmt.Sprintf(`exempt_names static { entry %s "" }`, name),
-			"in the DNS the name is the client's"
-	case ptr != "":
-		return fmt.Sprintf(`exempt_clients static { entry %s "" }`, ptr),
-			"the client's PTR name resolves back"
-	case name != "" && client.IsValid():
-		return fmt.Sprintf("exempt_names static { entry %s %s }", name, client), "the client's address"
-	case client.IsValid():
-		return fmt.Sprintf(`exempt_clients static { entry %s "" }`, client), "the client's address"
-	}
-	return "", ""
-}
-
 // Lost lists accepted messages that would not reach the inbox at once.
 type Lost struct {
 	Messages int64    `json:"messages"`
 	Senders  []*Group `json:"senders"`
 	More     int64    `json:"more"` // messages that are not listed
 
-	groups map[string]*Group // the Senders
+	groups map[string]*Group // by Sender
 	listed int
 }
 
@@ -172,7 +31,6 @@ func (l *Lost) add(m *Message) {
 	n := int64(m.Count)
 	l.Messages += n
 	if l.listed >= maxLost {
-		l.More += n
 		return
 	}
 	org := orgOf(shown(m.Helo))
@@ -180,42 +38,31 @@ func (l *Lost) add(m *Message) {
 	if g == nil {
 		g = &Group{Sender: org}
 		l.groups[org] = g
-		l.Senders = append(l.Senders, g)
 	}
 	g.Messages += n
-	if len(g.Greetings) >= groupLost {
-		l.More += n
-		return
+	if len(g.Greetings) < groupLost {
+		l.listed++
+		g.Greetings = append(g.Greetings, m.greeting().kept())
 	}
-	l.listed++
-	g.Greetings = append(g.Greetings, m.greeting().kept())
 }
 
-// kept returns a copy that holds nothing of the input but short, printable texts.
-func (g Greeting) kept() Greeting {
-	short := func(s string, octets int) string { return strings.Clone(heloname.Clean(s, octets)) }
-	for _, s := range []*string{&g.Server, &g.From, &g.MsgID, &g.RDNS, &g.Class} {
-		*s = short(*s, maxWord)
-	}
-	g.Helo = short(g.Helo, maxName)
-	g.Rcpt = slices.Clone(g.Rcpt[:min(maxRcpts, len(g.Rcpt))])
-	for i := range g.Rcpt {
-		g.Rcpt[i] = short(g.Rcpt[i], maxWord)
-	}
-	return g
+func (l *Lost) sum() {
+	l.Senders = ranked(maps.Values(l.groups),
+		func(g *Group) int64 { return g.Messages }, func(g *Group) string { return g.Sender })
+	l.More = l.First(maxLost).More
 }
 
 // First returns the list cut to its first n messages.
-func (l Lost) First(n int) Lost {
-	cut := Lost{Messages: l.Messages, More: l.More}
+func (l *Lost) First(n int) Lost {
+	cut := Lost{Messages: l.Messages, More: l.Messages}
 	for _, g := range l.Senders {
 		part := *g
 		part.Greetings = g.Greetings[:min(n, len(g.Greetings))]
 		if n -= len(part.Greetings); len(part.Greetings) > 0 {
 			cut.Senders = append(cut.Senders, &part)
 		}
-		for _, left := range g.Greetings[len(part.Greetings):] {
-			cut.More += int64(max(1, left.Count))
+		for _, listed := range part.Greetings {
+			cut.More -= int64(max(1, listed.Count))
 		}
 	}
 	return cut

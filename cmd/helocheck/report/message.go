@@ -1,39 +1,24 @@
-// Package report counts what a policy does to a stream of greetings, in memory
-// that does not grow with the stream, and writes the counts as text, JSON, CSV
-// or a page of HTML.
 package report
 
 import (
-	"cmp"
+	"bufio"
+	"encoding/json"
+	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
+	"time"
 
 	"maddy.example/checkhelo"
 	"maddy.example/checkhelo/module/heloname"
-	"maddy.example/checkhelo/module/maddyconf"
 	"maddy.example/checkhelo/module/replay"
 )
-
-// Bounds of what is kept. Of further kinds, clients and changes only messages are counted.
-const (
-	maxKinds   = 100_000 // different combinations of HELO name, action and rules
-	maxClasses = 8       // further classes count as OtherClass
-	maxClients = 10_000  // refused clients
-	maxChanges = 10_000  // names that a second policy treats differently
-	maxName    = 255     // octets of a name shown
-)
-
-// OtherClass has the messages of all classes after the first few.
-const OtherClass = "other"
-
-// DefaultClass is that of messages whose input names none.
-const DefaultClass = "all"
 
 // Message is one judged greeting, or several alike.
 type Message struct {
 	*replay.Record
 	Result
-	Other *Result // of a second policy, see Tally.Compare; nil: none
+	Other *Result // of a second policy, see Report.Compare; nil: none
 }
 
 // Result is a verdict, as far as it is reported.
@@ -78,102 +63,6 @@ func word(a checkhelo.Action) string {
 	return a.String()
 }
 
-// Tally counts. It is not safe for use by many goroutines.
-type Tally struct {
-	// Notes tell the reader what the counts lack, NotEvaluated which tables they do without.
-	Notes        []string
-	NotEvaluated []maddyconf.Table
-
-	rules   []checkhelo.Rule
-	report  Report                    // what is counted as it is shown
-	classes map[string]map[kind]int64 // messages
-	kinds   int                       // of all classes
-	days    Timeline
-	clients map[netip.Addr]*Refused
-}
-
-// kind is all that greetings counted together have in common, beside their class.
-type kind struct {
-	name   string           // "" for all kinds that are not kept
-	action checkhelo.Action // Ignore also for Off
-	rules  uint64
-}
-
-// NewTally counts under a policy with these rules, in their order.
-func NewTally(policy string, rules []checkhelo.Rule) *Tally {
-	return &Tally{
-		rules: rules, classes: make(map[string]map[kind]int64),
-		clients: make(map[netip.Addr]*Refused),
-		report: Report{
-			Policy: policy, Exact: true, Exempt: make(map[string]int64),
-			Lost: Lost{Senders: []*Group{}, groups: make(map[string]*Group)},
-		},
-	}
-}
-
-// Compare makes Add count Message.Other too, the verdict of a second policy.
-func (t *Tally) Compare(policy string) {
-	t.report.Against = &Against{
-		Policy: policy, moves: make(map[Change]int64), changes: make(map[Change]int64),
-	}
-}
-
-// Add counts a message.
-func (t *Tally) Add(m *Message) {
-	n, name := int64(m.Count), shown(m.Helo)
-	k := kind{name, max(m.Action, checkhelo.Ignore), m.Rules}
-	c := t.class(m.Class)
-	if _, ok := c[k]; !ok {
-		if t.kinds < maxKinds {
-			t.kinds++
-		} else {
-			k.name, t.report.Exact = "", false
-		}
-	}
-	c[k] += n
-	t.days.add(m.Time, k.action, n)
-	if m.Exempt != "" {
-		t.report.Exempt[m.Exempt] += n
-	}
-	if m.TryLater {
-		t.report.TryLater += n
-	}
-	if k.action == checkhelo.Reject && m.Client.IsValid() {
-		t.refuse(m, name)
-	}
-	if m.isLost() {
-		t.report.Lost.add(m)
-	}
-	if t.report.Against != nil && m.Other != nil {
-		t.report.Against.add(m, name)
-	}
-}
-
-func (t *Tally) refuse(m *Message, name string) {
-	c := t.clients[m.Client]
-	if c == nil {
-		if len(t.clients) >= maxClients {
-			return
-		}
-		c = &Refused{Client: m.Client.String(), Rule: m.rule(), Helo: name}
-		t.clients[m.Client] = c
-	}
-	c.Messages += int64(m.Count)
-}
-
-func (a *Against) add(m *Message, name string) {
-	n, from, to := int64(m.Count), word(m.Action), word(m.Other.Action)
-	if from != to {
-		a.moves[Change{From: from, To: to}] += n
-	} else if from == untouched || m.rule() == m.Other.rule() {
-		return
-	}
-	ch := Change{Helo: name, From: m.change(), To: m.Other.change()}
-	if _, ok := a.changes[ch]; ok || len(a.changes) < maxChanges {
-		a.changes[ch] += n
-	}
-}
-
 // change is the action and, where there is one, the rule behind it.
 func (r *Result) change() string {
 	action := word(r.Action)
@@ -183,16 +72,145 @@ func (r *Result) change() string {
 	return action
 }
 
-// shown is a name fit for reports.
-func shown(helo string) string { return heloname.Clean(strings.ToLower(helo), maxName) }
+// Greeting is one line of ndjson, and one lost message.
+type Greeting struct {
+	Time    *time.Time `json:"time"` // null: the input has none
+	Server  string     `json:"server"`
+	Helo    string     `json:"helo"`
+	IP      string     `json:"ip"`
+	RDNS    string     `json:"rdns"`
+	PTR     string     `json:"ptr"` // confirmed, unconfirmed, none or unknown
+	From    string     `json:"from"`
+	Rcpt    []string   `json:"rcpt"`
+	MsgID   string     `json:"msg_id"`
+	Auth    bool       `json:"auth"`
+	Class   string     `json:"class"`
+	Outcome string     `json:"outcome"` // by the log: accepted, rejected, deferred, or "" for unknown
+	Action  string     `json:"action"`
+	Would   string     `json:"would"` // without max_action
+	Rule    string     `json:"rule"`
+	Hits    []Hit      `json:"hits"`
+	Score   int        `json:"score"`
+	Exempt  string     `json:"exempt"`
+	Known   string     `json:"known"`
+	Against string     `json:"against,omitempty"` // action of a second policy
+	Count   int        `json:"count,omitempty"`   // of a row that stands for more than one message
+	Allow   string     `json:"allow,omitempty"`   // the line that exempts a lost sender
+}
 
-func (t *Tally) class(name string) map[kind]int64 {
-	name = cmp.Or(name, DefaultClass)
-	if t.classes[name] == nil && len(t.classes) >= maxClasses {
-		name = OtherClass
+// greeting writes a message down.
+func (m *Message) greeting() Greeting {
+	ip, _ := m.Client.MarshalText() // "" for none; there is no error
+	g := Greeting{
+		Server: m.Server, Helo: m.Helo, IP: string(ip), RDNS: m.PTR, PTR: m.PTRState.String(),
+		From: m.From, Rcpt: append([]string{}, m.Rcpts...), MsgID: m.MsgID, Auth: m.Auth,
+		Class: m.Class, Outcome: m.Outcome, Action: word(m.Action), Would: word(m.Would),
+		Rule: m.rule(), Hits: append([]Hit{}, m.Hits...), Score: m.Score, Exempt: m.Exempt,
+		Known: m.Known.String(),
 	}
-	if t.classes[name] == nil {
-		t.classes[name] = make(map[kind]int64)
+	if at := m.Time; !at.IsZero() {
+		g.Time = &at
 	}
-	return t.classes[name]
+	if m.TryLater {
+		g.Action, g.Would, g.Rule = "tempfail", "tempfail", "dns_error"
+	}
+	if m.Other != nil {
+		g.Against = word(m.Other.Action)
+	}
+	if m.Count > 1 {
+		g.Count = m.Count
+	}
+	if m.isLost() {
+		g.Allow = m.allow()
+	}
+	return g
+}
+
+// When returns the time, "" for none.
+func (g *Greeting) When() string {
+	if g.Time == nil {
+		return ""
+	}
+	return g.Time.UTC().Format(time.RFC3339)
+}
+
+// Name returns what is known of the PTR record.
+func (g *Greeting) Name() string {
+	switch {
+	case g.RDNS == "":
+		return g.PTR
+	case g.PTR == "confirmed":
+		return g.RDNS
+	}
+	return g.RDNS + " (" + g.PTR + ")"
+}
+
+// NDJSON returns what writes a greeting as one line of JSON. The buffer keeps the first error until
+// it is flushed.
+func NDJSON(w *bufio.Writer) func(*Message) {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	return func(m *Message) { _ = enc.Encode(m.greeting()) }
+}
+
+// isLost tells whether a message was accepted, and would be refused, quarantined or told to wait.
+// Without an outcome, class ham stands for it; known spam is no loss.
+func (m *Message) isLost() bool {
+	switch {
+	case m.Action < checkhelo.Greylist || m.Class == "spam":
+		return false
+	case m.Action == checkhelo.Quarantine && m.Reason != "": // it was quarantined then
+		return false
+	}
+	return m.Outcome == replay.Accepted || m.Outcome == "" && m.Class == "ham"
+}
+
+// allow returns the line that exempts the sender. A name counts only for the client whose confirmed
+// PTR record it is.
+func (m *Message) allow() string {
+	helo, ptr := heloname.Parse(m.Plain()), ""
+	if m.PTRState == replay.Confirmed {
+		ptr = heloname.Parse(m.PTR).ASCII
+	}
+	line, _ := Exempting(helo, m.Client, ptr, ptr != "" && heloname.Below(ptr, helo.ASCII))
+	return line
+}
+
+// Exempting returns the line for the block of helo_fqdn that exempts a client, and its proof; ""
+// where nothing is known of it. Ptr is a confirmed PTR name, proven tells that the HELO name is the
+// client's.
+func Exempting(
+	helo heloname.Name, client netip.Addr, ptr string, proven bool,
+) (line, proof string) {
+	name := helo.ASCII
+	if helo.Addr.IsValid() {
+		name = ""
+	}
+	switch {
+	case proven && name != "":
+		return fmt.Sprintf(`exempt_names static { entry %s "" }`, name),
+			"in the DNS the name is the client's"
+	case ptr != "":
+		return fmt.Sprintf(`exempt_clients static { entry %s "" }`, ptr),
+			"the client's PTR name resolves back"
+	case name != "" && client.IsValid():
+		return fmt.Sprintf("exempt_names static { entry %s %s }", name, client), "the client's address"
+	case client.IsValid():
+		return fmt.Sprintf(`exempt_clients static { entry %s "" }`, client), "the client's address"
+	}
+	return "", ""
+}
+
+// kept returns a copy that holds nothing of the input but short, printable texts.
+func (g Greeting) kept() Greeting {
+	short := func(s string, octets int) string { return strings.Clone(heloname.Clean(s, octets)) }
+	for _, s := range []*string{&g.Server, &g.From, &g.MsgID, &g.RDNS, &g.Class} {
+		*s = short(*s, maxWord)
+	}
+	g.Helo = short(g.Helo, maxName)
+	g.Rcpt = slices.Clone(g.Rcpt[:min(maxRcpts, len(g.Rcpt))])
+	for i := range g.Rcpt {
+		g.Rcpt[i] = short(g.Rcpt[i], maxWord)
+	}
+	return g
 }

@@ -1,15 +1,28 @@
+// Package report counts what a policy does to a stream of greetings, in memory
+// that does not grow with the stream, and writes the counts as text, JSON, CSV
+// or a page of HTML.
 package report
 
 import (
 	"cmp"
 	"iter"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 
 	"maddy.example/checkhelo"
 	"maddy.example/checkhelo/module/heloname"
 	"maddy.example/checkhelo/module/maddyconf"
+)
+
+// Bounds of what is kept. Of further kinds, clients and changes only messages are counted.
+const (
+	maxKinds   = 100_000 // different combinations of class, HELO name, action and rules
+	maxClasses = 8       // further classes count as OtherClass
+	maxClients = 10_000  // refused clients
+	maxChanges = 10_000  // names that a second policy treats differently
+	maxName    = 255     // octets of a name shown
 )
 
 // How much of a list is shown.
@@ -19,7 +32,14 @@ const (
 	shownChanges = 200 // names
 )
 
-// Report is what all formats show.
+// OtherClass has the messages of all classes after the first few.
+const OtherClass = "other"
+
+// DefaultClass is that of messages whose input names none.
+const DefaultClass = "all"
+
+// Report counts messages. Sum fills in what the formats show. It is not safe for use by many
+// goroutines.
 type Report struct {
 	Policy   string   `json:"policy"`
 	Messages int64    `json:"messages"`
@@ -33,7 +53,19 @@ type Report struct {
 	Exempt       map[string]int64  `json:"exempt"` // messages by reason
 	TryLater     int64             `json:"try_later"`
 	Against      *Against          `json:"against,omitempty"`
-	NotEvaluated []maddyconf.Table `json:"not_evaluated"`
+	NotEvaluated []maddyconf.Table `json:"not_evaluated"` // tables that the counts do without
+
+	rules   []checkhelo.Rule
+	kinds   map[kind]int64 // messages
+	clients map[netip.Addr]*Refused
+}
+
+// kind is all that greetings counted together have in common.
+type kind struct {
+	class  *Class
+	name   string           // "" for all kinds that are not kept
+	action checkhelo.Action // Ignore also for Off
+	rules  uint64
 }
 
 // Count counts messages, their HELO names, and the organisational domains of these: the name itself
@@ -50,17 +82,18 @@ type Class struct {
 	Count
 	Actions map[string]*Count `json:"actions"`
 	Rules   map[string]*Rule  `json:"rules"`
+	ByHits  []*Rule           `json:"-"` // those that hit, the most hits first
 }
 
 // Rule is what one rule hit.
 type Rule struct {
 	Count
+	Name     string           `json:"-"`
 	Action   string           `json:"action"`
 	Score    int              `json:"score,omitempty"`
 	Effect   string           `json:"-"`        // the action with its points
 	Verdicts map[string]int64 `json:"verdicts"` // messages by action
 	Examples []string         `json:"examples"` // the most common names
-	index    int
 	common   map[string]int64 // messages by name
 }
 
@@ -75,43 +108,94 @@ type Refused struct {
 	Helo     string `json:"helo"`
 }
 
-// Against is what a second policy does otherwise.
-type Against struct {
-	Policy  string   `json:"policy"`
-	Moves   []Change `json:"moves"`   // between actions
-	Changes []Change `json:"changes"` // by name; the most common
-	More    int      `json:"more"`    // names left out
-
-	moves, changes map[Change]int64 // messages
-}
-
-// Change is a number of messages that a second policy treats differently.
-type Change struct {
-	Helo     string `json:"helo,omitempty"`
-	From     string `json:"from"` // action, or action:rule
-	To       string `json:"to"`
-	Messages int64  `json:"messages"`
-}
-
-// Report sums up.
-func (t *Tally) Report() *Report {
-	r := t.report
-	r.Notes = append([]string{}, t.Notes...)
-	r.NotEvaluated = append([]maddyconf.Table{}, t.NotEvaluated...)
-	r.Classes, r.Timeline = make(map[string]*Class), t.days.report()
-	for name, kinds := range t.classes {
-		r.Classes[name] = t.sum(kinds)
-		r.Messages += r.Classes[name].Messages
+// New counts under a policy with these rules, in their order.
+func New(policy string, rules []checkhelo.Rule) *Report {
+	return &Report{
+		Policy: policy, Exact: true, Notes: []string{}, NotEvaluated: []maddyconf.Table{},
+		Classes: make(map[string]*Class), Exempt: make(map[string]int64), rules: rules,
+		kinds: make(map[kind]int64), clients: make(map[netip.Addr]*Refused),
+		Lost: Lost{groups: make(map[string]*Group)},
 	}
-	r.Lost.Senders = ranked(slices.Values(r.Lost.Senders),
-		func(g *Group) int64 { return g.Messages }, func(g *Group) string { return g.Sender })
-	r.Refused = ranked(maps.Values(t.clients),
+}
+
+// Add counts a message.
+func (r *Report) Add(m *Message) {
+	n, name := int64(m.Count), shown(m.Helo)
+	r.Messages += n
+	k := kind{r.class(m.Class), name, max(m.Action, checkhelo.Ignore), m.Rules}
+	if _, ok := r.kinds[k]; !ok && len(r.kinds) >= maxKinds {
+		k.name, r.Exact = "", false
+	}
+	r.kinds[k] += n
+	if !m.Time.IsZero() {
+		if r.Timeline == nil {
+			r.Timeline = new(Timeline)
+		}
+		r.Timeline.add(m.Time, word(m.Action), n)
+	}
+	if m.Exempt != "" {
+		r.Exempt[m.Exempt] += n
+	}
+	if m.TryLater {
+		r.TryLater += n
+	}
+	if m.Action == checkhelo.Reject && m.Client.IsValid() {
+		r.refuse(m, name)
+	}
+	if m.isLost() {
+		r.Lost.add(m)
+	}
+	if r.Against != nil && m.Other != nil {
+		r.Against.add(m, name)
+	}
+}
+
+// shown is a name fit for reports.
+func shown(helo string) string { return heloname.Clean(strings.ToLower(helo), maxName) }
+
+func (r *Report) class(name string) *Class {
+	name = cmp.Or(name, DefaultClass)
+	if r.Classes[name] == nil && len(r.Classes) >= maxClasses {
+		name = OtherClass
+	}
+	if r.Classes[name] == nil {
+		r.Classes[name] = new(Class)
+	}
+	return r.Classes[name]
+}
+
+func (r *Report) refuse(m *Message, name string) {
+	c := r.clients[m.Client]
+	if c == nil {
+		if len(r.clients) >= maxClients {
+			return
+		}
+		c = &Refused{Client: m.Client.String(), Rule: m.rule(), Helo: name}
+		r.clients[m.Client] = c
+	}
+	c.Messages += int64(m.Count)
+}
+
+// Sum fills in what is shown of the messages so far.
+func (r *Report) Sum() *Report {
+	rows := make(map[*Class][]row)
+	for k, n := range r.kinds {
+		rows[k.class] = append(rows[k.class], row{k, orgOf(k.name), n})
+	}
+	for class, own := range rows {
+		class.sum(own, r.rules)
+	}
+	if r.Timeline != nil {
+		r.Timeline.sum()
+	}
+	r.Lost.sum()
+	r.Refused = ranked(maps.Values(r.clients),
 		func(c *Refused) int64 { return c.Messages }, func(c *Refused) string { return c.Client })
 	r.Refused = r.Refused[:min(mostRefused, len(r.Refused))]
 	if r.Against != nil {
 		r.Against.sum()
 	}
-	return &r
+	return r
 }
 
 // ranked sorts by messages, the most first, and equal ones by text. It never returns nil.
@@ -123,73 +207,11 @@ func ranked[T any](all iter.Seq[T], messages func(T) int64, text func(T) string)
 	return list
 }
 
-// newClass returns a class with its actions and the rules that are not off.
-func (t *Tally) newClass() *Class {
-	c := &Class{Actions: make(map[string]*Count), Rules: make(map[string]*Rule)}
-	for _, action := range strongest {
-		c.Actions[action] = &Count{}
-	}
-	for i, r := range t.rules {
-		if r.Action == checkhelo.Off {
-			continue
-		}
-		rule := &Rule{
-			Action: r.Action.String(), Effect: checkhelo.Effect{Action: r.Action, Score: r.Score}.String(),
-			Verdicts: make(map[string]int64), index: i, common: make(map[string]int64),
-		}
-		if r.Action == checkhelo.Score {
-			rule.Score = r.Score
-		}
-		c.Rules[r.Name] = rule
-	}
-	return c
-}
-
-// sum counts one class. Its kinds are walked by organisation and name, so that each of these counts
-// once for the class, for an action and for a rule.
-func (t *Tally) sum(kinds map[kind]int64) *Class {
-	type row struct {
-		kind
-		org string
-	}
-	rows := make([]row, 0, len(kinds))
-	for k := range kinds {
-		rows = append(rows, row{k, orgOf(k.name)})
-	}
-	slices.SortFunc(rows, func(a, b row) int {
-		return cmp.Or(strings.Compare(a.org, b.org), strings.Compare(a.name, b.name))
-	})
-	c, last := t.newClass(), make(map[*Count]row)
-	for _, k := range rows {
-		n := kinds[k.kind]
-		add := func(c *Count) {
-			c.Messages += n
-			before := last[c]
-			if k.name == "" || k.name == before.name { // the kinds that are not kept have no name
-				return
-			}
-			c.Names++
-			if k.org != before.org {
-				c.Orgs++
-			}
-			last[c] = k
-		}
-		add(&c.Count)
-		add(c.Actions[word(k.action)])
-		for _, r := range c.Rules {
-			if k.rules>>r.index&1 != 0 {
-				add(&r.Count)
-				r.Verdicts[word(k.action)] += n
-				r.common[k.name] += n
-			}
-		}
-	}
-	for _, r := range c.Rules {
-		delete(r.common, "")
-		names := ranked(maps.Keys(r.common), r.Times, func(name string) string { return name })
-		r.Examples = slices.Clone(names[:min(examples, len(names))])
-	}
-	return c
+// row is the messages of one kind.
+type row struct {
+	kind
+	org string
+	n   int64
 }
 
 // orgOf is the organisational domain of a HELO name, the name itself where there is none.
@@ -197,36 +219,65 @@ func orgOf(name string) string {
 	return cmp.Or(heloname.OrgDomain(heloname.Parse(name).ASCII), name)
 }
 
-// ByHits returns the names of the rules that hit, the most hits first, equal ones in the order of
-// the table.
-func (c *Class) ByHits() (names []string) {
-	for name, r := range c.Rules {
-		if r.Messages > 0 {
-			names = append(names, name)
-		}
-	}
-	slices.SortFunc(names, func(a, b string) int {
-		x, y := c.Rules[a], c.Rules[b]
-		return cmp.Or(cmp.Compare(y.Messages, x.Messages), cmp.Compare(x.index, y.index))
+// sum counts the kinds of one class.
+func (c *Class) sum(rows []row, rules []checkhelo.Rule) {
+	slices.SortFunc(rows, func(a, b row) int {
+		return cmp.Or(strings.Compare(a.org, b.org), strings.Compare(a.name, b.name))
 	})
-	return names
-}
-
-func (a *Against) sum() {
-	a.Moves, a.Changes = []Change{}, []Change{}
-	for _, from := range strongest {
-		for _, to := range strongest {
-			move := Change{From: from, To: to}
-			if move.Messages = a.moves[move]; move.Messages > 0 {
-				a.Moves = append(a.Moves, move)
+	*c = Class{Actions: make(map[string]*Count), Rules: make(map[string]*Rule)}
+	c.Count = *count(rows, func(*row) bool { return true })
+	for _, action := range strongest {
+		c.Actions[action] = count(rows, func(k *row) bool { return word(k.action) == action })
+	}
+	for i, set := range rules {
+		if set.Action == checkhelo.Off {
+			continue
+		}
+		hit := func(k *row) bool { return k.rules>>i&1 != 0 }
+		r := &Rule{
+			Count: *count(rows, hit), Name: set.Name, Action: set.Action.String(),
+			Effect:   checkhelo.Effect{Action: set.Action, Score: set.Score}.String(),
+			Verdicts: make(map[string]int64), common: make(map[string]int64),
+		}
+		if set.Action == checkhelo.Score {
+			r.Score = set.Score
+		}
+		for at := range rows {
+			if k := &rows[at]; hit(k) {
+				r.Verdicts[word(k.action)] += k.n
+				r.common[k.name] += k.n
 			}
 		}
+		delete(r.common, "")
+		names := ranked(maps.Keys(r.common), r.Times, func(name string) string { return name })
+		r.Examples = slices.Clone(names[:min(examples, len(names))])
+		c.Rules[r.Name] = r
+		if r.Messages > 0 {
+			c.ByHits = append(c.ByHits, r)
+		}
 	}
-	changes := ranked(maps.Keys(a.changes), func(c Change) int64 { return a.changes[c] },
-		func(c Change) string { return c.Helo + " " + c.From + " " + c.To })
-	for _, c := range changes[:min(shownChanges, len(changes))] {
-		c.Messages = a.changes[c]
-		a.Changes = append(a.Changes, c)
+	most := func(a, b *Rule) int { return cmp.Compare(b.Messages, a.Messages) }
+	slices.SortStableFunc(c.ByHits, most)
+}
+
+// count counts the rows that are in. They come by organisation and name, so that each of these
+// counts once.
+func count(rows []row, in func(*row) bool) *Count {
+	c, last := &Count{}, &row{}
+	for i := range rows {
+		k := &rows[i]
+		if !in(k) {
+			continue
+		}
+		c.Messages += k.n
+		if k.name == "" || k.name == last.name { // the kinds that are not kept have no name
+			continue
+		}
+		c.Names++
+		if k.org != last.org {
+			c.Orgs++
+		}
+		last = k
 	}
-	a.More = len(changes) - len(a.Changes)
+	return c
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/netip"
 	"regexp"
 	"runtime"
@@ -52,8 +53,8 @@ func message(class, helo, client string, n int, at time.Time, r Result) *Message
 }
 
 // sample counts the same few messages for each test of a format.
-func sample() *Tally {
-	t := NewTally("rfc", testRules)
+func sample() *Report {
+	t := New("rfc", testRules)
 	var never time.Time
 	lost := message("ham", "mx.example.net", "192.0.2.7", 1, morning, result(checkhelo.Quarantine, noPTR, 1))
 	lost.From, lost.Rcpts, lost.MsgID, lost.Outcome = "a@example.net", []string{"<script>"}, "4XyZ", replay.Accepted
@@ -80,7 +81,7 @@ func TestJSON(t *testing.T) {
 	tally := sample()
 	skipped := maddyconf.Table{Directive: "exempt_names", Table: "sql_query", Reason: "absent"}
 	tally.NotEvaluated = append(tally.NotEvaluated, skipped)
-	if err := json.NewEncoder(&out).Encode(tally.Report()); err != nil {
+	if err := json.NewEncoder(&out).Encode(tally.Sum()); err != nil {
 		t.Fatal(err)
 	}
 	var got Report
@@ -174,7 +175,7 @@ func TestText(t *testing.T) {
 }
 
 func TestCompare(t *testing.T) {
-	tally := NewTally("rfc", testRules)
+	tally := New("rfc", testRules)
 	tally.Compare("lenient")
 	add := func(helo string, n int, a, b Result) {
 		m := message("", helo, "", n, time.Time{}, a)
@@ -185,7 +186,7 @@ func TestCompare(t *testing.T) {
 	add("same.example.org", 9, result(checkhelo.Reject, bareIP, 0), result(checkhelo.Reject, bareIP, 0))
 	add("other.example.org", 2, result(checkhelo.Reject, bareIP, 0), result(checkhelo.Reject, noPTR, 1))
 	add("good.example.org", 50, result(checkhelo.Off, 0, -1), result(checkhelo.Ignore, noPTR, 1))
-	got := tally.Report().Against
+	got := tally.Sum().Against
 	want := []Change{
 		{"192.0.2.7", "reject:bare_ip", "score:bare_ip", 4},
 		{"other.example.org", "reject:bare_ip", "reject:no_ptr", 2},
@@ -245,11 +246,11 @@ func TestHTML(t *testing.T) {
 
 // Of more kinds than are kept messages are counted all the same, and the report says so.
 func TestKindsAreBounded(t *testing.T) {
-	tally := NewTally("rfc", testRules)
+	tally := New("rfc", testRules)
 	for i := range maxKinds + 10 {
 		tally.Add(message("", fmt.Sprintf("mail%d.example.org", i), "", 2, time.Time{}, result(checkhelo.Score, noPTR, 1)))
 	}
-	r := tally.Report()
+	r := tally.Sum()
 	all := r.Classes[DefaultClass]
 	if r.Exact || all.Count != (Count{2 * (maxKinds + 10), maxKinds, 1}) || all.Rules["no_ptr"].Count != all.Count {
 		t.Errorf("exact %v, %+v, %+v", r.Exact, all.Count, all.Rules["no_ptr"].Count)
@@ -260,7 +261,7 @@ func TestKindsAreBounded(t *testing.T) {
 }
 
 func TestLostIsBounded(t *testing.T) {
-	tally := NewTally("rfc", testRules)
+	tally := New("rfc", testRules)
 	add := func(helo string) {
 		m := message("", helo, "192.0.2.1", 1, morning, result(checkhelo.Reject, noPTR, 1))
 		m.Outcome, m.From = replay.Accepted, strings.Repeat("long", 1000)
@@ -272,7 +273,7 @@ func TestLostIsBounded(t *testing.T) {
 	for i := range maxLost {
 		add(fmt.Sprintf("mail.example%d.org", i))
 	}
-	r := tally.Report().Lost
+	r := tally.Sum().Lost
 	listed := 0
 	for _, g := range r.Senders {
 		listed += len(g.Greetings)
@@ -289,7 +290,7 @@ func TestLostIsBounded(t *testing.T) {
 // The text says so when it does not list all, also where the cut falls between two senders.
 func TestTextTellsOfTheCut(t *testing.T) {
 	const listed, note = 50, "The list is cut"
-	tally := NewTally("rfc", testRules)
+	tally := New("rfc", testRules)
 	for i := range listed + 1 {
 		var out bytes.Buffer
 		tally.Add(message("ham", fmt.Sprintf("mail.example%d.org", i), "192.0.2.1", 1, morning,
@@ -378,51 +379,53 @@ func TestNDJSON(t *testing.T) {
 }
 
 func TestTimeline(t *testing.T) {
-	var line Timeline
-	line.add(time.Time{}, checkhelo.Reject, 1)
-	if line.report() != nil {
+	tally := New("rfc", testRules)
+	tally.Add(message("", "a", "", 1, time.Time{}, Result{}))
+	if tally.Sum().Timeline != nil {
 		t.Error("messages without a time make a chart")
 	}
+	var line Timeline
 	at := time.Date(1969, 12, 30, 0, 30, 0, 0, time.UTC)
 	for i := range 20_000 {
-		line.add(at.Add(time.Duration(i)*17*time.Hour), checkhelo.Ignore+checkhelo.Action(i%5), 2)
+		line.add(at.Add(time.Duration(i)*17*time.Hour), strongest[i%len(strongest)], 2)
 		if line.Columns() > maxSpans {
 			t.Fatalf("%d points after %d messages", line.Columns(), i+1)
 		}
 	}
-	var sum fates
-	for _, p := range line.counts {
-		for a, n := range p {
-			sum[a] += n
+	sum := make(map[string]int64)
+	line.sum()
+	for _, p := range line.Points {
+		for action, n := range p.Actions {
+			sum[action] += n
 		}
 	}
-	if sum != (fates{0, 8000, 8000, 8000, 8000, 8000}) {
+	if want := (map[string]int64{"none": 8000, "score": 8000, "greylist": 8000, "quarantine": 8000,
+		"reject": 8000}); !maps.Equal(sum, want) {
 		t.Errorf("widening lost messages: %v", sum)
 	}
-	l := line.report()
-	if labels := l.Labels(); !slices.IsSorted(labels) || len(labels) != 3 || len(l.Points) > maxSpans {
-		t.Errorf("labels %q, %d points", labels, len(l.Points))
+	if labels := line.Labels(); !slices.IsSorted(labels) || len(labels) != 3 || len(line.Points) > maxSpans {
+		t.Errorf("labels %q, %d points", labels, len(line.Points))
 	}
-	if l.Points[0].Column != 1 || l.Points[len(l.Points)-1].Column != l.Columns() {
-		t.Errorf("%d columns, points %+v", l.Columns(), l.Points)
+	if line.Points[0].Column != 1 || line.Points[len(line.Points)-1].Column != line.Columns() {
+		t.Errorf("%d columns, points %+v", line.Columns(), line.Points)
 	}
 }
 
 // A chart of one hour has one label.
 func TestLabels(t *testing.T) {
 	var line Timeline
-	line.add(morning, checkhelo.Reject, 1)
-	if got := line.report().Labels(); !slices.Equal(got, []string{"2026-03-01 09:00"}) {
+	line.add(morning, "reject", 1)
+	if got := line.Labels(); !slices.Equal(got, []string{"2026-03-01 09:00"}) {
 		t.Errorf("labels %q", got)
 	}
 }
 
 func TestClassesAreBounded(t *testing.T) {
-	tally := NewTally("rfc", testRules)
+	tally := New("rfc", testRules)
 	for i := range 100 {
 		tally.Add(message(fmt.Sprint("class", i), "a", "", 1, morning, Result{}))
 	}
-	if r := tally.Report(); len(r.Classes) > maxClasses+1 || r.Messages != 100 {
+	if r := tally.Sum(); len(r.Classes) > maxClasses+1 || r.Messages != 100 {
 		t.Errorf("%d classes, %d messages", len(r.Classes), r.Messages)
 	}
 }
@@ -434,7 +437,7 @@ func TestMemory(t *testing.T) {
 		t.Skip("slow")
 	}
 	rules := checkhelo.Rules()
-	tally := NewTally("rfc", rules)
+	tally := New("rfc", rules)
 	before := heap()
 	client := netip.MustParseAddr("192.0.2.1")
 	for i := range 200_000 {
@@ -458,7 +461,7 @@ func heap() int64 {
 }
 
 func BenchmarkAdd(b *testing.B) {
-	tally := NewTally("rfc", testRules)
+	tally := New("rfc", testRules)
 	m := message("", "mail.example.org", "", 1, morning, result(checkhelo.Off, 0, -1))
 	b.ReportAllocs()
 	for b.Loop() {
@@ -467,7 +470,7 @@ func BenchmarkAdd(b *testing.B) {
 }
 
 func TestAddDoesNotAllocate(t *testing.T) {
-	tally := NewTally("rfc", testRules)
+	tally := New("rfc", testRules)
 	m := message("", "mail.example.org", "192.0.2.7", 1, morning, result(checkhelo.Reject, bareIP|noPTR, 0))
 	tally.Add(m)
 	if n := testing.AllocsPerRun(100, func() { tally.Add(m) }); n > 0 {

@@ -4,8 +4,6 @@ import (
 	"maps"
 	"slices"
 	"time"
-
-	"maddy.example/checkhelo"
 )
 
 // maxSpans bounds the points of a timeline.
@@ -29,12 +27,8 @@ type Timeline struct {
 	Points []Point `json:"points"` // those without messages are left out
 
 	width  int // index into spans
-	counts map[time.Time]fates
-	lo, hi time.Time // first and last point
+	counts map[time.Time]map[string]int64
 }
-
-// fates are messages by action.
-type fates [checkhelo.Reject + 1]int64
 
 // Point is one span of a timeline.
 type Point struct {
@@ -43,63 +37,54 @@ type Point struct {
 	Column  int              `json:"-"` // of the chart; the first is 1
 }
 
-func (l *Timeline) add(at time.Time, action checkhelo.Action, n int64) {
-	if at.IsZero() {
+func (l *Timeline) add(at time.Time, action string, n int64) {
+	at = at.UTC().Truncate(spans[l.width].width)
+	if counts := l.counts[at]; counts != nil {
+		counts[action] += n
 		return
 	}
-	at = at.UTC().Truncate(spans[l.width].width)
-	if len(l.counts) == 0 {
-		l.counts, l.lo, l.hi = make(map[time.Time]fates), at, at
+	if l.counts == nil {
+		l.counts = make(map[time.Time]map[string]int64)
 	}
-	c := l.counts[at]
-	c[action] += n
-	l.counts[at] = c
-	if at.Before(l.lo) {
-		l.lo = at
+	l.counts[at] = make(map[string]int64)
+	for _, each := range strongest {
+		l.counts[at][each] = 0
 	}
-	if at.After(l.hi) {
-		l.hi = at
-	}
+	l.counts[at][action] = n
 	for l.Columns() > maxSpans && l.width+1 < len(spans) {
-		l.widen()
-	}
-}
-
-func (l *Timeline) widen() {
-	l.width++
-	width, narrow := spans[l.width].width, l.counts
-	l.lo, l.hi = l.lo.Truncate(width), l.hi.Truncate(width)
-	l.counts = make(map[time.Time]fates)
-	for at, from := range narrow {
-		to := l.counts[at.Truncate(width)]
-		for a, n := range from {
-			to[a] += n
+		narrow := l.counts
+		*l = Timeline{width: l.width + 1}
+		for at, counts := range narrow {
+			for action, n := range counts {
+				l.add(at, action, n)
+			}
 		}
-		l.counts[at.Truncate(width)] = to
 	}
 }
 
-// column returns the place of a point in the chart.
-func (l *Timeline) column(at time.Time) int { return int(at.Sub(l.lo)/spans[l.width].width) + 1 }
+// times returns the points in their order.
+func (l *Timeline) times() []time.Time {
+	return slices.SortedFunc(maps.Keys(l.counts), time.Time.Compare)
+}
+
+// column returns the place in a chart that begins at first.
+func (l *Timeline) column(first, at time.Time) int {
+	return int(at.Sub(first)/spans[l.width].width) + 1
+}
 
 // Columns returns how many points the chart has room for.
-func (l *Timeline) Columns() int { return l.column(l.hi) }
+func (l *Timeline) Columns() int {
+	times := l.times()
+	return l.column(times[0], times[len(times)-1])
+}
 
-// report fills in what is shown; nil without messages.
-func (l *Timeline) report() *Timeline {
-	if len(l.counts) == 0 {
-		return nil
+// sum fills in what is shown.
+func (l *Timeline) sum() {
+	l.Span, l.Points = spans[l.width].text, nil
+	times := l.times()
+	for _, at := range times {
+		l.Points = append(l.Points, Point{l.stamp(at), l.counts[at], l.column(times[0], at)})
 	}
-	shown := *l
-	shown.Span = spans[l.width].text
-	for _, at := range slices.SortedFunc(maps.Keys(l.counts), time.Time.Compare) {
-		point := Point{From: l.stamp(at), Actions: make(map[string]int64), Column: l.column(at)}
-		for a, n := range l.counts[at] {
-			point.Actions[word(checkhelo.Action(a))] += n
-		}
-		shown.Points = append(shown.Points, point)
-	}
-	return &shown
 }
 
 func (l *Timeline) stamp(at time.Time) string {
@@ -111,8 +96,10 @@ func (l *Timeline) stamp(at time.Time) string {
 
 // Labels returns the first, middle and last span, each once.
 func (l *Timeline) Labels() []string {
-	middle := l.lo.Add(l.hi.Sub(l.lo) / 2).Truncate(spans[l.width].width)
-	return slices.Compact([]string{l.stamp(l.lo), l.stamp(middle), l.stamp(l.hi)})
+	times := l.times()
+	first, last := times[0], times[len(times)-1]
+	middle := first.Add(last.Sub(first) / 2).Truncate(spans[l.width].width)
+	return slices.Compact([]string{l.stamp(first), l.stamp(middle), l.stamp(last)})
 }
 
 // Most returns the messages of the highest column. Messages without a hit would hide the others.

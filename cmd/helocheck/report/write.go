@@ -14,6 +14,8 @@ import (
 	"text/tabwriter"
 	"text/template"
 
+	"github.com/dustin/go-humanize"
+
 	"maddy.example/checkhelo/module/heloname"
 )
 
@@ -24,7 +26,7 @@ var (
 	pageSource string
 
 	funcs = template.FuncMap{
-		"grouped": grouped, "share": share, "join": strings.Join,
+		"grouped": humanize.Comma, "share": share, "join": strings.Join,
 		"actions": func() []string { return strongest }, "clean": heloname.Clean,
 	}
 	text = template.Must(template.New("text").Funcs(funcs).Parse(textSource))
@@ -33,20 +35,20 @@ var (
 )
 
 // WriteText writes tables for people.
-func (t *Tally) WriteText(w io.Writer) error {
+func (r *Report) WriteText(w io.Writer) error {
 	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	return errors.Join(text.Execute(out, t.Report()), out.Flush())
+	return errors.Join(text.Execute(out, r.Sum()), out.Flush())
 }
 
 // WriteHTML writes one page that needs nothing but itself.
-func (t *Tally) WriteHTML(w io.Writer) error { return page.Execute(w, t.Report()) }
+func (r *Report) WriteHTML(w io.Writer) error { return page.Execute(w, r.Sum()) }
 
 // AtLeast writes a number of names or organisations, of which only the first may be known.
 func (r *Report) AtLeast(n int) string {
 	if r.Exact {
-		return grouped(int64(n))
+		return humanize.Comma(int64(n))
 	}
-	return "at least " + grouped(int64(n))
+	return "at least " + humanize.Comma(int64(n))
 }
 
 // share writes a part in percent.
@@ -61,22 +63,14 @@ func share(n, of int64) string {
 	}
 }
 
-// grouped writes a number with a comma between thousands.
-func grouped(n int64) string {
-	text := strconv.FormatInt(n, 10)
-	for i := len(text) - 3; i > 0; i -= 3 {
-		text = text[:i] + "," + text[i:]
-	}
-	return text
-}
-
 var csvHeader = []string{"class", "kind", "name", "action", "messages", "names", "examples", "orgs",
 	"time", "from", "rcpt", "helo", "ip", "rdns", "ptr", "msg_id", "exempt"}
 
 // WriteCSV writes one row for each class, action and rule, each lost message and each note.
 // Examples and recipients are separated by spaces.
-func (t *Tally) WriteCSV(w io.Writer) error {
-	r, out := t.Report(), csv.NewWriter(w)
+func (r *Report) WriteCSV(w io.Writer) error {
+	r.Sum()
+	out := csv.NewWriter(w)
 	row := func(cells ...string) {
 		// An error stays in out until the end.
 		_ = out.Write(append(cells, make([]string, len(csvHeader)-len(cells))...))
@@ -92,7 +86,7 @@ func (t *Tally) WriteCSV(w io.Writer) error {
 		for _, action := range strongest {
 			counts(name, "action", action, action, c.Actions[action], nil)
 		}
-		for _, rule := range t.rules {
+		for _, rule := range r.rules {
 			if hit := c.Rules[rule.Name]; hit != nil {
 				counts(name, "rule", rule.Name, hit.Action, &hit.Count, hit.Examples)
 			}

@@ -107,7 +107,7 @@ func (f *fitting) count(
 	if err != nil {
 		return nil, err
 	}
-	tally := report.NewTally(policy, judge.Policy.Rules())
+	tally := report.New(policy, judge.Policy.Rules())
 	err = judge.Read(ctx, f.paths[i], func(_ *replay.Record, m *report.Message) { tally.Add(m) })
-	return tally.Report().Classes, err
+	return tally.Sum().Classes, err
 }
