@@ -5,10 +5,10 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"maps"
 	"math"
 	"os"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,7 +18,7 @@ const (
 	readTime    = 50 * time.Millisecond // of one look-up, within the session's own time
 	writeTime   = 10 * time.Second      // of one batch
 	startTime   = 2 * time.Second       // that Open takes for the first connection
-	closeTime   = 3 * time.Second       // that the last Close waits for the last batch
+	closeTime   = 3 * time.Second       // of the last batch, for which the last Close waits
 	reportEvery = 60                    // seconds between two reports
 	maxFailures = 4                     // reads in a row; then it is away until a batch reaches it
 	knownTTL    = 60
@@ -26,7 +26,6 @@ const (
 
 	viewRows       = 1 << 16
 	queueRows      = 1 << 16
-	checkpointRows = 500 // each is a page at most: SQLite would wait for 1000 pages, within a batch
 	defaultMaxRows = 2_000_000
 )
 
@@ -68,20 +67,19 @@ type DB struct {
 
 	db atomic.Pointer[sql.DB] // nil until the first connection
 
-	mu            sync.Mutex
-	key           []byte          // of the hashes; nil before the first connection
-	queue, flying *Map            // what waits for the next batch, and what is being written
-	view          *Map            // rows as far as this process knows them
-	loaded        map[scope]int64 // its scopes, and the Unix times of reading all their rows; 0: never
-	total         Counters
-	failed        int   // reads in a row
-	unwritten     bool  // the last batch failed
-	reported      int64 // Unix time of the last report
+	mu        sync.Mutex
+	key       []byte          // of the hashes; nil before the first connection
+	queue     *Map            // what waits for the next batch
+	view      *Map            // rows as far as this process knows them
+	loaded    map[scope]int64 // its scopes, and the Unix times of reading all their rows; 0: never
+	total     Counters
+	failed    int   // reads in a row
+	unwritten bool  // the last batch failed
+	reported  int64 // Unix time of the last report
 
-	writing sync.Mutex  // one batch at a time; it guards what follows
-	file    os.FileInfo // what is open, for SQLite
-	swept   id          // up to which old rows were looked for; empty: the beginning
-	moved   int         // rows written since the last checkpoint
+	writing chan struct{} // full while a batch is written; it guards what follows
+	file    os.FileInfo   // what is open, for SQLite
+	swept   key           // up to which old rows were looked for; empty: the beginning
 
 	users      int // the registry's lock guards it
 	stop, done chan struct{}
@@ -127,9 +125,9 @@ func newDB(p place, opts Options) *DB {
 	opts.Every = cmp.Or(opts.Every, time.Second)
 	opts.MaxRows = cmp.Or(opts.MaxRows, defaultMaxRows)
 	return &DB{
-		place: p, opts: opts, readTime: readTime, queue: NewMap(queueRows), flying: NewMap(0),
+		place: p, opts: opts, readTime: readTime, queue: NewMap(queueRows),
 		view: NewMap(math.MaxInt), loaded: map[scope]int64{},
-		stop: make(chan struct{}), done: make(chan struct{}),
+		writing: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
 	}
 }
 
@@ -146,7 +144,7 @@ func (d *DB) Close() error {
 		close(d.stop)
 		select {
 		case <-d.done:
-		case <-time.After(closeTime): // the driver is stuck in a dead connection
+		case <-time.After(closeTime + time.Second): // the driver is stuck
 		}
 	}
 	return nil
@@ -160,7 +158,7 @@ func (d *DB) Counters() Counters {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	c := d.total
-	c.Queued = d.queue.size + d.flying.size
+	c.Queued = d.queue.size
 	c.Away = d.db.Load() == nil || d.unwritten || d.failed >= maxFailures
 	return c
 }
@@ -186,55 +184,44 @@ func (d *DB) get(ctx context.Context, k key, now int64) (row, error) {
 	if err := d.load(ctx, k, now); err != nil {
 		return row{}, err
 	}
-	return d.view.rows[k.scope][k.name].unlessOld(k.kind, d.queue.era.at(now)), nil
+	return d.view.row(k).unlessOld(k.kind, d.queue.era.at(now)), nil
 }
 
-func (d *DB) list(ctx context.Context, s scope, now int64) (map[string]row, error) {
+func (d *DB) list(ctx context.Context, s scope, now int64) ([]stored, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if err := d.load(ctx, key{s, ""}, now); err != nil {
+	if err := d.load(ctx, key{scope: s}, now); err != nil {
 		return nil, err
 	}
-	return d.view.listAt(s, d.queue.era.at(now)), nil
+	return withoutOld(slices.Clone(d.view.rows[s]), d.queue.era.at(now)), nil
 }
 
 // load reads the rows of the scope of a key into the view, unless they are there. It needs the
 // lock, and frees it while it reads.
 func (d *DB) load(ctx context.Context, k key, now int64) error {
 	ttl := int64(strangerTTL)
-	if d.view.rows[k.scope][k.name].accepted {
+	if d.view.row(k).accepted {
 		ttl = knownTTL
 	}
 	if read, ok := d.loaded[k.scope]; ok && now >= read && now-read < ttl {
 		d.total.Cached++
 		return nil
 	}
-	pending := d.pending(k.scope) // a batch may be written meanwhile
+	queued := slices.Clone(d.queue.rows[k.scope]) // a batch may be written meanwhile
 	found, err := d.read(ctx, k.scope)
 	if err != nil {
 		d.total.Failed++
 		return d.clean(err)
 	}
 	d.total.Read++
-	at, names := d.queue.era.at(now), make(map[string]row, len(found))
-	for _, r := range found {
-		names[r.name] = r.row
-	}
-	deleteOld(names, k.kind, at)
 	d.room()
-	d.view.set(k.scope, names)
+	at := d.queue.era.at(now)
+	d.view.set(k.scope, withoutOld(found, at))
 	d.loaded[k.scope] = now
-	for _, rows := range append(pending, d.pending(k.scope)...) {
-		for name, r := range rows {
-			_ = d.view.merge(key{k.scope, name}, r, at) // past the share of the scope
-		}
+	for _, r := range append(queued, d.queue.rows[k.scope]...) {
+		_ = d.view.merge(r.key, r.row, at) // past the share of the scope
 	}
 	return nil
-}
-
-// pending returns the rows of a scope that are not in the database yet. It needs the lock.
-func (d *DB) pending(s scope) []map[string]row {
-	return []map[string]row{d.flying.rows[s], d.queue.rows[s]}
 }
 
 // room drops random scopes from a full view. It needs the lock.
@@ -271,7 +258,7 @@ func (d *DB) put(k key, n row, now int64) error {
 }
 
 func (d *DB) enqueue(k key, n row, at int64) error {
-	known := d.view.rows[k.scope][k.name]
+	known := d.view.row(k)
 	if known.with(k.kind, n) == known {
 		return nil
 	}
@@ -285,17 +272,14 @@ func (d *DB) enqueue(k key, n row, at int64) error {
 		d.room()
 		d.loaded[k.scope] = 0
 	}
-	_ = d.view.merge(k, n, at) // past the share of the scope
+	if err := d.view.merge(k, n, at); k.kind == waitingRow { // its scope was read just now
+		return err
+	}
 	return nil
 }
 
-// read reads a scope for at most 50 ms. A driver that does not come back keeps its goroutine and
-// one of the connections, never a session. It needs the lock, and frees it for that time.
+// read reads a scope for at most 50 ms. It needs the lock, and frees it for that time.
 func (d *DB) read(ctx context.Context, s scope) ([]stored, error) {
-	type answer struct {
-		rows []stored
-		err  error
-	}
 	db := d.db.Load()
 	if db == nil || d.failed >= maxFailures {
 		return nil, ErrAway
@@ -303,25 +287,33 @@ func (d *DB) read(ctx context.Context, s scope) ([]stored, error) {
 	d.mu.Unlock()
 	limit, cancel := context.WithTimeout(ctx, d.readTime)
 	defer cancel()
-	done := make(chan answer, 1)
-	go func() {
-		rows, err := query(limit, db, readScope, s.String(), int(s.kind))
-		done <- answer{rows, err}
-	}()
-	var a answer
-	select {
-	case a = <-done:
-	case <-limit.Done():
-		a.err = limit.Err()
-	}
+	var rows []stored
+	err := within(limit, func() (err error) {
+		rows, err = query(limit, db, readScope, s.String())
+		return err
+	})
 	d.mu.Lock()
 	switch {
-	case a.err == nil:
+	case err == nil:
 		d.failed = 0
+		return rows, nil
 	case ctx.Err() == nil:
 		d.failed++
 	}
-	return a.rows, a.err
+	return nil, err
+}
+
+// within returns what f returns, or an error when the context ends before. A driver that does not
+// come back keeps its goroutine and its connection, never a session or the end of the server.
+func within(ctx context.Context, f func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- f() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // run writes a batch a second until the last Close.
@@ -346,7 +338,24 @@ func (d *DB) run() {
 func (d *DB) tick(limit time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	d.say(cmp.Or(d.Flush(ctx), d.expire(ctx), d.checkpoint(ctx)))
+	d.say(within(ctx, func() error { return d.take(ctx, d.flush, d.expire, d.checkpoint) }))
+}
+
+// take connects to the database and takes some steps there, while nobody else does.
+func (d *DB) take(ctx context.Context, steps ...func(context.Context, *sql.DB) error) error {
+	select {
+	case d.writing <- struct{}{}:
+		defer func() { <-d.writing }()
+	case <-ctx.Done():
+		return d.clean(ctx.Err())
+	}
+	db, err := d.connect(ctx)
+	for _, step := range steps {
+		if err == nil {
+			err = step(ctx, db)
+		}
+	}
+	return d.clean(err)
 }
 
 // say reports an error, at most once a minute.
@@ -408,65 +417,46 @@ func (d *DB) connect(ctx context.Context) (*sql.DB, error) {
 
 // Flush writes what is queued, now. Tools call it; in a server, a batch a second goes by itself.
 func (d *DB) Flush(ctx context.Context) error {
-	d.writing.Lock()
-	defer d.writing.Unlock()
-	db, err := d.connect(ctx)
-	if err != nil {
-		return d.clean(err)
-	}
+	return d.take(ctx, d.flush)
+}
+
+func (d *DB) flush(ctx context.Context, db *sql.DB) error {
 	d.mu.Lock()
-	batch := d.queue
-	d.flying, d.queue = batch, NewMap(queueRows)
-	d.queue.era = batch.era
+	batch, e := make(map[key]row, d.queue.size), d.queue.era
+	for _, list := range d.queue.rows {
+		for _, r := range list {
+			batch[r.key] = r.row
+		}
+	}
 	d.mu.Unlock()
 
-	var m meta
-	if err = m.read(ctx, db, readMeta); err == nil && batch.size > 0 {
-		m, err = d.write(ctx, db, batch)
-	}
+	m, err := d.write(ctx, db, batch, e)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.flying, d.unwritten = NewMap(0), err != nil
-	if err != nil {
-		batch.era = d.queue.era
-		for s, names := range d.queue.rows {
-			for name, r := range names {
-				if batch.merge(key{s, name}, r, 0) != nil {
-					d.total.Dropped++
-				}
-			}
-		}
-		d.queue = batch
-		return d.clean(err)
+	if d.unwritten = err != nil; err != nil {
+		return err
+	}
+	for s, list := range d.queue.rows { // what has changed since stays
+		d.queue.set(s, slices.DeleteFunc(list, func(r stored) bool { return r.row == batch[r.key] }))
 	}
 	d.failed = 0
-	d.total.Written += uint64(batch.size) //nolint:gosec // a number of rows
+	d.total.Written += uint64(len(batch))
 	d.total.OverShare += m.over
 	d.total.Counts = m.Counts
-	d.moved += batch.size
 	return nil
 }
 
-// write writes a batch in the order of keys, so that pages are visited once.
-func (d *DB) write(ctx context.Context, db *sql.DB, batch *Map) (meta, error) {
-	rows := make([]stored, 0, batch.size)
-	for s, names := range batch.rows {
-		for name, r := range names {
-			rows = append(rows, stored{id{s.String(), s.kind, name}, r})
-		}
+// write writes a batch in one transaction. Without rows it asks whether the database answers.
+func (d *DB) write(ctx context.Context, db *sql.DB, batch map[key]row, e era) (m meta, _ error) {
+	if len(batch) == 0 {
+		return m, m.read(ctx, db, readMeta)
 	}
-	slices.SortFunc(rows, func(a, b stored) int {
-		return cmp.Or(strings.Compare(a.scope, b.scope), cmp.Compare(a.kind, b.kind),
-			strings.Compare(a.name, b.name))
-	})
-	at := batch.era.at(d.opts.Clock().Unix())
+	at := e.at(d.opts.Clock().Unix())
 	return change(ctx, db, func(tx *sql.Tx, m *meta) (err error) {
-		if sure := batch.era.sure; !d.tool || sure > m.newest {
-			m.newest = sure
-		}
-		for some := range slices.Chunk(rows, mostKeys) {
+		m.newest = max(m.newest, e.sure)
+		for keys := range slices.Chunk(slices.Collect(maps.Keys(batch)), mostKeys) {
 			if err == nil {
-				err = d.merge(ctx, tx, m, some, at)
+				err = d.merge(ctx, tx, m, keys, batch, at)
 			}
 		}
 		return err
@@ -475,53 +465,40 @@ func (d *DB) write(ctx context.Context, db *sql.DB, batch *Map) (meta, error) {
 
 // expire looks for old rows in the next portion of the table, once a tick: of 10^7 rows each one is
 // looked at every three hours. Strangers of earlier days make room in a full table.
-func (d *DB) expire(ctx context.Context) error {
-	d.writing.Lock()
-	defer d.writing.Unlock()
-	db := d.db.Load()
-	if db == nil {
-		return nil
-	}
+func (d *DB) expire(ctx context.Context, db *sql.DB) error {
 	d.mu.Lock()
 	at, full := d.queue.era.at(d.opts.Clock().Unix()), d.total.Known >= d.opts.MaxRows
 	d.mu.Unlock()
-	old := func(r stored) bool {
-		stranger := r.kind == knownRow && !r.accepted && r.days < seenDays
-		return r.unlessOld(r.kind, at) == row{} || full && stranger && r.last < dayOf(at)
-	}
-	rows, err := d.after(ctx, db, &d.swept)
-	rows = slices.DeleteFunc(rows, func(r stored) bool { return !old(r) })
+	rows, err := after(ctx, db, &d.swept)
 	if err != nil {
-		return d.clean(err)
+		return err
 	}
-	n, err := d.remove(ctx, db, rows, old)
+	n, err := d.remove(ctx, db, slices.DeleteFunc(rows, func(r stored) bool {
+		inTheWay := full && r.kind == knownRow && !r.accepted && r.days < seenDays && r.last < dayOf(at)
+		return r.unlessOld(r.kind, at) != row{} && !inTheWay
+	}))
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.total.Expired += uint64(n) //nolint:gosec // a number of rows
-	return d.clean(err)
-}
-
-// after returns the portion of the table behind a key, and moves the key to its end. Behind the
-// last portion it is empty: the beginning.
-func (d *DB) after(ctx context.Context, db *sql.DB, key *id) ([]stored, error) {
-	rows, err := query(ctx, db, d.dialect(readPortion), key.scope, int(key.kind), key.name)
-	*key = id{}
-	if len(rows) == portionRows {
-		*key = rows[portionRows-1].id
-	}
-	return rows, err
+	return err
 }
 
 // checkpoint moves what was written from the journal of SQLite into its file, while no batch waits
 // for it.
-func (d *DB) checkpoint(ctx context.Context) error {
-	d.writing.Lock()
-	defer d.writing.Unlock()
-	db := d.db.Load()
-	if db == nil || d.kind != sqlite || d.moved < checkpointRows {
-		return nil
+func (d *DB) checkpoint(ctx context.Context, db *sql.DB) (err error) {
+	if d.kind == sqlite {
+		_, err = db.ExecContext(ctx, "PRAGMA wal_checkpoint")
 	}
-	d.moved = 0
-	_, err := db.ExecContext(ctx, "PRAGMA wal_checkpoint")
-	return d.clean(err)
+	return err
+}
+
+// after returns the portion of the table behind a key, and moves the key to its end. Behind the
+// last portion it is empty: the beginning.
+func after(ctx context.Context, db *sql.DB, k *key) ([]stored, error) {
+	rows, err := query(ctx, db, readPortion, k.String(), k.kind, k.name)
+	*k = key{}
+	if len(rows) == portionRows {
+		*k = rows[portionRows-1].key
+	}
+	return rows, err
 }

@@ -158,8 +158,8 @@ func flush(tb testing.TB, db *DB) {
 // expireAll looks at the whole table.
 func (d *DB) expireAll(tb testing.TB) {
 	tb.Helper()
-	for d.swept.scope = "!"; d.swept.scope != ""; { // the beginning of the table, and not yet its end
-		if err := d.expire(context.Background()); err != nil {
+	for d.swept.org = "!"; d.swept != (key{}); { // the beginning of the table, and not yet its end
+		if err := d.take(context.Background(), d.expire); err != nil {
 			tb.Fatal(err)
 		}
 	}

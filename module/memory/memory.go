@@ -21,7 +21,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -57,8 +56,7 @@ type Sender struct {
 // not there, unless the clock has jumped.
 type Store interface {
 	get(ctx context.Context, k key, now int64) (row, error)
-	// list returns the rows of a scope by name.
-	list(ctx context.Context, s scope, now int64) (map[string]row, error)
+	list(ctx context.Context, s scope, now int64) ([]stored, error)
 	// put merges a row. It never blocks on the database.
 	put(k key, n row, now int64) error
 	secret() []byte // key of the hashes; nil while the store is away
@@ -112,12 +110,17 @@ func (m *Memory) Neighbours(ctx context.Context, s Sender) checkhelo.Answer[[]st
 	if m == nil || own == "" || !network.IsValid() {
 		return checkhelo.Answer[[]string]{State: checkhelo.NotFound}
 	}
-	orgs, err := m.Store.list(ctx, scope{kind: neighbourRow, network: network}, m.now())
+	rows, err := m.Store.list(ctx, scope{network: network}, m.now())
 	if err != nil {
 		return checkhelo.Answer[[]string]{State: checkhelo.Failed, Err: err}
 	}
-	delete(orgs, own)
-	others := slices.Sorted(maps.Keys(orgs))
+	var others []string
+	for _, r := range rows {
+		if r.kind == neighbourRow && r.name != own {
+			others = append(others, r.name)
+		}
+	}
+	slices.Sort(others)
 	if len(others)+1 < cmp.Or(m.NeighboursMin, defaultMinOrgs) {
 		return checkhelo.Answer[[]string]{State: checkhelo.NotFound}
 	}
@@ -182,7 +185,7 @@ func (m *Memory) Wait(ctx context.Context, s Sender, from, rcpt string) (Wait, e
 		}
 		return Wait{Result: WaitAgain, Left: delay - waited}, nil
 	}
-	switch err := m.begin(ctx, own, now); {
+	switch err := m.Store.put(own, row{last: now}, now); {
 	case errors.Is(err, errShare):
 		return Wait{Result: WaitShare, Left: delay}, nil
 	case err != nil:
@@ -191,18 +194,6 @@ func (m *Memory) Wait(ctx context.Context, s Sender, from, rcpt string) (Wait, e
 		_ = m.Store.put(org, row{last: now}, now) // a help: the wait counts without it
 	}
 	return Wait{Result: WaitStarted, Left: delay}, nil
-}
-
-// begin keeps the first attempt of a message.
-func (m *Memory) begin(ctx context.Context, own key, now int64) error {
-	kept, err := m.Store.list(ctx, own.scope, now)
-	switch {
-	case err != nil:
-		return err
-	case len(kept) >= MaxWaiting:
-		return errShare
-	}
-	return m.Store.put(own, row{last: now}, now)
 }
 
 // attempt returns the time of the first attempt of a message, or 0. One in the future was written
@@ -238,7 +229,7 @@ func (m *Memory) see(s Sender, taken, accepted bool) {
 	today := dayOf(now)
 	// The store counts what it does not take.
 	if org := s.org(); org != "" {
-		_ = m.Store.put(key{scope{kind: neighbourRow, network: k.network}, org}, row{last: today}, now)
+		_ = m.Store.put(key{k.scope, neighbourRow, org}, row{last: today}, now)
 	}
 	if taken && k.name != "" {
 		_ = m.Store.put(k, row{today, today, 1, accepted}, now)
@@ -247,7 +238,7 @@ func (m *Memory) see(s Sender, taken, accepted bool) {
 
 // key returns the key of a known sender.
 func (s *Sender) key() key {
-	k := key{scope{kind: knownRow, network: networkOf(s.Client)}, s.Helo.ASCII}
+	k := key{scope{network: networkOf(s.Client)}, knownRow, s.Helo.ASCII}
 	if k.name == "" && s.Helo.Addr.IsValid() {
 		k.name = s.Helo.Addr.String()
 		if s.Helo.Kind == heloname.Literal {

@@ -21,10 +21,10 @@ func (s *Sender) waitKeys(secret []byte, from, rcpt string) (own, org key) {
 			h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(part))))
 			h.Write([]byte(part))
 		}
-		return key{in, hex.EncodeToString(h.Sum(nil)[:16])}
+		return key{in, waitingRow, hex.EncodeToString(h.Sum(nil)[:16])}
 	}
-	own = hashed(scope{kind: waitingRow, network: networkOf(s.Client)})
-	return own, hashed(scope{kind: waitingRow, org: s.org()})
+	own = hashed(scope{network: networkOf(s.Client)})
+	return own, hashed(scope{org: s.org()})
 }
 
 // What changes in a MAIL FROM from one attempt to the next. The local part is in lower case.

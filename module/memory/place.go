@@ -2,12 +2,10 @@ package memory
 
 import (
 	"cmp"
-	"context"
 	"database/sql"
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -76,7 +74,7 @@ func (p place) String() string {
 
 // open returns the database without connecting to it.
 func (p place) open(readOnly, tool bool) (*sql.DB, error) {
-	dsn := p.postgresDSN()
+	dsn := p.dsn
 	if p.kind == sqlite {
 		dsn = p.sqliteDSN(readOnly, tool)
 	}
@@ -87,19 +85,6 @@ func (p place) open(readOnly, tool bool) (*sql.DB, error) {
 	db.SetMaxOpenConns(maxConns)
 	db.SetMaxIdleConns(maxConns)
 	return db, nil
-}
-
-// postgresDSN adds a time-out for a server that takes connections and does not answer. One that the
-// DSN has counts instead.
-func (p place) postgresDSN() string {
-	const option = "connect_timeout=5"
-	switch {
-	case !strings.Contains(p.dsn, "://"):
-		return option + " " + p.dsn
-	case strings.Contains(p.dsn, "?"):
-		return p.dsn + "&" + option
-	}
-	return p.dsn + "?" + option
 }
 
 // sqliteDSN names each PRAGMA twice: as driver sqlite3 reads it, and as driver sqlite does.
@@ -159,25 +144,15 @@ func (p place) clean(err error) error {
 	if err == nil {
 		return nil
 	}
+	var answer interface{ SQLState() string } // of PostgreSQL
 	own, ok := strings.CutPrefix(err.Error(), "memory: ")
 	switch {
 	case ok && strings.HasPrefix(own, p.String()):
 		return err
 	case ok:
 		return fmt.Errorf("memory: %s: %w", p, err)
-	case p.kind == postgres && !harmless(err):
-		own = "the driver does not take the DSN, or the connection broke"
+	case p.kind == postgres && !errors.As(err, &answer) && strings.Contains(own, `"`):
+		own = "the driver does not take the DSN, or the connection broke" // its words quote the DSN
 	}
 	return fmt.Errorf("memory: %s: %s", p, own)
-}
-
-// harmless tells whether an error comes from PostgreSQL, the network or database/sql. Others can
-// quote the DSN.
-func harmless(err error) bool {
-	var server interface{ SQLState() string }
-	var network net.Error
-	text := err.Error()
-	return errors.As(err, &server) || !strings.Contains(text, `"`) &&
-		(errors.As(err, &network) || errors.Is(err, context.DeadlineExceeded) ||
-			strings.HasPrefix(text, "pq: ") || strings.HasPrefix(text, "driver: "))
 }

@@ -227,6 +227,36 @@ func TestPostgreSQLHangs(t *testing.T) {
 	<-db.done
 }
 
+// A server that takes connections and never answers holds up neither start nor stop, and is reported.
+func TestPostgreSQLNeverAnswers(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	c, r := newClock(), &reports{}
+	began := time.Now()
+	db := openDB(t, postgres, "host=127.0.0.1 user=x sslmode=disable port="+port, c, func(o *Options) {
+		o.Report = r.add
+	})
+	if said := r.take(); len(said) != 1 || !strings.Contains(said[0], "deadline exceeded") {
+		t.Errorf("reported: %q", said)
+	}
+	m := &Memory{Store: db, Clock: c.now}
+	away(t, m)
+	c.move(time.Minute)
+	db.tick(time.Second)
+	if said := r.take(); len(said) != 1 {
+		t.Errorf("a minute later: %q", said)
+	}
+	_ = db.Close()
+	if took, most := time.Since(began), startTime+time.Second+closeTime; took > 2*most {
+		t.Errorf("all took %v, want %v", took, most)
+	}
+	<-db.done
+}
+
 // No error shows a password, whatever is wrong with the DSN.
 func TestPasswordsAreNotShown(t *testing.T) {
 	const secret = "s3cr3tpass"

@@ -3,8 +3,8 @@ package memory
 import (
 	"context"
 	"errors"
-	"maps"
 	"net/netip"
+	"slices"
 	"sync"
 )
 
@@ -18,7 +18,7 @@ var (
 )
 
 // kind says what a row is about. The table holds its number.
-type kind int
+type kind uint8
 
 const (
 	knownRow     kind = iota + 1 // name: a HELO name
@@ -56,21 +56,29 @@ func (k kind) share(n row) int {
 
 // scope is a network, or the organisation of a waiting message. Its rows of one kind share a limit.
 type scope struct {
-	kind    kind
 	network netip.Prefix
 	org     string
 }
 
 func (s scope) String() string {
-	if s.org != "" {
+	if !s.network.IsValid() {
 		return s.org
 	}
 	return s.network.String()
 }
 
+// parseScope reads what String returned.
+func parseScope(text string) scope {
+	if network, err := netip.ParsePrefix(text); err == nil {
+		return scope{network: network}
+	}
+	return scope{org: text}
+}
+
 // key names a row.
 type key struct {
 	scope
+	kind kind
 	name string
 }
 
@@ -81,6 +89,12 @@ type row struct {
 	last     int64 // of a waiting message the first attempt; 0: there is no row
 	days     int   // days with a greeting, of a known sender
 	accepted bool
+}
+
+// stored is a row and its key.
+type stored struct {
+	key
+	row
 }
 
 // unlessOld returns r, or no row if it is older than its kind is kept.
@@ -148,7 +162,7 @@ func (e *era) at(now int64) int64 {
 // those that it has read. It is safe for concurrent use.
 type Map struct {
 	mu      sync.Mutex
-	rows    map[scope]map[string]row
+	rows    map[scope][]stored
 	size    int
 	most    int
 	era     era
@@ -160,7 +174,7 @@ type Map struct {
 const sweepSeconds = 60 * 60
 
 // NewMap returns a Map of at most that many rows.
-func NewMap(most int) *Map { return &Map{rows: map[scope]map[string]row{}, most: most} }
+func NewMap(most int) *Map { return &Map{rows: map[scope][]stored{}, most: most} }
 
 // Resize sets the largest number of rows.
 func (m *Map) Resize(most int) {
@@ -186,23 +200,28 @@ func (m *Map) Len() int {
 func (m *Map) get(_ context.Context, k key, now int64) (row, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.rows[k.scope][k.name].unlessOld(k.kind, m.era.at(now)), nil
+	return m.row(k).unlessOld(k.kind, m.era.at(now)), nil
 }
 
-func (m *Map) list(_ context.Context, s scope, now int64) (map[string]row, error) {
+func (m *Map) list(_ context.Context, s scope, now int64) ([]stored, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.listAt(s, m.era.at(now)), nil
+	return withoutOld(slices.Clone(m.rows[s]), m.era.at(now)), nil
 }
 
-func (m *Map) listAt(s scope, at int64) map[string]row {
-	list := maps.Clone(m.rows[s])
-	deleteOld(list, s.kind, at)
-	return list
+// row returns the row of a key, or none.
+func (m *Map) row(k key) row {
+	for _, r := range m.rows[k.scope] {
+		if r.key == k {
+			return r.row
+		}
+	}
+	return row{}
 }
 
-func deleteOld(list map[string]row, k kind, at int64) {
-	maps.DeleteFunc(list, func(_ string, r row) bool { return r.unlessOld(k, at) == row{} })
+// withoutOld removes old rows from a list.
+func withoutOld(list []stored, at int64) []stored {
+	return slices.DeleteFunc(list, func(r stored) bool { return r.unlessOld(r.kind, at) == row{} })
 }
 
 // put looks for old rows when a row finds no room.
@@ -217,7 +236,9 @@ func (m *Map) put(k key, n row, now int64) error {
 	err := m.merge(k, n, at)
 	if bin := now / sweepSeconds; err != nil && bin != m.swept {
 		m.swept = bin
-		m.expire(at)
+		for s, list := range m.rows {
+			m.set(s, withoutOld(list, at))
+		}
 		err = m.merge(k, n, at)
 	}
 	if errors.Is(err, ErrFull) {
@@ -228,43 +249,34 @@ func (m *Map) put(k key, n row, now int64) error {
 
 // merge merges a row. Strangers leave a quarter of the rows to accepted senders.
 func (m *Map) merge(k key, n row, at int64) error {
-	names := m.rows[k.scope]
-	old, ok := names[k.name]
-	if !ok {
-		most := m.most
-		if !n.accepted {
-			most -= most / 4
+	list, same := m.rows[k.scope], 0
+	for i := range list {
+		switch r := &list[i]; {
+		case r.key == k:
+			r.row = r.unlessOld(k.kind, at).with(k.kind, n)
+			return nil
+		case r.kind == k.kind:
+			same++
 		}
-		switch {
-		case len(names) >= k.kind.share(n):
-			return errShare
-		case m.size >= most:
-			return ErrFull
-		case names == nil:
-			names = map[string]row{}
-			m.rows[k.scope] = names
-		}
-		m.size++
 	}
-	names[k.name] = old.unlessOld(k.kind, at).with(k.kind, n)
+	most := m.most
+	if !n.accepted {
+		most -= most / 4
+	}
+	switch {
+	case same >= k.kind.share(n):
+		return errShare
+	case m.size >= most:
+		return ErrFull
+	}
+	m.set(k.scope, append(list, stored{k, n}))
 	return nil
 }
 
-// expire deletes what is old at a time.
-func (m *Map) expire(at int64) {
-	for s, names := range m.rows {
-		m.size -= len(names)
-		deleteOld(names, s.kind, at)
-		if m.size += len(names); len(names) == 0 {
-			delete(m.rows, s)
-		}
-	}
-}
-
 // set replaces the rows of a scope.
-func (m *Map) set(s scope, names map[string]row) {
-	m.size += len(names) - len(m.rows[s])
-	if m.rows[s] = names; len(names) == 0 {
+func (m *Map) set(s scope, list []stored) {
+	m.size += len(list) - len(m.rows[s])
+	if m.rows[s] = list; len(list) == 0 {
 		delete(m.rows, s)
 	}
 }

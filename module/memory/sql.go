@@ -7,71 +7,55 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
-// schema has the statements of each version, the first one for an empty database. The rows of one
-// network lie together, so that a session writes one page. There is no index by time: it would have
-// two more pages of each row written, and be half of the file.
-var schema = [][]string{
-	{
-		`CREATE TABLE helo_meta (version BIGINT NOT NULL, newest BIGINT NOT NULL, known BIGINT NOT NULL,
-			neighbours BIGINT NOT NULL, waiting BIGINT NOT NULL, secret TEXT NOT NULL)`,
-		`CREATE TABLE helo_memory (scope TEXT NOT NULL, kind BIGINT NOT NULL, name TEXT NOT NULL,
-			first_seen BIGINT NOT NULL, last_seen BIGINT NOT NULL, days BIGINT NOT NULL,
-			accepted BIGINT NOT NULL, PRIMARY KEY (scope, kind, name)) WITHOUT ROWID`,
-	},
+// schema has the statements that make each version out of the one before, the first one of an empty
+// database. The rows of one network lie together, so that a session writes one page. There is no
+// index by time: it would have two more pages of each row written, and be half of the file.
+var schema = []string{
+	`CREATE TABLE helo_meta (version BIGINT NOT NULL, newest BIGINT NOT NULL, known BIGINT NOT NULL,
+		neighbours BIGINT NOT NULL, waiting BIGINT NOT NULL, secret TEXT NOT NULL);
+	CREATE TABLE helo_memory (scope TEXT NOT NULL, kind BIGINT NOT NULL, name TEXT NOT NULL,
+		first_seen BIGINT NOT NULL, last_seen BIGINT NOT NULL, days BIGINT NOT NULL,
+		accepted BIGINT NOT NULL, PRIMARY KEY (scope, kind, name)) WITHOUT ROWID;
+	INSERT INTO helo_meta VALUES (0, 0, 0, 0, 0, 'SECRET');`,
 }
 
 const (
+	endUpgrade  = ` UPDATE helo_meta SET version = VERSION; COMMIT`
 	readVersion = `SELECT version FROM helo_meta`
-	setVersion  = `UPDATE helo_meta SET version = $1`
-	addMeta     = `INSERT INTO helo_meta VALUES (0, 0, 0, 0, 0, $1)`
 	readMeta    = `SELECT newest, known, neighbours, waiting, secret FROM helo_meta`
 	setMeta     = `UPDATE helo_meta SET newest = $1, known = $2, neighbours = $3, waiting = $4`
 	// lockMeta comes first in each transaction: the others wait for it, on all servers.
 	lockMeta = `UPDATE helo_meta SET version = version
 		RETURNING newest, known, neighbours, waiting, secret`
 
-	readScope = `SELECT * FROM helo_memory WHERE scope = $1 AND kind = $2`
-	// countScope counts the rows of a scope that are not older than $3.
-	countScope = `SELECT count(*) FROM helo_memory WHERE scope = $1 AND kind = $2 AND last_seen >= $3`
+	readScope = `SELECT * FROM helo_memory WHERE scope = $1`
 	// readPortion reads the rows behind a key.
 	readPortion = `SELECT * FROM helo_memory WHERE (scope, kind, name) > ($1, $2, $3)
 		ORDER BY scope, kind, name LIMIT 1000` // portionRows
-	// readKeys reads the rows of a list of keys, writeRows writes a list of rows.
-	readKeys = `SELECT m.* FROM (VALUES %s) AS v JOIN helo_memory AS m
+
+	// The next ones take a list of rows. readRows returns a row for each of them. One that is not in
+	// the table has 0 as its last time, and as its days the number of rows of its scope and kind
+	// that are not older than the last time that was asked with.
+	readRows = `SELECT v.column1, v.column2, v.column3, COALESCE(m.first_seen, 0),
+		COALESCE(m.last_seen, 0), COALESCE(m.days, (SELECT count(*) FROM helo_memory AS o
+			WHERE o.scope = v.column1 AND o.kind = v.column2 AND o.last_seen >= v.column5)),
+		COALESCE(m.accepted, 0)
+		FROM (VALUES %s) AS v LEFT JOIN helo_memory AS m
 		ON m.scope = v.column1 AND m.kind = v.column2 AND m.name = v.column3`
 	writeRows = `INSERT INTO helo_memory VALUES %s ON CONFLICT (scope, kind, name) DO UPDATE SET
 		first_seen = excluded.first_seen, last_seen = excluded.last_seen, days = excluded.days,
 		accepted = excluded.accepted`
-	deleteRow = `DELETE FROM helo_memory WHERE scope = $1 AND kind = $2 AND name = $3`
+	// deleteRows deletes those that have not changed, and returns them.
+	deleteRows = `DELETE FROM helo_memory
+		WHERE (scope, kind, name, first_seen, last_seen, days, accepted) IN (VALUES %s) RETURNING *`
 
 	portionRows = 1000
 	mostKeys    = 200 // of one statement
 )
-
-// dialect returns a statement as the database spells it. To SQLite $2 is a name, ?2 a number. Free
-// room in a page of PostgreSQL takes the new form of a row, which the index then need not know.
-func (p place) dialect(statement string) string {
-	if p.kind == postgres {
-		return strings.ReplaceAll(statement, "WITHOUT ROWID", "WITH (fillfactor = 80)")
-	}
-	return strings.ReplaceAll(statement, "$", "?")
-}
-
-// id is the key of a row in the table.
-type id struct {
-	scope string
-	kind  kind
-	name  string
-}
-
-// stored is a row of the table.
-type stored struct {
-	id
-	row
-}
 
 // Counts are numbers of rows.
 type Counts struct{ Known, Neighbours, Waiting int64 }
@@ -108,151 +92,117 @@ func query(ctx context.Context, q queryer, statement string, args ...any) ([]sto
 	var list []stored
 	for rows.Next() {
 		var s stored
-		err = errors.Join(err, rows.Scan(&s.scope, &s.kind, &s.name, &s.first, &s.last, &s.days,
+		var scope string
+		err = errors.Join(err, rows.Scan(&scope, &s.kind, &s.name, &s.first, &s.last, &s.days,
 			&s.accepted))
+		s.scope = parseScope(scope)
 		list = append(list, s)
 	}
 	return list, errors.Join(err, rows.Err(), rows.Close())
 }
 
-// values sets the keys of rows, or the whole rows, into a statement.
-func (p place) values(
-	statement string, rows []stored, whole bool,
-) (text string, args []any) {
+// values sets rows into a statement. Only text is a parameter.
+func (p place) values(statement string, rows []stored) (text string, args []any) {
 	var b strings.Builder
 	for i, r := range rows {
-		if i > 0 {
-			b.WriteString(", ")
+		accepted := 0
+		if r.accepted {
+			accepted = 1
 		}
-		fmt.Fprintf(&b, "($%d, %d, $%d", 2*i+1, r.kind, 2*i+2)
-		if whole {
-			accepted := 0
-			if r.accepted {
-				accepted = 1
-			}
-			fmt.Fprintf(&b, ", %d, %d, %d, %d", r.first, r.last, r.days, accepted)
-		}
-		b.WriteByte(')')
-		args = append(args, r.scope, r.name)
+		fmt.Fprintf(&b, ", ($%d, %d, $%d, %d, %d, %d, %d)", 2*i+1, r.kind, 2*i+2, r.first, r.last,
+			r.days, accepted)
+		args = append(args, r.String(), r.name)
 	}
-	return p.dialect(fmt.Sprintf(statement, b.String())), args
-}
-
-// find returns which of some rows are in the table, and as what.
-func (p place) find(ctx context.Context, tx *sql.Tx, rows []stored) ([]stored, error) {
-	statement, args := p.values(readKeys, rows, false)
-	return query(ctx, tx, statement, args...)
-}
-
-// transact runs f in a transaction.
-func transact(ctx context.Context, db *sql.DB, f func(*sql.Tx) error) error {
-	tx, err := db.BeginTx(ctx, nil)
-	if err != nil {
-		return err
+	text = fmt.Sprintf(statement, b.String()[len(", "):])
+	if p.kind == sqlite { // to which $1 is a name, to be looked for among all others, and ?1 a number
+		text = strings.ReplaceAll(text, "$", "?")
 	}
-	if err := f(tx); err != nil {
-		_ = tx.Rollback() // the first error tells
-		return err
-	}
-	return tx.Commit()
+	return text, args
 }
 
 // change runs f in a transaction while no other process writes, and writes what f makes of m.
 func change(
 	ctx context.Context, db *sql.DB, f func(tx *sql.Tx, m *meta) error,
 ) (m meta, err error) {
-	return m, transact(ctx, db, func(tx *sql.Tx) error {
-		if err := m.read(ctx, tx, lockMeta); err != nil {
-			return err
-		}
-		if err := f(tx, &m); err != nil {
-			return err
-		}
-		_, err := tx.ExecContext(ctx, setMeta, m.newest, m.Known, m.Neighbours, m.Waiting)
-		return err
-	})
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return m, err
+	}
+	defer func() { _ = tx.Rollback() }() // nothing is left to do after Commit
+	if err = m.read(ctx, tx, lockMeta); err != nil {
+		return m, err
+	}
+	if err = f(tx, &m); err != nil {
+		return m, err
+	}
+	_, err = tx.ExecContext(ctx, setMeta, m.newest, m.Known, m.Neighbours, m.Waiting)
+	if err != nil {
+		return m, err
+	}
+	return m, tx.Commit()
 }
 
-// merge merges rows into the table.
-func (d *DB) merge(ctx context.Context, tx *sql.Tx, m *meta, rows []stored, at int64) error {
-	found, err := d.find(ctx, tx, rows)
+// merge merges rows of a batch into the table. A new one needs room in its scope and in the table.
+func (d *DB) merge(
+	ctx context.Context, tx *sql.Tx, m *meta, keys []key, batch map[key]row, at int64,
+) error {
+	asked := make([]stored, len(keys))
+	for i, k := range keys {
+		asked[i] = stored{k, row{last: k.kind.oldest(at)}}
+	}
+	text, args := d.values(readRows, asked)
+	found, err := query(ctx, tx, text, args...)
 	if err != nil {
 		return err
 	}
-	old := make(map[id]row, len(found))
+	added, merged := map[key]int{}, asked[:0]
 	for _, r := range found {
-		old[r.id] = r.row
-	}
-	sizes := map[id]int{}
-	merged := make([]stored, 0, len(rows))
-	for _, r := range rows {
-		before, ok := old[r.id]
-		if !ok {
-			if ok, err = d.takes(ctx, tx, m, r, at, sizes); err != nil {
-				return err
+		n := batch[r.key]
+		if r.last == 0 {
+			in, count := key{scope: r.scope, kind: r.kind}, m.of(r.kind)
+			if r.days+added[in] >= r.kind.share(n) || *count >= d.opts.MaxRows {
+				m.over++
+				continue
 			}
+			added[in]++
+			*count++
+			r.row = row{}
 		}
-		if ok {
-			merged = append(merged, stored{r.id, before.unlessOld(r.kind, at).with(r.kind, r.row)})
+		now := r.unlessOld(r.kind, at).with(r.kind, n)
+		if now != r.row {
+			merged = append(merged, stored{r.key, now})
 		}
 	}
 	if len(merged) > 0 {
-		statement, args := d.values(writeRows, merged, true)
-		_, err = tx.ExecContext(ctx, statement, args...) //nolint:gosec // all text in it is $1, $2 ...
+		text, args = d.values(writeRows, merged)
+		_, err = tx.ExecContext(ctx, text, args...)
 	}
 	return err
 }
 
-// takes counts a new row, if there is room for it in its scope and in the table. sizes are those of
-// the scopes so far.
-func (d *DB) takes(
-	ctx context.Context, tx *sql.Tx, m *meta, r stored, at int64, sizes map[id]int,
-) (bool, error) {
-	in := id{r.scope, r.kind, ""}
-	size, ok := sizes[in]
-	if !ok {
-		err := tx.QueryRowContext(ctx, countScope, in.scope, int(in.kind), in.kind.oldest(at)).
-			Scan(&size)
-		if err != nil {
-			return false, err
-		}
-	}
-	n := m.of(r.kind)
-	if ok = size < r.kind.share(r.row) && *n < d.opts.MaxRows; ok {
-		size++
-		*n++
-	} else {
-		m.over++
-	}
-	sizes[in] = size
-	return ok, nil
-}
-
-// remove deletes those of some rows that are as old as they must be, and returns their number.
-func (d *DB) remove(
-	ctx context.Context, db *sql.DB, rows []stored, must func(stored) bool,
-) (n int64, _ error) {
+// remove deletes those of some rows that have not changed, and returns their number.
+func (d *DB) remove(ctx context.Context, db *sql.DB, rows []stored) (n int, err error) {
 	if len(rows) == 0 {
 		return 0, nil
 	}
-	_, err := change(ctx, db, func(tx *sql.Tx, m *meta) error {
+	_, err = change(ctx, db, func(tx *sql.Tx, m *meta) error {
 		for some := range slices.Chunk(rows, mostKeys) {
-			found, err := d.find(ctx, tx, some)
-			for _, r := range found {
-				if err == nil && must(r) {
-					_, err = tx.ExecContext(ctx, deleteRow, r.scope, int(r.kind), r.name)
-					*m.of(r.kind)--
-					n++
-				}
+			text, args := d.values(deleteRows, some)
+			gone, fault := query(ctx, tx, text, args...)
+			if fault != nil {
+				return fault
 			}
-			if err != nil {
-				n = 0
-				return err
+			for _, r := range gone {
+				*m.of(r.kind)--
 			}
+			n += len(gone)
 		}
 		return nil
 	})
-	return n, err
+	if err != nil {
+		return 0, err
+	}
+	return n, nil
 }
 
 // upgrade brings the tables to the newest version. Nothing is written when they have it.
@@ -265,18 +215,11 @@ func (d *DB) upgrade(ctx context.Context, db *sql.DB) error {
 	case err == nil && version == len(schema) || d.readOnly:
 		return err
 	}
-	return transact(ctx, db, func(tx *sql.Tx) error {
-		for _, statement := range slices.Concat(schema[version:]...) {
-			if _, err := tx.ExecContext(ctx, d.dialect(statement)); err != nil { //nolint:gosec // a constant
-				return err
-			}
-		}
-		if version == 0 {
-			if _, err := tx.ExecContext(ctx, addMeta, rand.Text()); err != nil {
-				return err
-			}
-		}
-		_, err := tx.ExecContext(ctx, setVersion, len(schema))
-		return err
-	})
+	text := strings.NewReplacer("SECRET", rand.Text(), "VERSION", strconv.Itoa(len(schema))).
+		Replace("BEGIN; " + strings.Join(schema[version:], " ") + endUpgrade)
+	if d.kind == postgres { // free room in a page takes the new form of a row, unseen by the index
+		text = strings.ReplaceAll(text, "WITHOUT ROWID", "WITH (fillfactor = 80)")
+	}
+	_, err = db.ExecContext(ctx, text)
+	return err
 }

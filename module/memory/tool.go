@@ -42,14 +42,14 @@ type Entry struct {
 
 func (s stored) entry() Entry {
 	day := func(unix int64) string { return time.Unix(unix, 0).UTC().Format(time.DateOnly) }
-	e := Entry{kinds[s.kind].name, s.scope, s.name, day(s.first), day(s.last), s.days, s.grade()}
+	e := Entry{kinds[s.kind].name, s.String(), s.name, day(s.first), day(s.last), s.days, s.grade()}
 	switch s.kind {
 	case neighbourRow:
 		e.First = e.Last
 	case waitingRow:
 		e.First, e.Last = time.Unix(s.last, 0).UTC().Format(time.RFC3339), ""
-		if !strings.Contains(s.scope, "/") {
-			e.Network, e.Name = "", s.scope+" "+s.name
+		if s.org != "" {
+			e.Network, e.Name = "", s.org+" "+s.name
 		}
 	}
 	return e
@@ -83,9 +83,9 @@ func ParseFilter(arg string) (Filter, error) {
 func (f Filter) has(s stored) bool {
 	name := s.name
 	if s.kind == waitingRow {
-		name = s.scope
+		name = s.org
 	}
-	return (!f.Network.IsValid() || s.scope == f.Network.String()) &&
+	return (!f.Network.IsValid() || s.network == f.Network) &&
 		(f.Name == "" || name == f.Name || strings.HasSuffix(name, "."+f.Name))
 }
 
@@ -116,19 +116,11 @@ func OpenTool(ctx context.Context, driver, dsn string, write bool) (*DB, error) 
 // portions yields the rows that f chooses, in the order of keys.
 func (d *DB) portions(ctx context.Context, f Filter) iter.Seq2[[]stored, error] {
 	return func(yield func([]stored, error) bool) {
-		db := d.db.Load()
-		if db == nil {
-			yield(nil, ErrAway)
-			return
-		}
-		var at id
-		if f.Network.IsValid() {
-			at.scope = f.Network.String()
-		}
+		at := key{scope: scope{network: f.Network}}
 		for {
-			rows, err := d.after(ctx, db, &at)
+			rows, err := after(ctx, d.db.Load(), &at)
+			end := at == key{} || f.Network.IsValid() && at.network != f.Network
 			chosen := slices.DeleteFunc(rows, func(s stored) bool { return !f.has(s) })
-			end := at == id{} || f.Network.IsValid() && at.scope != f.Network.String()
 			if !yield(chosen, d.clean(err)) || err != nil || end {
 				return
 			}
@@ -160,8 +152,8 @@ func (d *DB) Forget(ctx context.Context, f Filter) (n int64, err error) {
 		if err != nil {
 			return n, err
 		}
-		gone, err := d.remove(ctx, d.db.Load(), rows, f.has)
-		n += gone
+		gone, err := d.remove(ctx, d.db.Load(), rows)
+		n += int64(gone)
 		if err != nil {
 			return n, d.clean(err)
 		}
