@@ -49,16 +49,16 @@ func TestSort(t *testing.T) {
 // A table of several pieces comes out in order whatever order it has, with nothing left behind.
 func TestSortInPieces(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
-	const rows = 6000
-	pad := strings.Repeat("x", 4000)
+	const rows = 3 * chunkRows
+	pad := strings.Repeat("x", 400)
 	order := rand.New(rand.NewPCG(1, 2)).Perm(rows)
 	var text strings.Builder
 	text.WriteString("time,helo,ip,rdns\n")
 	for _, n := range order {
 		fmt.Fprintf(&text, "%d,mail%d,192.0.2.1,%s\n", n/3, n, pad)
 	}
-	if text.Len() < 2*pieceSize {
-		t.Fatalf("%d octets make no pieces", text.Len())
+	if rows < 2*chunkRows {
+		t.Fatalf("%d rows make no chunks", rows)
 	}
 	got, broken := read(t, text.String(), true)
 	want := make([]string, rows)
