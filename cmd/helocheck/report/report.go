@@ -82,7 +82,7 @@ type Class struct {
 	Count
 	Actions map[string]*Count `json:"actions"`
 	Rules   map[string]*Rule  `json:"rules"`
-	ByHits  []*Rule           `json:"-"` // those that hit, the most hits first
+	Table   []*Rule           `json:"-"` // Rules in the order of the policy
 }
 
 // Rule is what one rule hit.
@@ -251,13 +251,16 @@ func (c *Class) sum(rows []row, rules []checkhelo.Rule) {
 		delete(r.common, "")
 		names := ranked(maps.Keys(r.common), r.Times, func(name string) string { return name })
 		r.Examples = slices.Clone(names[:min(examples, len(names))])
-		c.Rules[r.Name] = r
-		if r.Messages > 0 {
-			c.ByHits = append(c.ByHits, r)
-		}
+		c.Rules[r.Name], c.Table = r, append(c.Table, r)
 	}
-	most := func(a, b *Rule) int { return cmp.Compare(b.Messages, a.Messages) }
-	slices.SortStableFunc(c.ByHits, most)
+}
+
+// ByHits returns the rules that hit, the most hits first, equal ones in the order of the table.
+func (c *Class) ByHits() []*Rule {
+	none := func(r *Rule) bool { return r.Messages == 0 }
+	list := slices.DeleteFunc(slices.Clone(c.Table), none)
+	slices.SortStableFunc(list, func(a, b *Rule) int { return cmp.Compare(b.Messages, a.Messages) })
+	return list
 }
 
 // count counts the rows that are in. They come by organisation and name, so that each of these

@@ -1,15 +1,12 @@
 package report
 
 import (
-	_ "embed"
+	"embed"
 	"encoding/csv"
 	"errors"
 	"fmt"
 	html "html/template"
 	"io"
-	"maps"
-	"slices"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 	"text/template"
@@ -20,24 +17,26 @@ import (
 )
 
 var (
-	//go:embed report.txt
-	textSource string
-	//go:embed report.html
-	pageSource string
-
+	//go:embed report.txt report.csv report.html
+	files embed.FS
 	funcs = template.FuncMap{
-		"grouped": humanize.Comma, "share": share, "join": strings.Join,
+		"grouped": humanize.Comma, "share": share, "join": strings.Join, "row": csvRow,
 		"actions": func() []string { return strongest }, "clean": heloname.Clean,
 	}
-	text = template.Must(template.New("text").Funcs(funcs).Parse(textSource))
+	texts = template.Must(template.New("").Funcs(funcs).ParseFS(files, "report.txt", "report.csv"))
 	// Texts of clients are cleaned, and the template of the page escapes them once more.
-	page = html.Must(html.New("page").Funcs(funcs).Parse(pageSource))
+	page = html.Must(html.New("report.html").Funcs(funcs).ParseFS(files, "report.html"))
 )
 
 // WriteText writes tables for people.
 func (r *Report) WriteText(w io.Writer) error {
 	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	return errors.Join(text.Execute(out, r.Sum()), out.Flush())
+	return errors.Join(texts.ExecuteTemplate(out, "report.txt", r.Sum()), out.Flush())
+}
+
+// WriteCSV writes one row for each class, action and rule, each lost message and each note.
+func (r *Report) WriteCSV(w io.Writer) error {
+	return texts.ExecuteTemplate(w, "report.csv", r.Sum())
 }
 
 // WriteHTML writes one page that needs nothing but itself.
@@ -63,44 +62,15 @@ func share(n, of int64) string {
 	}
 }
 
-var csvHeader = []string{"class", "kind", "name", "action", "messages", "names", "examples", "orgs",
-	"time", "from", "rcpt", "helo", "ip", "rdns", "ptr", "msg_id", "exempt"}
-
-// WriteCSV writes one row for each class, action and rule, each lost message and each note.
-// Examples and recipients are separated by spaces.
-func (r *Report) WriteCSV(w io.Writer) error {
-	r.Sum()
-	out := csv.NewWriter(w)
-	row := func(cells ...string) {
-		// An error stays in out until the end.
-		_ = out.Write(append(cells, make([]string, len(csvHeader)-len(cells))...))
+// csvRow writes a line of CSV with all columns.
+func csvRow(cells ...any) string {
+	const columns = 17
+	var line strings.Builder
+	out, texts := csv.NewWriter(&line), make([]string, columns)
+	for i, cell := range cells {
+		texts[i] = fmt.Sprint(cell)
 	}
-	counts := func(class, kind, name, action string, n *Count, common []string) {
-		row(class, kind, name, action, strconv.FormatInt(n.Messages, 10), strconv.Itoa(n.Names),
-			strings.Join(common, " "), strconv.Itoa(n.Orgs))
-	}
-	row(csvHeader...)
-	for _, name := range slices.Sorted(maps.Keys(r.Classes)) {
-		c := r.Classes[name]
-		counts(name, "class", name, "", &c.Count, nil)
-		for _, action := range strongest {
-			counts(name, "action", action, action, c.Actions[action], nil)
-		}
-		for _, rule := range r.rules {
-			if hit := c.Rules[rule.Name]; hit != nil {
-				counts(name, "rule", rule.Name, hit.Action, &hit.Count, hit.Examples)
-			}
-		}
-	}
-	for _, g := range r.Lost.Senders {
-		for _, m := range g.Greetings {
-			row(m.Class, "lost", m.Rule, m.Action, strconv.Itoa(max(1, m.Count)), "", "", "", m.When(),
-				m.From, strings.Join(m.Rcpt, " "), m.Helo, m.IP, m.RDNS, m.PTR, m.MsgID, m.Allow)
-		}
-	}
-	for _, note := range r.Notes {
-		row("", "note", note)
-	}
+	_ = out.Write(texts) // a Builder takes everything
 	out.Flush()
-	return out.Error()
+	return line.String()
 }
