@@ -3,7 +3,6 @@ package app
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -34,10 +33,11 @@ func convertCommand() *cli.Command {
 // conversion is a configuration of Postfix on its way to a block of maddy.conf.
 type conversion struct {
 	settings map[string]string
-	files    []string            // tables that are given
-	lines    []string            // of the block
-	actions  map[string]string   // of rules; the first restriction that sets one decides
-	entries  map[string][]string // of the tables deny_names, exempt_names, deny_hosts
+	files    []string // tables that are given
+	Rules    []checkhelo.Rule
+	Lines    []string            // of the block
+	Actions  map[string]string   // of rules; the first restriction that sets one decides
+	Entries  map[string][]string // of the tables deny_names, exempt_names, deny_hosts
 }
 
 // postfixRules are the rules that do the same as a restriction, with the setting that holds their
@@ -69,7 +69,8 @@ func runConvertPostfix(c *cli.Context) error {
 		return err
 	}
 	v := conversion{
-		files: c.Args().Tail(), actions: make(map[string]string), entries: make(map[string][]string),
+		files: c.Args().Tail(), Rules: checkhelo.NewPolicy(checkhelo.Lenient).Rules(),
+		Actions: make(map[string]string), Entries: make(map[string][]string),
 	}
 	if v.parse(string(text)); len(v.settings) == 0 {
 		return fmt.Errorf("%s: no settings of Postfix", c.Args().First())
@@ -77,9 +78,7 @@ func runConvertPostfix(c *cli.Context) error {
 	for _, when := range []string{"client", "helo", "sender", "relay", "recipient", "data"} {
 		v.restrictions("smtpd_"+when+"_restrictions", when == "helo")
 	}
-	v.finish()
-	fmt.Fprintf(c.App.Writer, "helo_fqdn lenient {\n    %s\n}\n", strings.Join(v.lines, "\n    "))
-	return nil
+	return texts.ExecuteTemplate(c.App.Writer, "convert", &v)
 }
 
 // parse reads "name = value" lines; one that starts with a blank continues.
@@ -93,8 +92,8 @@ func (v *conversion) parse(text string) {
 	}
 }
 
-// get returns a setting with those that it names, a few levels deep.
-func (v *conversion) get(name string) string {
+// Get returns a setting with those that it names, a few levels deep.
+func (v *conversion) Get(name string) string {
 	value := v.settings[name]
 	for range 5 {
 		value = os.Expand(value, func(other string) string { return v.settings[other] })
@@ -103,7 +102,7 @@ func (v *conversion) get(name string) string {
 }
 
 func (v *conversion) add(format string, args ...any) {
-	v.lines = append(v.lines, fmt.Sprintf(format, args...))
+	v.Lines = append(v.Lines, fmt.Sprintf(format, args...))
 }
 
 var (
@@ -116,7 +115,7 @@ var (
 
 // restrictions reads one list. Of lists that are not about HELO only what this check does counts.
 func (v *conversion) restrictions(setting string, own bool) {
-	words := postfixSeparators.Split(v.get(setting), -1)
+	words := postfixSeparators.Split(v.Get(setting), -1)
 	for i := range words {
 		word, argument := postfixOldName.ReplaceAllString(words[i], "reject_${1}_helo_hostname"), ""
 		if postfixArgument.MatchString(word) && i+1 < len(words) {
@@ -126,19 +125,19 @@ func (v *conversion) restrictions(setting string, own bool) {
 		tables, table := postfixTables[word]
 		switch {
 		case slices.Contains([]string{"", "warn_if_reject", "permit_sasl_authenticated"}, word):
-		case word == "permit_mynetworks" && own && v.get("mynetworks") != "":
-			v.add("exempt_networks %s", postfixBrackets.Replace(v.get("mynetworks")))
+		case word == "permit_mynetworks" && own && v.Get("mynetworks") != "":
+			v.add("exempt_networks %s", postfixBrackets.Replace(v.Get("mynetworks")))
 		case known:
 			if argument != "" {
 				v.add("blocklists %s", argument)
 			}
-			code := cmp.Or(v.get(rule.setting), rule.code)
+			code := cmp.Or(v.Get(rule.setting), rule.code)
 			action := fmt.Sprintf("reject %s %s.%s", code, code[:1], rule.detail)
 			if i > 0 && words[i-1] == "warn_if_reject" {
 				action = "ignore"
 			}
 			for name := range strings.FieldsSeq(rule.rules) {
-				v.actions[name] = cmp.Or(v.actions[name], action)
+				v.Actions[name] = cmp.Or(v.Actions[name], action)
 			}
 		case table:
 			v.table(argument, tables)
@@ -174,7 +173,7 @@ func (v *conversion) table(name string, to [2]string) {
 			v.add("# %s %s: nothing here does this", key, action)
 		default:
 			entry := fmt.Sprintf("entry %s %q", strings.ToLower(key), value)
-			v.entries[directive] = append(v.entries[directive], entry)
+			v.Entries[directive] = append(v.Entries[directive], entry)
 		}
 	}
 }
@@ -195,35 +194,4 @@ func accessEntry(action string, to [2]string) (value, directive string) {
 		return strings.TrimSpace(word + " " + text), to[0]
 	}
 	return "", ""
-}
-
-// finish writes what needs all lists: tables, rules, and the rules that Postfix has not.
-func (v *conversion) finish() {
-	for _, directive := range slices.Sorted(maps.Keys(v.entries)) {
-		const indent = "\n        "
-		v.add("%s static {%s%s\n    }", directive, indent, strings.Join(v.entries[directive], indent))
-	}
-	if v.entries["exempt_names"] != nil {
-		v.add("# exempt_names: OK needs proof here that the client owns the name")
-	}
-	if v.get("smtpd_delay_reject") == "no" {
-		v.add("enforce_at ehlo")
-	}
-	if strings.HasPrefix(v.actions["no_address"], "reject") {
-		v.add("mx_only_action off")
-		v.add("dns_error_action tempfail")
-	}
-	rules := checkhelo.NewPolicy(checkhelo.Lenient).Rules()
-	for _, rule := range rules {
-		if action := v.actions[rule.Name]; action != "" {
-			v.add("%s_action %s", rule.Name, action)
-		}
-	}
-	v.add("# Postfix has no such rules. Remove a line to follow the preset.")
-	for _, rule := range rules {
-		set := v.actions[rule.Name] != "" || rule.Name == "deny_name" || rule.Name == "mx_only"
-		if !set && rule.Action != checkhelo.Off {
-			v.add("%s_action off", rule.Name)
-		}
-	}
 }
