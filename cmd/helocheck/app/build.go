@@ -12,9 +12,6 @@ func buildCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "build",
 		Usage: "build a custom Maddy with the HELO check",
-		Description: "Makes a Maddy with its whole command line, the check helo_fqdn and the commands" +
-			" of helocheck as \"maddy helo\". Needs the go command, and gcc for SQLite in C." +
-			" Works without network when the module cache holds everything.",
 		Flags: []cli.Flag{
 			option("output o", "maddy", "write the binary to `FILE`"),
 			option("maddy", build.DefaultMaddy, "build this `VERSION|DIR` of Maddy"),

@@ -15,11 +15,7 @@ func completionCommand() *cli.Command {
 		Name:      "completion",
 		Usage:     "print the completion script of a shell",
 		ArgsUsage: "bash|zsh|fish",
-		Description: "bash: write it to /etc/bash_completion.d/helocheck\n\n" +
-			"zsh: write it to _helocheck in a directory of $fpath, such as" +
-			" /usr/local/share/zsh/site-functions; Debian's packages use vendor-completions\n\n" +
-			"fish: write it to ~/.config/fish/completions/helocheck.fish",
-		Action: runCompletion,
+		Action:    runCompletion,
 	}
 }
 

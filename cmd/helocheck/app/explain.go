@@ -33,11 +33,6 @@ func explainCommand() *cli.Command {
 		Name:      "explain",
 		Usage:     "tell what the check makes of a greeting, and why",
 		ArgsUsage: "NAME | --log FILE ID",
-		Description: "Judges as the server does, by its maddy.conf. Without --ip the rules that need" +
-			" the client's address are not asked. With --log it takes the greeting of the message" +
-			" with that ID from a log; the ID stands in the bounce." +
-			"\n\nEnds with status 0 when the mail is accepted, 1 when it is refused, 3 when it goes to" +
-			" the Junk folder, 4 when the client has to try later.",
 		Flags: append(policyFlags(),
 			option("log", "", "tell the story of a message in the log `FILE`"),
 			option("ip", "", "the client's address `A`"),

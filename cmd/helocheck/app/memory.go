@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,11 +35,6 @@ func memoryCommand() *cli.Command {
 		Name:      "memory",
 		Usage:     "list, count or delete what the check remembers",
 		ArgsUsage: "list|show|forget|stats|export|learn",
-		Description: "list prints all entries, show NAME or show ADDRESS those of a name or network.\n" +
-			"stats counts them, export writes CSV, forget NAME, forget ADDRESS and forget --all\n" +
-			"delete. A name stands for all names below it, an address for its /24 or /48.\n" +
-			"learn FILE... judges what replay reads and remembers what passes, as the server would\n" +
-			"have done. Mail of class spam is left out.",
 		Flags: []cli.Flag{
 			option("config c", "", "use the memory of the maddy.conf `FILE` (default: the server's)"),
 			option("check", "", "which check of --config: the `NAME` of its block, or FILE:LINE"),
@@ -200,13 +196,10 @@ func learnMemory(c *cli.Context, paths []string) (err error) {
 	}
 	fmt.Fprintf(c.App.Writer, "%d known senders are new, %d more are accepted\n",
 		after.Known-before.Known, after.Accepted-before.Accepted)
-	if n := r.judge.memory.untimed; n > 0 {
-		fmt.Fprintf(c.App.ErrWriter, "%d messages without a time are not learnt\n", n)
-	}
-	if n := learner.Dropped(); n > 0 {
-		fmt.Fprintln(c.App.ErrWriter, fullMemory(n))
-	}
-	return ended(&stats, problem)
+	return cmp.Or(texts.ExecuteTemplate(c.App.ErrWriter, "learnt", struct {
+		Untimed int64
+		Dropped uint64
+	}{r.judge.memory.Untimed, learner.Dropped()}), ended(&stats, problem))
 }
 
 func forgetMemory(ctx context.Context, w io.Writer, db *memory.DB, f memory.Filter) error {

@@ -16,11 +16,6 @@ func pagesCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "pages",
 		Usage: "make the web pages behind help_url, for senders who were refused",
-		Description: "Writes a static site: a page for each rule, an index that finds the rule in a" +
-			" reply, and how to reach you. Serve the directory anywhere and set help_url to its address;" +
-			" HELP_URL#not_fqdn leads to that rule. The site uses no file but its own. By the server's" +
-			" maddy.conf, --config or --policy it leaves out the rules that cannot refuse mail, also once" +
-			" max_action is removed, and shows your own replies.",
 		Flags: append([]cli.Flag{
 			option("output o", "", "write the site to `DIR`"),
 			option("name", "", "the `NAME` of your mail service"),

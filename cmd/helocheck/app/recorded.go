@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -239,11 +238,11 @@ const (
 type simulation struct {
 	settings memory.Memory
 	store    *memory.Map               // all servers', to learn from the input; nil: a simulation
-	servers  map[string]*memory.Memory // by Record.Server
+	Servers  map[string]*memory.Memory // by Record.Server
 	now      time.Time
 	rows     int // of all servers
 	waiting  []retry
-	untimed  int64 // messages judged without memory: no time, or too many servers
+	Untimed  int64 // messages judged without memory: no time, or too many servers
 }
 
 // retry is a message that waits: its client tries again after the delay.
@@ -258,7 +257,7 @@ func newSimulation(check *module.Check) *simulation {
 	if kind == "" {
 		return nil
 	}
-	s := &simulation{settings: settings, servers: make(map[string]*memory.Memory)}
+	s := &simulation{settings: settings, Servers: make(map[string]*memory.Memory)}
 	if s.settings.Delay == 0 {
 		s.settings.Delay = memory.DefaultDelay
 	}
@@ -272,18 +271,18 @@ func (s *simulation) with(rec *replay.Record, at time.Time, do func(*memory.Memo
 		do(nil)
 		return
 	}
-	m := s.servers[rec.Server]
-	if m == nil && len(s.servers) < simulatedServers && !at.IsZero() {
+	m := s.Servers[rec.Server]
+	if m == nil && len(s.Servers) < simulatedServers && !at.IsZero() {
 		one := s.settings
 		one.Store = s.store
 		if s.store == nil {
 			one.Store = memory.NewMap(0)
 		}
 		m = &one
-		s.servers[rec.Server] = m
+		s.Servers[rec.Server] = m
 	}
 	if m == nil || at.IsZero() {
-		s.untimed += int64(rec.Count)
+		s.Untimed += int64(rec.Count)
 		do(nil)
 		return
 	}
@@ -299,35 +298,12 @@ func (s *simulation) with(rec *replay.Record, at time.Time, do func(*memory.Memo
 	s.rows += store.Len() - before
 }
 
-// dropped returns how many writes found no room.
-func (s *simulation) dropped() (n uint64) {
-	for _, m := range s.servers {
+// Dropped returns how many writes found no room.
+func (s *simulation) Dropped() (n uint64) {
+	for _, m := range s.Servers {
 		n += m.Store.(*memory.Map).Dropped()
 	}
 	return n
-}
-
-// notes tell what the memory could not know.
-func (s *simulation) notes() (notes []string) {
-	switch {
-	case s == nil:
-		return []string{"memory is off"}
-	case s.untimed > 0 && len(s.servers) == 0:
-		return []string{"memory is off: the input has no times"}
-	}
-	notes = append(notes, fmt.Sprintf("memory is simulated for %d servers", len(s.servers)))
-	if s.untimed > 0 {
-		notes = append(notes, fmt.Sprintf("%d messages without a time were judged without memory",
-			s.untimed))
-	}
-	if n := s.dropped(); n > 0 {
-		notes = append(notes, fullMemory(n))
-	}
-	return notes
-}
-
-func fullMemory(n uint64) string {
-	return fmt.Sprintf("memory was full %d times: known senders may count as strangers", n)
 }
 
 // wait notes a message that was told to wait. Its client tries again after the delay, and is known

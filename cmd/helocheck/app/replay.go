@@ -32,10 +32,6 @@ func replayCommand() *cli.Command {
 		Name:      "replay",
 		Usage:     "show what the check would have done to mail of the past",
 		ArgsUsage: "FILE|DIR|-...",
-		Description: "Reads logs of Maddy, Postfix and Exim, mbox, Maildir, single mails, CSV," +
-			" directories of them, packed or not, told apart by content. CSV has a header with\n" +
-			"the columns helo and ip, and may have rdns, ptr_confirmed, rcpt, self, class, count,\n" +
-			"time (Unix seconds or RFC 3339) and server.",
 		Flags: append(policyFlags(),
 			option("dns", "recorded",
 				"look up `HOW`: off; recorded, what the input says of the PTR; system; HOST:PORT"),
@@ -282,43 +278,18 @@ func writeTally(w io.Writer, t *report.Report, format string) error {
 	}
 }
 
-// skipped are the reasons for which the input has fewer messages than its reader expects.
-var skipped = []struct{ reason, text string }{
-	{replay.SkippedSubmission, "%d greetings of a submission service are left out"},
-	{replay.SkippedNoMail, "%d greetings without a sender after them are left out"},
-	{replay.SkippedEmpty, "%d empty greetings are left out"},
-	{replay.SkippedClient, "%d greetings of the machine itself, or without an address, are left out"},
-	{replay.SkippedDuplicate, "%d greetings are in two inputs and count once"},
-	{replay.SkippedBorder, "%d mails have no readable greeting of the border"},
-	{replay.SkippedTime, "%d greetings lie outside of --since and --until"},
-	{replay.SkippedDropped, "%d greetings were judged before the server's answer was known"},
-}
-
 // notes tell the reader of a report what it lacks.
-func (r *replaying) notes(s *replay.Stats) (notes []string) {
-	note := func(n int64, format string) {
-		if n > 0 {
-			notes = append(notes, fmt.Sprintf(format, n))
-		}
+func (r *replaying) notes(s *replay.Stats) []string {
+	var text strings.Builder
+	err := texts.ExecuteTemplate(&text, "notes", struct {
+		*replay.Stats
+		Further int64 // files that are not among Unread
+		Memory  *simulation
+	}{s, s.Inputs - s.Whole - int64(len(s.Unread)), r.judge.memory})
+	if err != nil {
+		return []string{err.Error()}
 	}
-	note(s.NoGreeting, "%d accepted messages have no greeting in this log; the page on migration has"+
-		" the line that makes Postfix write it")
-	for _, u := range s.Unread {
-		notes = append(notes, fmt.Sprintf("%s could not be read: %v", u.Name, u.Err))
-	}
-	note(s.Inputs-s.Whole-int64(len(s.Unread)), "%d further files could not be read")
-	note(s.Broken, "%d lines tell of a greeting and could not be read")
-	for _, name := range s.NoNames {
-		notes = append(notes, name+" names no client by its PTR record: PTR is not recorded")
-	}
-	for _, why := range skipped {
-		note(s.Skipped[why.reason], why.text)
-	}
-	note(s.Unsure, "%d greetings may be in two inputs and count twice")
-	if s.By != "" {
-		notes = append(notes, "mails were read at the border "+s.By+"; --by names another")
-	}
-	return append(notes, r.judge.memory.notes()...)
+	return strings.Split(strings.TrimSpace(text.String()), "\n")
 }
 
 // timeOf reads a date or a time of RFC 3339; dates are local.

@@ -147,10 +147,9 @@ func help(c *cli.Command) string {
 	page := struct {
 		*screen
 		*cli.Command
-		Takes      string
-		Paragraphs []string
-		Options    [][]string // names, usage
-	}{newScreen(&b), c, " " + c.ArgsUsage, strings.Split(c.Description, "\n\n"), nil}
+		Takes   string
+		Options [][]string // names, usage
+	}{newScreen(&b), c, " " + c.ArgsUsage, nil}
 	if len(c.ArgsUsage) > page.width-len("maddy helo completion - Usage: [options]") {
 		page.Takes = "\n   " + page.Takes
 	}

@@ -26,11 +26,6 @@ func selfCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "self",
 		Usage: "check whether the greeting of this server would pass elsewhere",
-		Description: "Reads the host names from maddy.conf and checks each against the DNS and" +
-			" against the addresses that mail leaves from: those of --ip, else local_ip of" +
-			" target.remote, else the public addresses of this machine." +
-			"\n\nEnds with 0 when all is well, 1 when something is to fix, 2 for wrong usage" +
-			" and 3 when the DNS did not answer everything and the rest is well.",
 		Flags: []cli.Flag{
 			option("config", "", "read this maddy.conf `FILE` instead of the server's"),
 			repeated("ip", "mail leaves from the address `A`; may be repeated"),
