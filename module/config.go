@@ -114,14 +114,8 @@ func (s *settings) declare() {
 	s.each("self_domains", s.selfDomain)
 	s.each("self_addresses", s.selfAddress)
 	s.Bool("exempt_authenticated", false, true, &j.Exempt.Authenticated)
-	s.list("exempt_networks", &j.Exempt.NetworkTable, func(entries []string) (err error) {
-		j.Exempt.Networks, err = exempt.ParseNetworks(entries)
-		return err
-	}, s.checkNetworks, "127.0.0.0/8", "::1/128")
-	s.list("exempt_recipients", &j.Exempt.RecipientTable, func(entries []string) (err error) {
-		j.Exempt.Recipients, err = exempt.ParseRecipients(entries)
-		return err
-	}, s.checkRecipients, "postmaster", "abuse")
+	s.list("exempt_networks", &j.Exempt.NetworkTable, s.networks, "127.0.0.0/8", "::1/128")
+	s.list("exempt_recipients", &j.Exempt.RecipientTable, s.recipients, "postmaster", "abuse")
 	s.args("echo_recipients", func(entries []string) (err error) {
 		for _, entry := range entries {
 			if strings.IndexByte(entry, '@') < 1 {
@@ -380,10 +374,38 @@ var tables = []string{
 	"exempt_clients", "exempt_names", "deny_names", "deny_hosts", "recipient_policy",
 }
 
+func (s *settings) networks(entries []string) (err error) {
+	list := &s.judge.Exempt.Networks
+	if *list, err = exempt.ParseNetworks(entries); err != nil || s.node.Name == "" {
+		return err
+	}
+	empty := len(entries) > 0
+	for p := range (*list).All() {
+		s.checkNetwork(p)
+		empty = false
+	}
+	if empty {
+		s.warn("the list holds no entry, so that nobody is exempt")
+	}
+	return nil
+}
+
+func (s *settings) recipients(entries []string) (err error) {
+	list := &s.judge.Exempt.Recipients
+	*list, err = exempt.ParseRecipients(entries)
+	switch {
+	case err != nil || s.node.Name == "" || len(entries) == 0: // the default, or a table follows
+	case len(*list) == 0:
+		s.warn("the list holds no entry, so that nobody can reach postmaster (RFC 5321, section 4.5.1)")
+	case !list.Contains("postmaster"):
+		s.warn("postmaster is not in the list; RFC 5321, section 4.5.1 wants it to take all mail")
+	}
+	return err
+}
+
 // list declares a directive that takes entries, files of entries, or one table.
 func (s *settings) list(
-	name string, store *exempt.Table, read func(entries []string) error, check func(),
-	preset ...string,
+	name string, store *exempt.Table, read func(entries []string) error, preset ...string,
 ) {
 	_ = read(preset)
 	s.once(s.Map, name, func(node config.Node) error {
@@ -391,11 +413,7 @@ func (s *settings) list(
 			_ = read(nil)
 			return s.table(node, store)
 		}
-		err := read(node.Args)
-		if err == nil {
-			check()
-		}
-		return err
+		return read(node.Args)
 	})
 }
 

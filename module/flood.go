@@ -1,7 +1,6 @@
 package module
 
 import (
-	"maps"
 	"math"
 	"net/netip"
 	"sync"
@@ -21,7 +20,7 @@ type heldBack struct {
 
 const (
 	quietFor   = time.Minute
-	maxSources = 4096 // sources at a time; more share one
+	maxSources = 4096 // kept at a time
 )
 
 // allows reports whether a line may be written now, and how many were held back before it.
@@ -38,10 +37,7 @@ func (q *quiet) allows(source string, now time.Time) (ok bool, lines int) {
 		return false, 0
 	}
 	if !known && len(q.last) >= maxSources {
-		maps.DeleteFunc(q.last, func(_ string, h heldBack) bool { return now.Sub(h.at) >= quietFor })
-		if len(q.last) >= maxSources {
-			clear(q.last) // a flood of sources: the counts are lost, the lines are bounded
-		}
+		clear(q.last) // a flood of sources: the counts are lost, the lines are bounded
 	}
 	q.last[source] = heldBack{at: now}
 	return true, held.lines

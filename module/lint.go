@@ -36,26 +36,6 @@ func (s *settings) checkNetwork(p netip.Prefix) {
 	}
 }
 
-func (s *settings) checkNetworks() {
-	empty := true
-	for p := range s.judge.Exempt.Networks.All() {
-		s.checkNetwork(p)
-		empty = false
-	}
-	if empty {
-		s.warn("the list holds no entry, so that nobody is exempt")
-	}
-}
-
-func (s *settings) checkRecipients() {
-	switch list := s.judge.Exempt.Recipients; {
-	case len(list) == 0:
-		s.warn("the list holds no entry, so that nobody can reach postmaster (RFC 5321, section 4.5.1)")
-	case !list.Contains("postmaster"):
-		s.warn("postmaster is not in the list; RFC 5321, section 4.5.1 wants it to take all mail")
-	}
-}
-
 // What the name of a zone tells of its kind.
 var (
 	allows = regexp.MustCompile(`wl|white|allow`)
