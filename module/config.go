@@ -1,7 +1,6 @@
 package module
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -18,7 +17,6 @@ import (
 	maddydns "github.com/foxcpp/maddy/framework/dns"
 	"github.com/foxcpp/maddy/framework/module"
 	"github.com/foxcpp/maddy/framework/module/modules"
-	"github.com/miekg/dns"
 
 	"maddy.example/checkhelo"
 	"maddy.example/checkhelo/module/dnsfacts"
@@ -44,8 +42,7 @@ func (c *Check) Configure(inlineArgs []string, cfg *config.Map) error {
 	j := c.judge
 	j.Policy = checkhelo.NewPolicy(checkhelo.RFC)
 	j.Policy.Override = make(map[string]checkhelo.Rule)
-	s := settings{check: c, judge: j, policy: j.Policy, Map: cfg,
-		first: make(map[checkhelo.Action]config.Node)}
+	s := settings{Check: c, Map: cfg, policy: j.Policy, first: make(map[checkhelo.Action]config.Node)}
 	if len(inlineArgs) > 0 {
 		if err := s.preset(inlineArgs); err != nil {
 			return config.NodeErr(cfg.Block, "policy: %v", err)
@@ -70,9 +67,8 @@ func (c *Check) Configure(inlineArgs []string, cfg *config.Map) error {
 
 // settings reads the directives into a check and holds what depends on several of them.
 type settings struct {
+	*Check
 	*config.Map
-	check  *Check
-	judge  *judge.Judge
 	policy *checkhelo.Policy
 
 	presetGiven, ceilingGiven bool
@@ -88,7 +84,7 @@ type settings struct {
 
 // declare names every directive, in the order of docs/check.helo_fqdn.md, after its default.
 func (s *settings) declare() {
-	c, j, p, g, ext := s.check, s.judge, s.policy, s.judge.Gatherer, &s.extension
+	c, j, p, g, ext := s.Check, s.judge, s.policy, s.judge.Gatherer, &s.extension
 	s.AllowUnknown()
 	s.args("policy", s.preset)
 	s.args("max_action", s.ceiling)
@@ -104,7 +100,7 @@ func (s *settings) declare() {
 	config.EnumMapped(s.Map, "known_after", false, false, map[string]checkhelo.Known{
 		"seen": checkhelo.Seen, "accepted": checkhelo.Accepted}, checkhelo.Seen, &j.KnownAfter)
 	c.memoryKind, c.memoryPlace = "sqlite3", "helo_fqdn.db"
-	s.args("memory", s.memory)
+	s.args("memory", s.readMemory)
 	for _, rule := range checkhelo.Rules() {
 		s.once(s.Map, rule.Name+"_action", s.action(rule))
 	}
@@ -168,7 +164,7 @@ func (s *settings) finish() error {
 		return placed(scored, errors.New("a score has no effect, since quarantine_threshold and"+
 			" reject_threshold are both 0; accepted: a threshold above 0, or another action"))
 	}
-	if s.check.memoryKind == "" {
+	if s.memoryKind == "" {
 		set, given := p.Override["neighbours"]
 		waiting, waits := s.first[checkhelo.Greylist]
 		switch {
@@ -194,9 +190,7 @@ func (s *settings) finish() error {
 	if len(s.servers) == 0 {
 		s.systemDNS()
 	}
-	if g.Exchange == nil {
-		g.Exchange = dnsfacts.NewClient(s.servers).Exchange
-	}
+	g.Exchange = dnsfacts.NewClient(s.servers).Exchange
 	g.Cache, g.Observe = dnsfacts.NewCache(s.cacheSize), countQuestion
 	if len(g.Blocklists) == 0 {
 		p.Override["listed"] = checkhelo.Rule{Action: checkhelo.Off}
@@ -320,15 +314,15 @@ func (s *settings) ceiling(args []string) error {
 	return setReply(&s.policy.Answer, args[1:])
 }
 
-// memory reads `memory sqlite3 PATH | postgres DSN | off`. An error never repeats the DSN.
-func (s *settings) memory(args []string) error {
+// readMemory reads `memory sqlite3 PATH | postgres DSN | off`. An error never repeats the DSN.
+func (s *settings) readMemory(args []string) error {
 	kind := args[0]
 	switch {
 	case kind == "off" && len(args) == 1:
-		s.check.memoryKind = ""
+		s.memoryKind = ""
 		return nil
 	case (kind == "sqlite3" || kind == "postgres") && len(args) == 2 && args[1] != "":
-		s.check.memoryKind, s.check.memoryPlace = kind, args[1]
+		s.memoryKind, s.memoryPlace = kind, args[1]
 		return nil
 	}
 	return errors.New("accepted: sqlite3 PATH, postgres DSN, off")
@@ -694,8 +688,7 @@ var systemResolver = maddydns.NewExtResolver
 func (s *settings) systemDNS() {
 	maddys, err := systemResolver()
 	if err != nil {
-		s.check.noResolver = fmt.Errorf("no DNS server: %w; accepted: dns_servers ADDRESS", err)
-		s.judge.Gatherer.Exchange = func(context.Context, *dns.Msg) (*dns.Msg, error) { return nil, err }
+		s.noResolver = fmt.Errorf("no DNS server: %w; accepted: dns_servers ADDRESS", err)
 		return
 	}
 	for _, host := range maddys.Cfg.Servers {
