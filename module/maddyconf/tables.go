@@ -142,11 +142,7 @@ func (r *reader) readOnly(node *config.Node, kind string) error {
 	if set["driver"] == "" || set["dsn"] == "" || kind == "sql_table" && set["table_name"] == "" {
 		return nil // Maddy opens nothing
 	}
-	query := "SELECT " + cmp.Or(set["value_column"], "value") + " FROM " + set["table_name"] +
-		" WHERE " + cmp.Or(set["key_column"], "key")
-	lookup, named := query+" = $1", "no"
 	if strings.HasPrefix(set["driver"], "sqlite") {
-		lookup, named = query+" = :key", "yes"
 		path, options, _ := strings.Cut(strings.TrimPrefix(set["dsn"], "file:"), "?")
 		path = r.absolute(path)
 		file, err := os.Open(path) // SQLite creates a missing file
@@ -154,15 +150,14 @@ func (r *reader) readOnly(node *config.Node, kind string) error {
 			return err
 		}
 		file.Close()
-		if options != "" {
-			options += "&"
-		}
-		set["dsn"] = "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + options + "mode=ro"
+		options = strings.TrimPrefix(options+"&mode=ro", "&")
+		set["dsn"] = "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + options
 	}
 	if kind == "sql_table" {
+		lookup := "SELECT " + cmp.Or(set["value_column"], "value") + " FROM " + set["table_name"] +
+			" WHERE " + cmp.Or(set["key_column"], "key") + " = $1"
 		node.Args, node.Children = []string{"sql_query"}, []config.Node{
 			{Name: "driver", Args: []string{set["driver"]}}, {Name: "lookup", Args: []string{lookup}},
-			{Name: "named_args", Args: []string{named}},
 		}
 	}
 	replaced := func(n config.Node) bool { return n.Name == "init" || n.Name == "dsn" }
