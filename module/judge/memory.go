@@ -10,11 +10,6 @@ import (
 	"maddy.example/checkhelo/module/memory"
 )
 
-// soon bounds one lookup in memory.
-func soon(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, 50*time.Millisecond)
-}
-
 func (g *greeting) sender() memory.Sender {
 	f := &g.facts
 	return memory.Sender{Helo: f.Helo, Client: f.Client, Confirmed: f.Confirmed.Value, Lists: f.Lists}
@@ -27,8 +22,6 @@ func (g *greeting) askNeighbours(ctx context.Context, p *checkhelo.Policy) {
 		p.Needs(f)&checkhelo.NeedMemory == 0 {
 		return
 	}
-	ctx, cancel := soon(ctx)
-	defer cancel()
 	f.Neighbours = g.memory.Neighbours(ctx, g.sender())
 }
 
@@ -38,9 +31,7 @@ func (g *greeting) lift(ctx context.Context, p *checkhelo.Policy, o *Outcome) {
 		return
 	}
 	if !g.knownAsked {
-		limited, cancel := soon(ctx)
-		defer cancel()
-		g.known, _ = g.memory.Known(limited, g.sender()) // a failure knows nobody
+		g.known, _ = g.memory.Known(ctx, g.sender()) // a failure knows nobody
 		g.knownAsked = true
 	}
 	if o.Known = g.known; o.Known >= g.j.KnownAfter {
@@ -54,8 +45,6 @@ func (g *greeting) hold(ctx context.Context, from, rcpt string, o *Outcome) {
 	if o.Action != checkhelo.Greylist {
 		return
 	}
-	ctx, cancel := soon(ctx)
-	defer cancel()
 	var err error
 	if o.Wait, err = g.memory.Wait(ctx, g.sender(), from, rcpt); err != nil {
 		g.j.Exempt.Report("memory", err)

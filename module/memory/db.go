@@ -150,9 +150,6 @@ func (d *DB) Close() error {
 	return nil
 }
 
-// Place names the file, or PostgreSQL.
-func (d *DB) Place() string { return d.String() }
-
 // Counters returns the figures for metrics.
 func (d *DB) Counters() Counters {
 	d.mu.Lock()

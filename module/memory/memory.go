@@ -199,7 +199,7 @@ func (m *Memory) Wait(ctx context.Context, s Sender, from, rcpt string) (Wait, e
 // attempt returns the time of the first attempt of a message, or 0. One in the future was written
 // before the clock was set back.
 func (m *Memory) attempt(ctx context.Context, k key, now int64) (int64, error) {
-	if !k.network.IsValid() && k.org == "" {
+	if k.scope == (scope{}) {
 		return 0, nil
 	}
 	r, err := m.Store.get(ctx, k, now)

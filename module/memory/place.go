@@ -64,8 +64,8 @@ func newPlace(kind, dsn string, drivers []string) (place, error) {
 	return place{sqlite, choice[i], path}, nil
 }
 
-// String returns the file, or PostgreSQL without the DSN, which can hold a password.
-func (p place) String() string {
+// Place returns the file, or PostgreSQL without the DSN, which can hold a password.
+func (p place) Place() string {
 	if p.kind == sqlite {
 		return p.dsn
 	}
@@ -147,12 +147,12 @@ func (p place) clean(err error) error {
 	var answer interface{ SQLState() string } // of PostgreSQL
 	own, ok := strings.CutPrefix(err.Error(), "memory: ")
 	switch {
-	case ok && strings.HasPrefix(own, p.String()):
+	case ok && strings.HasPrefix(own, p.Place()):
 		return err
 	case ok:
-		return fmt.Errorf("memory: %s: %w", p, err)
+		return fmt.Errorf("memory: %s: %w", p.Place(), err)
 	case p.kind == postgres && !errors.As(err, &answer) && strings.Contains(own, `"`):
 		own = "the driver does not take the DSN, or the connection broke" // its words quote the DSN
 	}
-	return fmt.Errorf("memory: %s: %s", p, own)
+	return fmt.Errorf("memory: %s: %s", p.Place(), own)
 }
