@@ -106,22 +106,7 @@ func (r *run) readCSV() error {
 	if r.opt.Sort && c.where[colTime] >= 0 {
 		return r.sortRows(&c, take)
 	}
-	return r.rows(take)
-}
-
-// rows hands the rest of the lines to take.
-func (r *run) rows(take func(line []byte)) error {
-	for {
-		line, cut, err := r.next()
-		switch {
-		case err != nil:
-			return err
-		case cut:
-			r.st.Broken++
-		case len(line) > 0:
-			take(line)
-		}
-	}
+	return r.lines(take)
 }
 
 // record reads the current row; false when it makes no sense. Neighbouring rows have

@@ -3,6 +3,7 @@ package replay
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"compress/bzip2"
 	"errors"
 	"io"
@@ -57,20 +58,33 @@ func (r *run) count(n int64) {
 	}
 }
 
-// open makes in, unpacked, the current input.
-func (r *run) open(in io.Reader) error {
+// open makes in, unpacked, the current input, and returns its start.
+func (r *run) open(in io.Reader) (head []byte, err error) {
 	r.raw.Reset(&counter{r, in})
 	r.br = r.raw
 	magic, _ := r.raw.Peek(6)
 	for _, p := range packings {
 		if bytes.HasPrefix(magic, []byte(p.magic)) {
 			plain, err := p.open(r.raw)
+			if err != nil {
+				return nil, err
+			}
 			r.flat.Reset(plain)
 			r.br = r.flat
-			return err
+			break
 		}
 	}
-	return nil
+	if mark, _ := r.br.Peek(3); string(mark) == "\xef\xbb\xbf" {
+		_, _ = r.br.Discard(3) // buffered, so this cannot fail
+	}
+	head, err = r.br.Peek(headSize)
+	switch {
+	case len(head) > 0:
+		return head, nil
+	case errors.Is(err, io.EOF):
+		return nil, errEmpty
+	}
+	return nil, err
 }
 
 // What is wrong with an input that could be opened.
@@ -85,44 +99,40 @@ func (r *run) readInput(name string, in io.Reader) error {
 	r.name = name
 	r.st.Inputs++
 	before := r.st.Lines
-	err := r.open(in)
+	head, err := r.open(in)
 	if err == nil {
-		err = r.readFormat()
+		f := detect(head)
+		if f.name != "" {
+			r.st.Formats[f.name]++
+		}
+		if err = f.read(r); errors.Is(err, io.EOF) {
+			err = nil
+		}
 	}
-	if r.err != nil {
-		return r.err
-	}
-	if ctxErr := r.ctx.Err(); ctxErr != nil {
-		return ctxErr
+	if stop := cmp.Or(r.err, r.ctx.Err()); stop != nil {
+		return stop
 	}
 	if err != nil {
-		unknown := errors.Is(err, errUnknown) || errors.Is(err, errEmpty)
-		r.fault(name, err, !unknown && r.st.Lines > before)
+		r.fault(name, err, !errors.Is(err, errUnknown) && r.st.Lines > before)
 		return nil
 	}
 	r.st.Whole++
 	return nil
 }
 
-func (r *run) readFormat() error {
-	if mark, _ := r.br.Peek(3); string(mark) == "\xef\xbb\xbf" {
-		_, _ = r.br.Discard(3) // buffered, so this cannot fail
-	}
-	head, err := r.br.Peek(headSize)
-	if len(head) == 0 {
-		if errors.Is(err, io.EOF) {
-			err = errEmpty
+// lines hands the lines of the input to take, but for empty ones.
+func (r *run) lines(take func(line []byte)) error {
+	for {
+		line, cut, err := r.next()
+		switch {
+		case err != nil:
+			return err
+		case cut:
+			r.st.Broken++
+		case len(line) > 0:
+			take(line)
 		}
-		return err
 	}
-	f := detect(head)
-	if f.name != "" {
-		r.st.Formats[f.name]++
-	}
-	if err = f.read(r); errors.Is(err, io.EOF) {
-		err = nil
-	}
-	return err
 }
 
 // next returns the next line without its end; it is valid until the next call.

@@ -56,7 +56,14 @@ var tells = []struct {
 // readLog reads a log, whoever wrote its lines.
 func (r *run) readLog() error {
 	r.seen, r.named = [numServers]bool{}, false
-	err := r.logLines()
+	err := r.lines(func(line []byte) {
+		if r.opt.Line != nil {
+			r.opt.Line(line)
+		}
+		if r.telling(line) {
+			r.logLine(line)
+		}
+	})
 	r.flush()
 	r.decideNames()
 	known := false
@@ -71,24 +78,6 @@ func (r *run) readLog() error {
 		err = errUnknown
 	}
 	return err
-}
-
-func (r *run) logLines() error {
-	for {
-		line, cut, err := r.next()
-		if cut {
-			r.st.Broken++
-		}
-		if err != nil {
-			return err
-		}
-		if r.opt.Line != nil {
-			r.opt.Line(line)
-		}
-		if r.telling(line) {
-			r.logLine(line)
-		}
-	}
 }
 
 // telling lets the common lines pass that tell of no greeting.

@@ -135,7 +135,7 @@ type Options struct {
 	Zone *time.Location // of times written without a zone; nil: time.Local
 	// Stdin is read for the path "-"; nil: os.Stdin.
 	Stdin io.Reader
-	// Line sees every line of a log, which it must not keep; nil: nobody.
+	// Line sees the lines of a log, which it must not keep; nil: nobody.
 	Line func(line []byte)
 	// Progress hears how many bytes of the inputs, as stored, were dealt
 	// with since it was last called; nil: nobody.

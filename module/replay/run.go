@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"hash/maphash"
+	"io"
 	"os"
 	"strings"
 	"time"
@@ -37,9 +38,7 @@ type run struct {
 
 func newRun(ctx context.Context, opt Options, fn func(*Record) error) *run {
 	r := &run{ctx: ctx, opt: opt, fn: fn}
-	if opt.Stdin == nil {
-		r.opt.Stdin = os.Stdin
-	}
+	r.opt.Stdin = cmp.Or[io.Reader](opt.Stdin, os.Stdin)
 	r.st.Formats, r.st.Skipped = make(map[string]int), make(map[string]int64)
 	for _, by := range opt.By {
 		r.border.hosts = append(r.border.hosts, strings.ToLower(strings.TrimSuffix(by, ".")))

@@ -33,7 +33,7 @@ func (r *run) sortRows(c *csvReader, take func(line []byte)) error {
 		defer stop()
 		sorter.Sort(ctx)
 	}()
-	end := r.rows(func(line []byte) {
+	end := r.lines(func(line []byte) {
 		at := uint64(0)
 		if c.split(line) {
 			if t, ok := r.stamp.value(c.field(colTime)); ok {
