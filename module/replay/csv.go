@@ -8,31 +8,12 @@ import (
 	"strconv"
 )
 
-// csvColumns are the columns that are read; others are passed over.
-const (
-	colHelo = iota
-	colIP
-	colRDNS
-	colConfirmed
-	colRcpt
-	colSelf
-	colClass
-	colCount
-	colTime
-	colServer
-	numColumns
-)
-
-var columnNames = [numColumns]string{
-	"helo", "ip", "rdns", "ptr_confirmed", "rcpt", "self", "class", "count", "time", "server",
-}
-
 // csvReader reads one table. Rows are single lines: a quoted line break would
 // let one stray quote swallow the rest of the file.
 type csvReader struct {
 	stamp  *stamper
 	comma  byte
-	where  [numColumns]int // index of a column, -1 without it
+	where  map[string]int // the index of each column
 	fields [][]byte
 }
 
@@ -47,16 +28,20 @@ func (c *csvReader) header(line []byte) bool {
 	line = bytes.ToLower(line)
 	for _, c.comma = range []byte{',', ';', '\t'} {
 		ok := c.split(line)
-		for col, want := range columnNames {
-			c.where[col] = slices.IndexFunc(c.fields, func(name []byte) bool {
-				return string(bytes.TrimSpace(name)) == want
-			})
+		c.where = make(map[string]int)
+		for i, name := range slices.Backward(c.fields) {
+			c.where[string(bytes.TrimSpace(name))] = i
 		}
-		if ok && c.where[colHelo] >= 0 && c.where[colIP] >= 0 {
+		if ok && c.has("helo") && c.has("ip") {
 			return true
 		}
 	}
 	return false
+}
+
+func (c *csvReader) has(column string) bool {
+	_, ok := c.where[column]
+	return ok
 }
 
 // split cuts a row into fields; only rows with quotes need encoding/csv.
@@ -79,8 +64,8 @@ func (c *csvReader) split(line []byte) bool {
 }
 
 // field returns a column of the current row, nil when the row lacks it.
-func (c *csvReader) field(col int) []byte {
-	if i := c.where[col]; i >= 0 && i < len(c.fields) {
+func (c *csvReader) field(column string) []byte {
+	if i, ok := c.where[column]; ok && i < len(c.fields) {
 		return bytes.TrimSpace(c.fields[i])
 	}
 	return nil
@@ -103,7 +88,7 @@ func (r *run) readCSV() error {
 		}
 		r.hand(&r.rec)
 	}
-	if r.opt.Sort && c.where[colTime] >= 0 {
+	if r.opt.Sort && c.has("time") {
 		return r.sortRows(&c, take)
 	}
 	return r.lines(take)
@@ -113,24 +98,24 @@ func (r *run) readCSV() error {
 // most columns in common, so texts are kept.
 func (c *csvReader) record(rec *Record) (ok bool) {
 	*rec = Record{
-		Helo: again(rec.Helo, c.field(colHelo)), PTR: rec.PTR, Count: 1,
-		Rcpts: rec.Rcpts, Self: again(rec.Self, c.field(colSelf)),
-		Class: again(rec.Class, c.field(colClass)), Server: again(rec.Server, c.field(colServer)),
+		Helo: again(rec.Helo, c.field("helo")), PTR: rec.PTR, Count: 1,
+		Rcpts: rec.Rcpts, Self: again(rec.Self, c.field("self")),
+		Class: again(rec.Class, c.field("class")), Server: again(rec.Server, c.field("server")),
 	}
-	if rcpt := c.field(colRcpt); len(rcpt) == 0 {
+	if rcpt := c.field("rcpt"); len(rcpt) == 0 {
 		rec.Rcpts = nil
 	} else if rec.FirstRcpt() != string(rcpt) {
 		rec.Rcpts = []string{text(rcpt)}
 	}
-	if at := c.field(colTime); len(at) > 0 {
+	if at := c.field("time"); len(at) > 0 {
 		if rec.Time, ok = c.stamp.value(at); !ok {
 			return false
 		}
 	}
-	if n := c.field(colCount); len(n) > 0 {
+	if n := c.field("count"); len(n) > 0 {
 		rec.Count, _ = strconv.Atoi(string(n))
 	}
-	rec.Client, ok = parseAddr(c.field(colIP))
+	rec.Client, ok = parseAddr(c.field("ip"))
 	return ok && rec.Helo != "" && rec.Count > 0 && c.ptr(rec)
 }
 
@@ -139,16 +124,16 @@ var confirmations = map[string]PTRState{"": Confirmed, "yes": Confirmed, "no": U
 
 // ptr reads what is known of the PTR record: "" is none, "-" that nobody has looked.
 func (c *csvReader) ptr(rec *Record) (ok bool) {
-	name := bytes.TrimSuffix(c.field(colRDNS), []byte("."))
+	name := bytes.TrimSuffix(c.field("rdns"), []byte("."))
 	switch rec.PTR = again(rec.PTR, name); {
-	case c.where[colRDNS] < 0 || rec.PTR == "-":
+	case !c.has("rdns") || rec.PTR == "-":
 		rec.PTR = ""
 		return true
 	case rec.PTR == "":
 		rec.PTRState = None
 		return true
 	}
-	rec.PTRState, ok = confirmations[string(bytes.ToLower(c.field(colConfirmed)))]
+	rec.PTRState, ok = confirmations[string(bytes.ToLower(c.field("ptr_confirmed")))]
 	return ok
 }
 

@@ -29,7 +29,7 @@ func (r *run) maddyEvent(e *entry) bool {
 	r.members = r.members[:0]
 	ok = r.members.read(fields, 0)
 	f := r.members
-	switch h := r.pending.get(keyOf(e.host, f.get("msg_id"))); {
+	switch h := r.pending.index[keyOf(e.host, f.get("msg_id"))]; {
 	case !ok:
 		r.st.Broken++
 	case string(event) == "incoming message" && isSubmission(name):

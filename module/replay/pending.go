@@ -36,9 +36,6 @@ func (p *pending) init() {
 
 func (r *run) waiting() bool { return len(r.pending.index) > 0 }
 
-// get returns what is held for key, nil without.
-func (p *pending) get(key uint64) *held { return p.index[key] }
-
 // hold keeps rec for key until its answer is known. Of messages that take too much
 // memory the oldest are given up; Stats counts them.
 func (r *run) hold(key uint64, rec *Record) {

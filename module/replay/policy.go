@@ -40,7 +40,7 @@ func (r *run) policyEvent(e *entry) {
 		rec.Rcpts = []string{to}
 	}
 	key := policyKey(e.host, addr)
-	if h := r.pending.get(key); h != nil && h.rec.Helo == rec.Helo {
+	if h := r.pending.index[key]; h != nil && h.rec.Helo == rec.Helo {
 		r.pending.add(h, rec.Rcpts)
 	} else {
 		r.hold(key, &rec)

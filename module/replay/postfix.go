@@ -101,7 +101,7 @@ func (r *run) postfixEvent(e *entry) bool {
 	case accepted:
 		r.postfixAccepted(e, id, client, program)
 	case bytes.HasPrefix(rest, []byte("from=<")):
-		h := r.pending.get(keyOf(e.host, id))
+		h := r.pending.index[keyOf(e.host, id)]
 		if h != nil && bytes.HasSuffix(rest, []byte(" (queue active)")) {
 			h.rec.Outcome = Accepted
 			r.done(h)
@@ -196,7 +196,7 @@ func (r *run) postfixGreeting(e *entry, l *postfixLine) {
 	default:
 		// The first warning stays until the answer.
 		key := keyOf(e.who, nil)
-		if h := r.pending.get(key); h == nil || !sameGreeting(&h.rec, rec) {
+		if h := r.pending.index[key]; h == nil || !sameGreeting(&h.rec, rec) {
 			r.hold(key, rec)
 		}
 	}
@@ -297,7 +297,7 @@ func (r *run) postfixNote(e *entry) {
 func (r *run) postfixRefused(e *entry, l *postfixLine) {
 	rec := &r.rec
 	stage := string(l.stage)
-	h := r.pending.get(keyOf(e.host, l.id))
+	h := r.pending.index[keyOf(e.host, l.id)]
 	switch {
 	case h == nil:
 	case l.content || stage == "END-OF-MESSAGE" || stage == "DATA":
@@ -327,7 +327,7 @@ func sameGreeting(a, b *Record) bool {
 // postfixTaken notes the greeting of a message that is taken in.
 func (r *run) postfixTaken(e *entry) {
 	key, rec := keyOf(e.host, []byte(r.rec.MsgID)), &r.rec
-	h := r.pending.get(key)
+	h := r.pending.index[key]
 	switch {
 	case h == nil:
 		r.hold(key, rec)

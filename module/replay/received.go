@@ -47,7 +47,7 @@ var forms = []struct {
 	// qmail: from ptr (HELO c) (ident@ip), GMX: from ptr (EHLO c) [ip]
 	{anyServer, fromForm(`(?P<ptr>WORD) \((?:[^()]*\s)?MARKHELO\) \(?IDENT\[?IP`), true},
 	// Exim: from [ip] (port=25 helo=c), CommuniGate: from [ip] (account u HELO c)
-	{anyServer, fromForm(`\[?IP\]? \((?:[^()]*\s)?MARKHELO`), true},
+	{anyServer, fromForm(`\[?IP\]? \((?P<login>account )?(?:[^()]*\s)?MARKHELO`), true},
 	{anyServer, fromForm(`WORD \((?:[^()]*\s)?MARK`), true}, // without a client
 	{exim, fromForm(`\[?IP\]?(?: \((?:port|ident)=.*)?$`), false},
 	{exim, fromForm(`(?P<ptr>WORD) \(\[IP\]`), false},
@@ -145,8 +145,8 @@ func isAuthProtocol(with string) bool {
 		(strings.HasSuffix(with, "A") || strings.HasPrefix(with, "A"))
 }
 
-// auth is the start of comments such as "(Authenticated sender: u)", "(authenticated bits=0)",
-// "(AUTH: LOGIN u)" and "(account u HELO c)".
+// auth is the start of comments such as "(Authenticated sender: u)", "(authenticated bits=0)"
+// and "(AUTH: LOGIN u)".
 var auth = regexp.MustCompile(`(?i)^\((auth|account |smtp[- ]auth|sasl|login )`)
 
 func isAuth(comment string) bool {
@@ -182,18 +182,19 @@ func (h *hop) readFrom(from, own string) {
 		if _, ok = parseAddr([]byte(ptr)); ok {
 			ptr = ""
 		}
-		h.Helo = cmp.Or(ptr, literal(h.Client))
+		login, _, _ := group("login")
 		helo, start, end := group("helo")
 		_, _, more := group("more")
+		end = max(end, more)
+		h.Helo = cmp.Or(ptr, literal(h.Client))
 		if form.from.SubexpIndex("helo") >= 0 {
 			h.Helo = helo
 		}
-		h.unclear = h.Helo == "" || h.otherAddress(from[:start]+from[max(end, more):])
+		h.unclear = h.Helo == "" || h.otherAddress(from[:start]+from[end:])
 		h.unmask()
 		h.Masked = strings.ContainsAny(h.Helo, "?_") && (form.masked || google.MatchString(own))
-		login, _, _ := group("login")
-		h.Auth = h.Auth || login != "" ||
-			slices.ContainsFunc(token.FindAllString(from[behind:], -1), isAuth)
+		others := token.FindAllString(from[max(behind, end):], -1)
+		h.Auth = h.Auth || login != "" || slices.ContainsFunc(others, isAuth)
 		h.readPTR(ptr, from[client:], own)
 		return
 	}

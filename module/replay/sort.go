@@ -36,7 +36,7 @@ func (r *run) sortRows(c *csvReader, take func(line []byte)) error {
 	end := r.lines(func(line []byte) {
 		at := uint64(0)
 		if c.split(line) {
-			if t, ok := r.stamp.value(c.field(colTime)); ok {
+			if t, ok := r.stamp.value(c.field("time")); ok {
 				at = uint64(t.UnixNano()) ^ 1<<63 // in order for times before 1970 too
 			}
 		}

@@ -98,28 +98,23 @@ func (s *stamper) in(zone *time.Location, t time.Time) time.Time {
 	return in(year - 1)
 }
 
-// cutZone reads "Z", " UTC ", "+01:00", "+0100" or " +0100". Time.Parse would take as long as all
-// else about a line.
+// cutZone reads "Z", " UTC ", "+01:00", "+0100" or " +0100".
 func cutZone(b []byte) (east time.Duration, rest []byte, ok bool) {
 	for _, utc := range []string{"Z", " UTC "} {
 		if rest, ok = bytes.CutPrefix(b, []byte(utc)); ok {
 			return 0, rest, true
 		}
 	}
-	b = skipSpace(b)
-	if len(b) < len("+0100") || b[0] != '+' && b[0] != '-' {
+	zone, form := skipSpace(b), "-0700"
+	if len(zone) > 3 && zone[3] == ':' {
+		form = "-07:00"
+	}
+	if len(zone) < len(form) || zone[0] != '+' && zone[0] != '-' {
 		return 0, nil, false
 	}
-	hours, minutes := b[1:3], bytes.TrimPrefix(b[3:], []byte(":"))
-	if len(minutes) < 2 || !digits(hours) || !digits(minutes[:2]) {
-		return 0, nil, false
-	}
-	two := func(b []byte) time.Duration { return time.Duration(b[0]-'0')*10 + time.Duration(b[1]-'0') }
-	east = two(hours)*time.Hour + two(minutes)*time.Minute
-	if b[0] == '-' {
-		east = -east
-	}
-	return east, minutes[2:], true
+	t, err := time.Parse(form, string(zone[:len(form)]))
+	_, seconds := t.Zone()
+	return time.Duration(seconds) * time.Second, zone[len(form):], err == nil
 }
 
 // cutFraction reads ".123456", a comma in place of the point allowed.
