@@ -65,9 +65,9 @@ func (r *run) open(in io.Reader) (head []byte, err error) {
 	magic, _ := r.raw.Peek(6)
 	for _, p := range packings {
 		if bytes.HasPrefix(magic, []byte(p.magic)) {
-			plain, err := p.open(r.raw)
-			if err != nil {
-				return nil, err
+			plain, openErr := p.open(r.raw)
+			if openErr != nil {
+				return nil, openErr
 			}
 			r.flat.Reset(plain)
 			r.br = r.flat

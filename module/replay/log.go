@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
 	"time"
 )
 
@@ -66,14 +67,12 @@ func (r *run) readLog() error {
 	})
 	r.flush()
 	r.decideNames()
-	known := false
 	for i, s := range servers {
 		if r.seen[i] {
 			r.st.Formats[s.name]++
-			known = true
 		}
 	}
-	if !known && errors.Is(err, io.EOF) {
+	if !slices.Contains(r.seen[:], true) && errors.Is(err, io.EOF) {
 		r.st.Formats["unknown"]++
 		err = errUnknown
 	}

@@ -35,7 +35,9 @@ func (r *run) maddyEvent(e *entry) bool {
 	case string(event) == "incoming message" && isSubmission(name):
 		r.st.Skipped[SkippedSubmission]++
 	case string(event) == "incoming message":
-		r.maddyStart(e, f)
+		if r.maddyGreeting(e, f) { // its answer comes on later lines
+			r.hold(keyOf(e.host, f.get("msg_id")), &r.rec)
+		}
 	case string(event) == "helo verdict":
 		r.maddyVerdict(e, h, f)
 	case h != nil:
@@ -67,51 +69,41 @@ func maddyName(head []byte) (name, event []byte, tab bool) {
 	return name[bytes.LastIndexByte(name, ' ')+1:], event, len(bare) < len(head)
 }
 
-// maddyStart notes a message; its answer comes on later lines.
-func (r *run) maddyStart(e *entry, f members) {
-	ip, helo := f.get("src_ip"), f.get("src_host")
+// maddyGreeting reads a greeting into r.rec, and returns false where none can be judged.
+func (r *run) maddyGreeting(e *entry, f members) bool {
+	ip, helo := f.get("src_ip"), f.get("src_host", "helo")
 	client, ok := addrPort(ip)
 	switch {
-	case !ok && len(ip) > 0 && ip[0] != '@' && ip[0] != '/': // no local socket
-		r.st.Broken++
-		return
-	case !ok:
+	case !ok && bytes.IndexAny(ip, "@/") == 0: // a local socket
 		r.st.Skipped[SkippedClient]++
-		return
+		return false
+	case !ok:
+		r.st.Broken++
+		return false
 	case len(helo) == 0:
 		r.st.Skipped[SkippedEmpty]++
-		return
+		return false
 	}
 	r.rec = Record{
 		Time: e.at, Server: e.host, Helo: text(helo), Client: client, From: sender(f.get("sender")),
 		MsgID: text(f.get("msg_id")), Auth: len(f.get("username")) > 0,
 	}
-	r.hold(keyOf(e.host, f.get("msg_id")), &r.rec)
+	return true
 }
 
 // maddyVerdict reads the check's own line. One without a message ID is a
 // refusal at EHLO, after which no other line tells of that greeting.
 func (r *run) maddyVerdict(e *entry, h *held, f members) {
-	action, rule := string(f.get("action")), f.get("rule")
-	if len(f.get("msg_id")) > 0 {
+	action, rule := string(f.get("action")), text(f.get("rule"))
+	switch {
+	case len(f.get("msg_id")) > 0:
 		if h != nil && (action == "reject" || action == "quarantine") {
-			h.rec.Reason, h.verdict = text(rule), true
+			h.rec.Reason, h.verdict = rule, true
 		}
-		return
+	case action == "reject" && r.maddyGreeting(e, f):
+		r.rec.Outcome, r.rec.Reason = Rejected, rule
+		r.emit(&r.rec)
 	}
-	if action != "reject" {
-		return
-	}
-	client, ok := addrPort(f.get("src_ip"))
-	if !ok {
-		r.st.Broken++
-		return
-	}
-	r.rec = Record{
-		Time: e.at, Server: e.host, Helo: text(f.get("helo")), Client: client,
-		Outcome: Rejected, Reason: text(rule),
-	}
-	r.emit(&r.rec)
 }
 
 // answer notes one of Maddy's replies to a message under way.

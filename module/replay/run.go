@@ -6,6 +6,7 @@ import (
 	"context"
 	"hash/maphash"
 	"io"
+	"net/netip"
 	"os"
 	"strings"
 	"time"
@@ -77,24 +78,22 @@ func (r *run) repeated(rec *Record) bool {
 	if rec.Time.IsZero() {
 		return false
 	}
-	var h maphash.Hash
-	h.SetSeed(seed)
-	maphash.WriteComparable(&h, rec.Time.UnixNano())
-	maphash.WriteComparable(&h, rec.Client)
-	for _, s := range append(
-		rec.Rcpts, rec.Server, rec.Helo, rec.From, rec.MsgID, rec.Outcome, rec.Reason,
-	) {
-		h.WriteString(s)
-		h.WriteByte(0)
-	}
-	first, known := r.events[h.Sum64()]
+	key := maphash.Comparable(seed, struct {
+		at     int64
+		client netip.Addr
+		texts  [7]string
+	}{rec.Time.UnixNano(), rec.Client, [...]string{
+		rec.Server, rec.Helo, rec.From, rec.MsgID, rec.Outcome, rec.Reason,
+		strings.Join(rec.Rcpts, "\x00"),
+	}})
+	first, known := r.events[key]
 	switch {
 	case known:
 		return first != r.st.Inputs
 	case len(r.events) == maxEvents:
 		r.st.Unsure++
 	default:
-		r.events[h.Sum64()] = r.st.Inputs
+		r.events[key] = r.st.Inputs
 	}
 	return false
 }
