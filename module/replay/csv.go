@@ -119,22 +119,22 @@ func (c *csvReader) record(rec *Record) (ok bool) {
 	return ok && rec.Helo != "" && rec.Count > 0 && c.ptr(rec)
 }
 
-// confirmations are the values of the column ptr_confirmed.
-var confirmations = map[string]PTRState{"": Confirmed, "yes": Confirmed, "no": Unconfirmed}
-
 // ptr reads what is known of the PTR record: "" is none, "-" that nobody has looked.
 func (c *csvReader) ptr(rec *Record) (ok bool) {
-	name := bytes.TrimSuffix(c.field("rdns"), []byte("."))
-	switch rec.PTR = again(rec.PTR, name); {
+	rec.PTR = again(rec.PTR, bytes.TrimSuffix(c.field("rdns"), []byte(".")))
+	confirmed := c.field("ptr_confirmed")
+	switch {
 	case !c.has("rdns") || rec.PTR == "-":
 		rec.PTR = ""
-		return true
 	case rec.PTR == "":
 		rec.PTRState = None
-		return true
+	case bytes.EqualFold(confirmed, []byte("no")):
+		rec.PTRState = Unconfirmed
+	default:
+		rec.PTRState = Confirmed
+		return len(confirmed) == 0 || bytes.EqualFold(confirmed, []byte("yes"))
 	}
-	rec.PTRState, ok = confirmations[string(bytes.ToLower(c.field("ptr_confirmed")))]
-	return ok
+	return true
 }
 
 // again returns b as a string, the one already there when it is the same.

@@ -3,6 +3,8 @@ package replay
 import (
 	"bytes"
 	"regexp"
+	"slices"
+	"strings"
 )
 
 // eximEvent reads a line that has the form of Exim's main log; false for others.
@@ -143,10 +145,7 @@ var eximClient = regexp.MustCompile(`\) \[([^][]*)\]`)
 
 // eximStages are the words behind "rejected" of refusals that can be about the
 // greeting. Others are of AUTH and the like.
-var eximStages = map[string]bool{
-	"RCPT": true, "MAIL": true, "DATA": true, "EHLO": true, "HELO": true, "after": true,
-	"during": true, "by": true, "BDAT": true, "PRDR": true,
-}
+var eximStages = strings.Fields("RCPT MAIL DATA EHLO HELO after during by BDAT PRDR")
 
 // eximRefusal reads what follows the client: " F=<a> rejected RCPT <b>: why".
 func (r *run) eximRefusal(rest []byte) bool {
@@ -156,7 +155,7 @@ func (r *run) eximRefusal(rest []byte) bool {
 	switch {
 	case command == "connection": // before any greeting
 		return false
-	case !eximStages[command]:
+	case !slices.Contains(eximStages, command):
 		if refused || rec.Helo != "" && rec.Helo != rec.PTR {
 			r.st.Skipped[SkippedNoMail]++
 		}

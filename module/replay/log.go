@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"slices"
 	"time"
 )
 
@@ -16,22 +15,14 @@ type entry struct {
 	msg  []byte    // the server's own words
 }
 
-// The servers whose logs are understood.
-const (
-	byPostfix = iota
-	byMaddy
-	byExim
-	numServers
-)
-
 // servers read the lines of their logs. Each reports whether a line has its form.
-var servers = [numServers]struct {
+var servers = []struct {
 	name string
 	read func(*run, *entry) bool
 }{
-	byPostfix: {"postfix", (*run).postfixEvent},
-	byMaddy:   {"maddy", (*run).maddyEvent},
-	byExim:    {"exim", (*run).eximEvent},
+	{"postfix", (*run).postfixEvent},
+	{"maddy", (*run).maddyEvent},
+	{"exim", (*run).eximEvent},
 }
 
 // tells are the marks of lines that can tell of a greeting, or of the server; most
@@ -50,13 +41,13 @@ var tells = []struct {
 	{mark: []byte("rejected ")},
 	{[]byte("connect from "), func(r *run) bool { return !r.named || r.waiting() }},
 	{[]byte("(queue active)"), (*run).waiting},
-	{[]byte("]: "), func(r *run) bool { return !r.seen[byPostfix] }},
-	{[]byte(" <= "), func(r *run) bool { return !r.seen[byExim] }},
+	{[]byte("]: "), func(r *run) bool { return !r.seen["postfix"] }},
+	{[]byte(" <= "), func(r *run) bool { return !r.seen["exim"] }},
 }
 
 // readLog reads a log, whoever wrote its lines.
 func (r *run) readLog() error {
-	r.seen, r.named = [numServers]bool{}, false
+	r.seen, r.named = make(map[string]bool), false
 	err := r.lines(func(line []byte) {
 		if r.opt.Line != nil {
 			r.opt.Line(line)
@@ -67,12 +58,10 @@ func (r *run) readLog() error {
 	})
 	r.flush()
 	r.decideNames()
-	for i, s := range servers {
-		if r.seen[i] {
-			r.st.Formats[s.name]++
-		}
+	for name := range r.seen {
+		r.st.Formats[name]++
 	}
-	if !slices.Contains(r.seen[:], true) && errors.Is(err, io.EOF) {
+	if len(r.seen) == 0 && errors.Is(err, io.EOF) {
 		r.st.Formats["unknown"]++
 		err = errUnknown
 	}
@@ -94,9 +83,9 @@ func (r *run) logLine(line []byte) {
 	r.line = entry{}
 	r.unwrap(line, maxWraps)
 	e := &r.line
-	for i := range servers {
-		if servers[i].read(r, e) {
-			r.seen[i] = true
+	for _, server := range servers {
+		if server.read(r, e) {
+			r.seen[server.name] = true
 			return
 		}
 	}

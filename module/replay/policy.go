@@ -17,20 +17,18 @@ var policyNames = regexp.MustCompile(`(?:^|[ ;])(client-ip|helo|envelope-from|re
 // on the same host is about this message.
 func (r *run) policyEvent(e *entry) {
 	got := make(map[string]string)
-	unclear := false
-	for _, parts := range policyNames.FindAllSubmatch(e.msg, -1) {
-		name, value := string(parts[1]), strings.Trim(text(parts[2]), `"`)
-		// A name that comes twice: a sender's address may hold such words.
-		earlier, twice := got[name]
-		unclear = unclear || twice && earlier != value
+	for _, parts := range policyNames.FindAllStringSubmatch(string(e.msg), -1) {
+		name, value := parts[1], text(strings.Trim(parts[2], `"`))
+		if earlier, twice := got[name]; twice && earlier != value {
+			name, value = "client-ip", "unclear" // a sender's address may hold such words
+		}
 		got[name] = value
 	}
-	_, addressed := got["client-ip"]
-	if !addressed || got["helo"] == "" {
+	if got["client-ip"] == "" || got["helo"] == "" {
 		return
 	}
 	addr, ok := parseAddr([]byte(got["client-ip"]))
-	if !ok || unclear {
+	if !ok {
 		r.st.Broken++
 		return
 	}

@@ -83,7 +83,9 @@ func (r *run) postfixEvent(e *entry) bool {
 		r.policyEvent(e)
 		return true
 	}
-	r.seen[byPostfix] = r.seen[byPostfix] || daemon
+	if daemon {
+		r.seen["postfix"] = true
+	}
 	id, _, ok := bytes.Cut(e.msg[:min(len(e.msg), 64)], []byte(": "))
 	if !ok || bytes.IndexByte(id, ' ') >= 0 {
 		if daemon {
@@ -120,7 +122,7 @@ func (r *run) postfixNamed(e *entry, id, rest, program []byte, daemon bool) bool
 	if !form || !daemon && !proto() {
 		return daemon && !proto()
 	}
-	r.seen[byPostfix] = true
+	r.seen["postfix"] = true
 	r.rec = Record{Time: e.at, Server: e.host}
 	l := postfixLine{id: id, action: action}
 	switch {
@@ -128,7 +130,7 @@ func (r *run) postfixNamed(e *entry, id, rest, program []byte, daemon bool) bool
 		r.st.Broken++
 	case isSubmission(program):
 		r.st.Skipped[SkippedSubmission]++
-	case !l.content && !mailStages[string(firstField(l.stage))]:
+	case !l.content && !slices.Contains(mailStages, string(firstField(l.stage))):
 		r.st.Skipped[SkippedNoMail]++
 	case r.postfixClient(&r.rec, e.who, l.client):
 		r.postfixGreeting(e, &l)
@@ -173,10 +175,7 @@ func isSubmission(program []byte) bool {
 
 // mailStages are the commands that a server's greeting can be refused at; others,
 // such as AUTH, lead to no message.
-var mailStages = map[string]bool{
-	"EHLO": true, "HELO": true, "MAIL": true, "RCPT": true, "DATA": true, "BDAT": true,
-	"END-OF-MESSAGE": true,
-}
+var mailStages = strings.Fields("EHLO HELO MAIL RCPT DATA BDAT END-OF-MESSAGE")
 
 // postfixGreeting notes a greeting, and the answer to it.
 func (r *run) postfixGreeting(e *entry, l *postfixLine) {

@@ -24,9 +24,9 @@ type run struct {
 	flat    *bufio.Reader // unpacked
 	br      *bufio.Reader // the one of them that is read
 	stamp   stamper
-	line    entry            // the current line of a log
-	seen    [numServers]bool // whose lines the current log holds
-	named   bool             // a client is named by its PTR record
+	line    entry           // the current line of a log
+	seen    map[string]bool // whose lines the current log holds
+	named   bool            // a client is named by its PTR record
 	pending pending
 	unnamed []Record          // wait for the first client with a name
 	several bool              // more than one input
