@@ -89,12 +89,10 @@ func (c *Check) show() {
 func (c *Check) hide() {
 	all.Lock()
 	defer all.Unlock()
-	if all.running[c] {
-		hits, misses, _, _ := c.judge.Gatherer.Cache.Stats()
-		all.hits, all.misses = all.hits+hits, all.misses+misses
-		all.dropped += c.judge.Gatherer.Cache.Dropped()
-	}
 	delete(all.running, c)
+	hits, misses, _, _ := c.judge.Gatherer.Cache.Stats()
+	all.hits, all.misses = all.hits+hits, all.misses+misses
+	all.dropped += c.judge.Gatherer.Cache.Dropped()
 }
 
 // collector reads the instances between Start and Stop. During a reload there are two of one name,

@@ -118,11 +118,8 @@ func Load(path, name string) (*Config, error) {
 
 // FromPolicy returns a check that has no setting but its policy: lenient, rfc or strict; "" is rfc.
 func FromPolicy(preset string) (*module.Check, error) {
-	if preset == "" {
-		preset = "rfc"
-	}
 	var r reader
-	if err := r.configure(block{Node: config.Node{Args: []string{preset}}}); err != nil {
+	if err := r.configure(block{Node: config.Node{Args: strings.Fields(preset)}}); err != nil {
 		return nil, fmt.Errorf("maddyconf: %w", err)
 	}
 	return r.Check, nil
