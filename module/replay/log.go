@@ -81,7 +81,7 @@ func (r *run) telling(line []byte) bool {
 
 func (r *run) logLine(line []byte) {
 	r.line = entry{}
-	r.unwrap(line, maxWraps)
+	r.unwrap(line)
 	e := &r.line
 	for _, server := range servers {
 		if server.read(r, e) {

@@ -10,8 +10,8 @@ import (
 	"github.com/mailru/easyjson/jlexer"
 )
 
-// maxWraps bounds how many programs may have wrapped one line in JSON.
-const maxWraps = 4
+// maxLevels bounds the levels of objects in one JSON object that are looked at.
+const maxLevels = 4
 
 // unwrap cuts off what other programs have put before a server's line: times,
 // names of containers, syslog headers and JSON, one within the other, so that of
@@ -19,12 +19,12 @@ const maxWraps = 4
 //	mx-1  | {"log":"Nov 23 13:00:00 mx postfix/smtpd[9]: connect from x","time":"..."}
 //
 // "connect from x" remains. The last time and the last host found count.
-func (r *run) unwrap(b []byte, wraps int) {
+func (r *run) unwrap(b []byte) {
 	e := &r.line
 	for e.who, e.msg = nil, skipSpace(b); len(e.msg) > 0 && (r.peelTime(e) || r.peel(e)); {
 	}
-	if len(e.msg) > 0 && e.msg[0] == '{' && wraps > 0 {
-		r.unwrapJSON(e, wraps)
+	if len(e.msg) > 0 && e.msg[0] == '{' {
+		r.unwrapJSON(e)
 	}
 }
 
@@ -192,10 +192,10 @@ func (m *members) read(b []byte, levels int) bool {
 
 // unwrapJSON puts the line in the place of the JSON object that holds it: of "journalctl -o json",
 // docker's json-file, "logcli -o jsonl" and the like.
-func (r *run) unwrapJSON(e *entry, wraps int) {
-	m := &r.members
-	*m = (*m)[:0]
-	ok := m.read(e.msg, maxWraps)
+func (r *run) unwrapJSON(e *entry) {
+	r.members = r.members[:0]
+	ok := r.members.read(e.msg, maxLevels)
+	m := r.members
 	e.msg = nil
 	if !ok {
 		r.st.Broken++
@@ -219,7 +219,7 @@ func (r *run) unwrapJSON(e *entry, wraps int) {
 		process := m.get("_PID", "SYSLOG_PID", "pid", "procid")
 		text = fmt.Appendf(nil, "%s %s[%s]: %s", host, program, process, text)
 	}
-	r.unwrap(text, wraps-1)
+	r.unwrap(text)
 }
 
 // cutWord cuts off what stands before the first blank, and the blanks.
