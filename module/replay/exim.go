@@ -195,11 +195,8 @@ func (r *run) eximForbidden(rest []byte) bool {
 	return ok
 }
 
-// eximField returns the value after a name such as " P=".
+// eximField returns the value after a name such as " P=", nil without.
 func eximField(b []byte, name string) []byte {
-	_, value, ok := bytes.Cut(b, []byte(name))
-	if !ok {
-		return nil
-	}
+	_, value, _ := bytes.Cut(b, []byte(name))
 	return firstField(value)
 }

@@ -82,16 +82,12 @@ func (r *run) open(in io.Reader) (head []byte, err error) {
 	case len(head) > 0:
 		return head, nil
 	case errors.Is(err, io.EOF):
-		return nil, errEmpty
+		return nil, errors.New("empty")
 	}
 	return nil, err
 }
 
-// What is wrong with an input that could be opened.
-var (
-	errEmpty   = errors.New("empty")
-	errUnknown = errors.New("no known form")
-)
+var errUnknown = errors.New("no known form")
 
 // readInput unpacks one input, tells its format and reads it. An error of the
 // input is noted; only what ends the run is returned.

@@ -101,19 +101,16 @@ func (r *run) repeated(rec *Record) bool {
 // decideNames hands out the records that wait for a client with a name. Without
 // one it is not known whether anybody looked.
 func (r *run) decideNames() {
-	if len(r.unnamed) > 0 && !r.named {
-		n := len(r.st.NoNames)
-		if n < maxErrs && (n == 0 || r.st.NoNames[n-1] != r.name) {
-			r.st.NoNames = append(r.st.NoNames, r.name)
-		}
-		for i := range r.unnamed {
-			if r.unnamed[i].PTRState == None {
-				r.unnamed[i].PTRState = NotRecorded
-			}
-		}
+	n := len(r.st.NoNames)
+	if len(r.unnamed) > 0 && !r.named && n < maxErrs && (n == 0 || r.st.NoNames[n-1] != r.name) {
+		r.st.NoNames = append(r.st.NoNames, r.name)
 	}
 	for i := range r.unnamed {
-		r.hand(&r.unnamed[i])
+		rec := &r.unnamed[i]
+		if rec.PTRState == None && !r.named {
+			rec.PTRState = NotRecorded
+		}
+		r.hand(rec)
 	}
 	clear(r.unnamed)
 	r.unnamed = r.unnamed[:0]
