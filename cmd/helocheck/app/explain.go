@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"regexp"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -207,17 +206,13 @@ func newExplained(c *cli.Context, query judge.Query) (*explained, error) {
 	e.Asked = asked
 	mu.Unlock()
 	e.judged(query)
-	known, ptr := e.Judged.Facts, ""
+	known := e.Judged.Facts
 	if j.Gatherer.Exchange != nil { // the verdict may not have asked
 		j.Gatherer.Fill(c.Context, &known, checkhelo.NeedForward)
 	}
-	if len(known.Confirmed.Value) > 0 {
-		ptr = known.Confirmed.Value[0]
-	}
 	if query.Client.IsValid() {
 		e.IP = query.Client.String()
-		e.Exemption, e.Proof = report.Exempting(known.Helo, query.Client, ptr,
-			slices.Contains(known.Forward.Value, query.Client))
+		e.Exemption, e.Proof = report.Exempting(&known)
 	}
 	return e, nil
 }

@@ -10,6 +10,7 @@ import (
 	"text/template"
 	"unicode/utf8"
 
+	"github.com/miekg/dns"
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
@@ -136,6 +137,8 @@ func fold(text string, width int) (lines []string) {
 var texts = template.Must(template.New("").Funcs(template.FuncMap{
 	"clean": func(text string) string { return heloname.Clean(text, maxEvidence) },
 	"line":  func(text string) string { return heloname.Line(text, maxEvidence) },
+	"tld":   heloname.TLD, "org": heloname.OrgDomain, "reverse": dns.ReverseAddr,
+	"unreachable": unreachable, "replace": strings.ReplaceAll,
 }).ParseFS(textFiles, "*.txt"))
 
 //go:embed *.txt

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/miekg/dns"
 	"golang.org/x/net/idna"
 
 	"maddy.example/checkhelo"
@@ -186,27 +185,6 @@ func (c *selfCheck) line(v *selfView) selfLine {
 
 // Name is the greeting as the DNS has it.
 func (v *selfView) Name() string { return v.Helo.ASCII }
-
-// Top is the top-level domain of the greeting.
-func (v *selfView) Top() string { return heloname.TLD(v.Helo.ASCII) }
-
-// Org is the domain whose owner sets the records of the greeting.
-func (v *selfView) Org() string { return heloname.OrgDomain(v.Helo.ASCII) }
-
-// Hyphens is the greeting without underscores.
-func (v *selfView) Hyphens() string { return strings.ReplaceAll(v.Helo.ASCII, "_", "-") }
-
-// Reverse is the name that has the PTR record of the address.
-func (v *selfView) Reverse() (string, error) { return dns.ReverseAddr(v.Client.String()) }
-
-// Unreachable tells whether nobody on the Internet can reach the address.
-func (v *selfView) Unreachable() bool { return unreachable(v.Client) }
-
-// Reachable tells whether the greeting has an address of the Internet.
-func (v *selfView) Reachable() bool {
-	public := func(a netip.Addr) bool { return !unreachable(a) }
-	return slices.ContainsFunc(v.Forward.Value, public)
-}
 
 // Named tells whether the greeting is a PTR name.
 func (v *selfView) Named() bool { return slices.Contains(v.PTR.Value, v.Helo.ASCII) }

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -165,29 +164,28 @@ func (m *Message) isLost() bool {
 	return m.Outcome == replay.Accepted || m.Outcome == "" && m.Class == "ham"
 }
 
-// allow returns the line that exempts the sender. A name counts only for the client whose confirmed
-// PTR record it is.
+// allow returns the line that exempts the sender, as far as the input has proof.
 func (m *Message) allow() string {
-	helo, ptr := heloname.Parse(m.Plain()), ""
+	f := checkhelo.Facts{Helo: heloname.Parse(m.Plain()), Client: m.Client}
 	if m.PTRState == replay.Confirmed {
-		ptr = heloname.Parse(m.PTR).ASCII
+		f.Confirmed.Value = []string{heloname.Parse(m.PTR).ASCII}
 	}
-	line, _ := Exempting(helo, m.Client, ptr, ptr != "" && heloname.Below(ptr, helo.ASCII))
+	line, _ := Exempting(&f)
 	return line
 }
 
-// Exempting returns the line for the block of helo_fqdn that exempts a client, and its proof; ""
-// where nothing is known of it. Ptr is a confirmed PTR name, proven tells that the HELO name is the
-// client's.
-func Exempting(
-	helo heloname.Name, client netip.Addr, ptr string, proven bool,
-) (line, proof string) {
-	name := helo.ASCII
-	if helo.Addr.IsValid() {
+// Exempting returns the line for the block of helo_fqdn that exempts the client of f, and its proof;
+// "" where nothing is known of it.
+func Exempting(f *checkhelo.Facts) (line, proof string) {
+	name, ptr := f.Helo.ASCII, ""
+	if f.Helo.Addr.IsValid() {
 		name = ""
 	}
-	switch {
-	case proven && name != "":
+	if len(f.Confirmed.Value) > 0 {
+		ptr = f.Confirmed.Value[0]
+	}
+	switch client := f.Client; {
+	case name != "" && f.Owns():
 		return fmt.Sprintf(`exempt_names static { entry %s "" }`, name),
 			"in the DNS the name is the client's"
 	case ptr != "":

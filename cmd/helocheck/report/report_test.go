@@ -339,6 +339,8 @@ func TestAllow(t *testing.T) {
 	}{
 		{"mail.example.org", "mail.example.org", replay.Confirmed, `exempt_names static { entry mail.example.org "" }`},
 		{"example.org", "Mail.Example.org", replay.Confirmed, `exempt_names static { entry example.org "" }`},
+		{"isp.example.net", "192-0-2-1.dyn.isp.example.net", replay.Confirmed,
+			`exempt_clients static { entry 192-0-2-1.dyn.isp.example.net "" }`},
 		{"localhost", "mail.example.org", replay.Confirmed, `exempt_clients static { entry mail.example.org "" }`},
 		{"mail.example.org", "mail.example.org", replay.Unconfirmed, "exempt_names static { entry mail.example.org 192.0.2.1 }"},
 		{"mail.example.org", "", replay.None, "exempt_names static { entry mail.example.org 192.0.2.1 }"},
