@@ -74,7 +74,6 @@ type site struct {
 	Options
 	Mailto string            // Contact as a URL has it
 	Logo   string            // file name; "" for none
-	Main   string            // language of the pages without a suffix
 	All    []texts           // of each language
 	T      texts             // of the language of the page
 	out    map[string][]byte // files by name
@@ -88,7 +87,7 @@ func (s *site) Page(name string) string { return s.PageIn(name, s.T) }
 
 // PageIn returns the file of a page in another language.
 func (s *site) PageIn(name string, t texts) string {
-	if t["Lang"] != s.Main {
+	if t["Lang"] != s.Langs[0] {
 		name += "." + t["Lang"]
 	}
 	return name + ".html"
@@ -150,7 +149,7 @@ func newSite(o Options) (*site, error) {
 	}
 	at := strings.LastIndexByte(o.Contact, '@')
 	s := &site{
-		Options: o, Main: o.Langs[0], out: make(map[string][]byte),
+		Options: o, out: make(map[string][]byte),
 		Mailto: url.PathEscape(o.Contact[:at]) + "@" + url.PathEscape(o.Contact[at+1:]),
 	}
 	if s.Rules == nil {
@@ -202,10 +201,11 @@ func (s *site) addLogo(path string) error {
 type view struct {
 	Site   *site
 	T      texts
-	Name   string  // its file is Site.Page(Name)
-	Title  string  // plain text
-	Lang   string  // set where the text is not in the site's language
-	Groups []group // the rules, in the index
+	Name   string   // its file is Site.Page(Name)
+	Title  string   // plain text
+	Lang   string   // set where the text is not in the site's language
+	Groups []string // names of texts: the parts of the index
+	Rules  []view   // of the index
 	Text   markup
 
 	docs.Page        // of a rule, in Markdown
@@ -214,19 +214,15 @@ type view struct {
 	Program   string // the same to a program or container; "" for no difference
 	Say       string // parts of the reply, as the search knows them
 	Intro     string // of Fix, before the first server
-}
-
-// group is a part of the index.
-type group struct {
-	Title string
-	Rules []view
+	Group     string // its part of the index
 }
 
 // render adds the pages of one language.
 func (s *site) render() error {
 	say := fragments(s.Rules)
-	groups := []group{
-		{Title: s.T["GroupName"]}, {Title: s.T["GroupReverse"]}, {Title: s.T["GroupRecords"]},
+	index := view{
+		Name: "index", Title: s.T["IndexTitle"],
+		Groups: []string{"GroupName", "GroupReverse", "GroupRecords"},
 	}
 	for i := range s.Rules {
 		r := &s.Rules[i]
@@ -237,16 +233,9 @@ func (s *site) render() error {
 		if err != nil {
 			return err
 		}
-		at := 0
-		switch r.Needs & (checkhelo.NeedForward | checkhelo.NeedPTR) { // both: proof of a name
-		case checkhelo.NeedPTR:
-			at = 1
-		case checkhelo.NeedForward:
-			at = 2
-		}
-		groups[at].Rules = append(groups[at].Rules, p)
+		index.Rules = append(index.Rules, p)
 	}
-	err := s.execute("index.html", view{Name: "index", Title: s.T["IndexTitle"], Groups: groups})
+	err := s.execute("index.html", index)
 	for _, name := range plainPages {
 		p, fault := s.plainPage(name)
 		err = errors.Join(err, fault, s.execute("plain.html", p))

@@ -496,7 +496,7 @@ func TestMissingTranslation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Main, s.T = "xx", maps.Clone(languages[english]) // texts without pages
+	s.Langs[0], s.T = "xx", maps.Clone(languages[english]) // texts without pages
 	s.T["Lang"] = "xx"
 	out := s.out
 	if err := s.render(); err != nil {
@@ -655,7 +655,7 @@ func TestMarkdown(t *testing.T) {
 		{"raw HTML", "a <b>c</b>", "<p>a <!-- raw HTML omitted -->c<!-- raw HTML omitted --></p>"},
 		{"script link", "[x](javascript:alert(1))", `<p><a href="">x</a></p>`},
 	}
-	s := &site{Options: Options{Rules: checkhelo.Rules()}}
+	s := &site{Options: Options{Rules: checkhelo.Rules(), Langs: []string{english}}, T: languages[english]}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			got, err := s.Render(test.source)

@@ -12,7 +12,13 @@ import (
 
 // rule makes the page of a rule; its Text is about all servers.
 func (s *site) rule(r *checkhelo.Rule, say string) (p view, err error) {
-	p = view{Name: r.Name, Code: code(r), Reply: reply(r, r.Message), Say: say}
+	p = view{Name: r.Name, Code: code(r), Reply: reply(r, r.Message), Say: say, Group: "GroupName"}
+	switch r.Needs & (checkhelo.NeedForward | checkhelo.NeedPTR) { // both: proof of a name
+	case checkhelo.NeedPTR:
+		p.Group = "GroupReverse"
+	case checkhelo.NeedForward:
+		p.Group = "GroupRecords"
+	}
 	p.Lang, err = s.find(func(files fs.FS) (err error) {
 		p.Page, err = docs.Rule(files, r.Name)
 		return err

@@ -174,8 +174,8 @@ func (m *Message) allow() string {
 	return line
 }
 
-// Exempting returns the line for the block of helo_fqdn that exempts the client of f, and its proof;
-// "" where nothing is known of it.
+// Exempting returns the line for the block of helo_fqdn that exempts the client of f, and its
+// proof; "" where nothing is known of it.
 func Exempting(f *checkhelo.Facts) (line, proof string) {
 	name, ptr := f.Helo.ASCII, ""
 	if f.Helo.Addr.IsValid() {
