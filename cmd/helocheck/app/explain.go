@@ -305,13 +305,12 @@ func actionWord(o *judge.Outcome) string {
 	return o.Word()
 }
 
-// Said is the greeting as the text shows it.
-func (e *explained) Said() string {
-	kind, raw := e.Helo.Kind, e.Judged.Facts.Helo.Raw
-	if e.Helo.Name != raw && e.Helo.Name != "" {
-		kind += ", read as " + e.Helo.Name
+// ReadAs tells the name that the rules see where it is not what was said.
+func (e *explained) ReadAs() string {
+	if name := e.Helo.Name; name != "" && name != e.Judged.Facts.Helo.Raw {
+		return ", read as " + name
 	}
-	return fmt.Sprintf("%s (%s)", heloname.Clean(raw, maxEvidence), kind)
+	return ""
 }
 
 // Outcome returns a row that ends in an outcome.

@@ -19,7 +19,6 @@ import (
 const (
 	maxStory     = 20   // lines of a log shown for one message
 	maxStoryLine = 1024 // octets shown of each
-	storyIndent  = 4    // of what continues a line
 )
 
 // othersRefusal matches a line about mail of our own that another server refused because of the
@@ -33,8 +32,8 @@ var breakable = strings.NewReplacer("\t", " ", `,"`, `, "`)
 
 // story is what a log says of one message.
 type story struct {
-	lines   []string // the first ones
-	more    int      // lines that are left out
+	Lines   []string // the first ones
+	More    int      // lines that are left out
 	refused bool     // by another server
 	record  *replay.Record
 }
@@ -50,11 +49,11 @@ func readStory(c *cli.Context, path, id string) (st story, err error) {
 			return
 		}
 		st.refused = st.refused || othersRefusal.Match(line)
-		if len(st.lines) == maxStory {
-			st.more++
+		if len(st.Lines) == maxStory {
+			st.More++
 			return
 		}
-		st.lines = append(st.lines, heloname.Line(breakable.Replace(string(line)), maxStoryLine))
+		st.Lines = append(st.Lines, heloname.Line(breakable.Replace(string(line)), maxStoryLine))
 	}}
 	_, err = replay.Read(c.Context, []string{path}, opt, func(rec *replay.Record) error {
 		if st.record == nil && strings.EqualFold(rec.MsgID, id) {
@@ -67,7 +66,7 @@ func readStory(c *cli.Context, path, id string) (st story, err error) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return st, usage(err.Error())
-	case err == nil && st.record == nil && len(st.lines) == 0:
+	case err == nil && st.record == nil && len(st.Lines) == 0:
 		return st, usage(fmt.Sprintf("%s has no line with the message ID %q", path, id))
 	}
 	return st, err
@@ -75,34 +74,30 @@ func readStory(c *cli.Context, path, id string) (st story, err error) {
 
 // tellStory shows what a log says of the message with that ID and returns its greeting.
 func tellStory(c *cli.Context, id string) (query judge.Query, err error) {
-	path, s, w := c.String("log"), newScreen(c.App.Writer), c.App.Writer
+	path, s := c.String("log"), newScreen(c.App.Writer)
 	id = strings.Trim(id, "<>[]();:,. ")
 	st, err := readStory(c, path, id)
 	if err != nil {
 		return query, err
 	}
-	asText := c.String("format") == "text"
-	if asText {
-		for _, line := range st.lines {
-			fmt.Fprintln(w, s.Hang(storyIndent, line))
-		}
-		if st.more > 0 {
-			fmt.Fprintf(w, "%d more lines\n", st.more)
-		}
-		fmt.Fprintln(w)
+	said, rec := "", st.record
+	if rec != nil {
+		said = strings.TrimRight(rec.Outcome+": "+rec.Reason, ": ")
 	}
-	rec := st.record
+	if c.String("format") == "text" {
+		err = texts.ExecuteTemplate(c.App.Writer, "story", struct {
+			*screen
+			story
+			Outcome string
+		}{s, st, heloname.Line(said, maxStoryLine)})
+	}
 	switch {
 	case rec != nil:
+		return queryOf(rec), err
 	case st.refused:
-		fmt.Fprintln(w, s.Text(0, "Another server refused this message. See what it sees of yours:"+
-			" helocheck self"))
+		fmt.Fprintln(c.App.Writer, s.Text(0, "Another server refused this message. See what it sees"+
+			" of yours: helocheck self"))
 		return query, cli.Exit("", exitFailure)
-	default:
-		return query, usage(fmt.Sprintf("%s has no greeting of the message %q", path, id))
 	}
-	if text := strings.TrimRight(rec.Outcome+": "+rec.Reason, ": "); text != "" && asText {
-		fmt.Fprintln(w, s.Field("log", heloname.Line(text, maxStoryLine)))
-	}
-	return queryOf(rec), nil
+	return query, usage(fmt.Sprintf("%s has no greeting of the message %q", path, id))
 }

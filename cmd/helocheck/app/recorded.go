@@ -120,7 +120,7 @@ func (j *Recorded) evaluate(
 		f = j.facts(rec)
 	}
 	var o judge.Outcome
-	j.memory.with(rec, rec.Time, func(m *memory.Memory) {
+	j.memory.with(rec, func(m *memory.Memory) {
 		if _, o, final = j.session(ctx, rec, f, m); o.Waits() {
 			j.memory.wait(rec)
 		}
@@ -240,15 +240,9 @@ type simulation struct {
 	store    *memory.Map               // all servers', to learn from the input; nil: a simulation
 	Servers  map[string]*memory.Memory // by Record.Server
 	now      time.Time
-	rows     int // of all servers
-	waiting  []retry
-	Untimed  int64 // messages judged without memory: no time, or too many servers
-}
-
-// retry is a message that waits: its client tries again after the delay.
-type retry struct {
-	rec *replay.Record
-	at  time.Time
+	rows     int              // of all servers
+	waiting  []*replay.Record // that their clients send again, at their time
+	Untimed  int64            // messages judged without memory: no time, or too many servers
 }
 
 // newSimulation returns nil for a check that has no memory.
@@ -265,14 +259,14 @@ func newSimulation(check *module.Check) *simulation {
 	return s
 }
 
-// with runs do with the memory of a record's server at that time; nil: none.
-func (s *simulation) with(rec *replay.Record, at time.Time, do func(*memory.Memory)) {
+// with runs do with the memory of a record's server at its time; nil: none.
+func (s *simulation) with(rec *replay.Record, do func(*memory.Memory)) {
 	if s == nil || s.store != nil && rec.Class == "spam" {
 		do(nil)
 		return
 	}
 	m := s.Servers[rec.Server]
-	if m == nil && len(s.Servers) < simulatedServers && !at.IsZero() {
+	if m == nil && len(s.Servers) < simulatedServers && !rec.Time.IsZero() {
 		one := s.settings
 		one.Store = s.store
 		if s.store == nil {
@@ -281,12 +275,12 @@ func (s *simulation) with(rec *replay.Record, at time.Time, do func(*memory.Memo
 		m = &one
 		s.Servers[rec.Server] = m
 	}
-	if m == nil || at.IsZero() {
+	if m == nil || rec.Time.IsZero() {
 		s.Untimed += int64(rec.Count)
 		do(nil)
 		return
 	}
-	s.now = at
+	s.now = rec.Time
 	if s.store != nil {
 		do(m)
 		return
@@ -314,15 +308,15 @@ func (s *simulation) wait(rec *replay.Record) {
 	}
 	again := *rec
 	again.Rcpts = slices.Clone(rec.Rcpts)
-	s.waiting = append(s.waiting, retry{&again, s.now.Add(s.settings.Delay)})
+	again.Time = s.now.Add(s.settings.Delay)
+	s.waiting = append(s.waiting, &again)
 }
 
 // retries judges the messages whose wait is over.
 func (j *Recorded) retries(ctx context.Context, now time.Time) {
-	for s := j.memory; s != nil && len(s.waiting) > 0 && !s.waiting[0].at.After(now); {
+	for s := j.memory; s != nil && len(s.waiting) > 0 && !s.waiting[0].Time.After(now); {
 		next := s.waiting[0]
 		s.waiting = s.waiting[1:]
-		f := j.facts(next.rec)
-		s.with(next.rec, next.at, func(m *memory.Memory) { _, _, _ = j.session(ctx, next.rec, f, m) })
+		s.with(next, func(m *memory.Memory) { _, _, _ = j.session(ctx, next, j.facts(next), m) })
 	}
 }
