@@ -117,11 +117,10 @@ func (m *tempModule) raise() error {
 		return err
 	}
 	for _, want := range newer.Require {
-		at := slices.IndexFunc(m.file.Require, func(r *modfile.Require) bool {
-			return r.Mod.Path == want.Mod.Path && semver.Compare(r.Mod.Version, want.Mod.Version) < 0
-		})
-		if at >= 0 {
-			err = errors.Join(err, m.file.AddRequire(want.Mod.Path, want.Mod.Version), m.raiseGo(newer))
+		for _, has := range m.file.Require {
+			if has.Mod.Path == want.Mod.Path && semver.Compare(has.Mod.Version, want.Mod.Version) < 0 {
+				err = errors.Join(err, m.file.AddRequire(want.Mod.Path, want.Mod.Version), m.raiseGo(newer))
+			}
 		}
 	}
 	return err

@@ -134,9 +134,7 @@ func moduleDir(dir string) (absolute, path string, err error) {
 func download(ctx context.Context, g *goCommand, path, version string) (source, error) {
 	out, err := g.run(ctx, "mod", "download", "-json", path+"@"+version)
 	var found struct{ Version, Dir, Error string }
-	if jsonErr := json.Unmarshal(out, &found); jsonErr != nil && err == nil {
-		err = jsonErr
-	}
+	err = cmp.Or(err, json.Unmarshal(out, &found))
 	if found.Error != "" {
 		err = errors.New(found.Error)
 	}

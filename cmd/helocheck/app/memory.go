@@ -48,19 +48,18 @@ func memoryCommand() *cli.Command {
 }
 
 func runMemory(c *cli.Context) (err error) {
-	const takes = "list, show, forget, stats, export or learn"
-	args := c.Args().Slice()
-	if len(args) == 0 {
-		return usage("memory takes " + takes + " (see: helocheck memory --help)")
+	const takes = "memory takes list, show, forget, stats, export or learn"
+	name, rest := c.Args().First(), c.Args().Tail()
+	task, known := memoryTasks[name]
+	switch {
+	case name == "":
+		return usage(takes + " (see: helocheck memory --help)")
+	case name == "learn":
+		return learnMemory(c, rest)
+	case !known:
+		return usage(fmt.Sprintf("%s, not %q", takes, name))
 	}
-	if args[0] == "learn" {
-		return learnMemory(c, args[1:])
-	}
-	task, known := memoryTasks[args[0]]
-	if !known {
-		return usage(fmt.Sprintf("memory takes %s, not %q", takes, args[0]))
-	}
-	filter, err := memoryFilter(args[0], args[1:], task.one, c.Bool("all"))
+	filter, err := memoryFilter(name, rest, task.one, c.Bool("all"))
 	if err != nil {
 		return err
 	}

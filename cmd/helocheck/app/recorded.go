@@ -24,10 +24,9 @@ const keptVerdicts = 1 << 13
 type Recorded struct {
 	*judge.Judge
 	other    *Recorded // a second policy to compare with; nil: none
-	live     bool      // asks the DNS
 	recorded bool      // takes the PTR from the record
 	index    map[string]int
-	kept     map[question]report.Result // nil: remembers nothing
+	kept     map[question]report.Result // nil: the DNS is asked about each record
 	memory   *simulation                // nil: off
 }
 
@@ -54,7 +53,7 @@ func NewRecorded(check *module.Check, dns string, remember bool) (*Recorded, err
 	for i, r := range j.Policy.Rules() {
 		j.index[r.Name] = i
 	}
-	if j.live = !j.recorded && dns != "off"; j.live {
+	if !j.recorded && dns != "off" {
 		return j, useDNS(j.Judge, dns)
 	}
 	j.kept = make(map[question]report.Result)

@@ -93,7 +93,7 @@ func (r *replaying) read(c *cli.Context) (stats replay.Stats, err error) {
 	bar := newProgress(c.App.ErrWriter, r.paths)
 	r.options.Progress = func(n int64) { _ = bar.Add64(n) } // a broken bar stops nothing
 	r.options.Sort = r.judge.memory != nil || r.judge.other != nil && r.judge.other.memory != nil
-	if r.judge.live {
+	if r.judge.kept == nil {
 		stats, err = r.runLive(c.Context)
 	} else {
 		stats, err = replay.Read(c.Context, r.paths, r.options, func(rec *replay.Record) error {
