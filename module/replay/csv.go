@@ -94,17 +94,13 @@ func (r *run) readCSV() error {
 	return r.lines(take)
 }
 
-// record reads the current row; false when it makes no sense. Neighbouring rows have
-// most columns in common, so texts are kept.
+// record reads the current row; false when it makes no sense.
 func (c *csvReader) record(rec *Record) (ok bool) {
 	*rec = Record{
-		Helo: again(rec.Helo, c.field("helo")), PTR: rec.PTR, Count: 1,
-		Rcpts: rec.Rcpts, Self: again(rec.Self, c.field("self")),
-		Class: again(rec.Class, c.field("class")), Server: again(rec.Server, c.field("server")),
+		Helo: text(c.field("helo")), Self: text(c.field("self")), Class: text(c.field("class")),
+		Server: text(c.field("server")), Count: 1,
 	}
-	if rcpt := c.field("rcpt"); len(rcpt) == 0 {
-		rec.Rcpts = nil
-	} else if rec.FirstRcpt() != string(rcpt) {
+	if rcpt := c.field("rcpt"); len(rcpt) > 0 {
 		rec.Rcpts = []string{text(rcpt)}
 	}
 	if at := c.field("time"); len(at) > 0 {
@@ -121,7 +117,7 @@ func (c *csvReader) record(rec *Record) (ok bool) {
 
 // ptr reads what is known of the PTR record: "" is none, "-" that nobody has looked.
 func (c *csvReader) ptr(rec *Record) (ok bool) {
-	rec.PTR = again(rec.PTR, bytes.TrimSuffix(c.field("rdns"), []byte(".")))
+	rec.PTR = text(bytes.TrimSuffix(c.field("rdns"), []byte(".")))
 	confirmed := c.field("ptr_confirmed")
 	switch {
 	case !c.has("rdns") || rec.PTR == "-":
@@ -135,12 +131,4 @@ func (c *csvReader) ptr(rec *Record) (ok bool) {
 		return len(confirmed) == 0 || bytes.EqualFold(confirmed, []byte("yes"))
 	}
 	return true
-}
-
-// again returns b as a string, the one already there when it is the same.
-func again(prev string, b []byte) string {
-	if prev == string(b) {
-		return prev
-	}
-	return text(b)
 }
