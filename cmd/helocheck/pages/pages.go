@@ -46,22 +46,15 @@ type Options struct {
 // Refusing returns the rules of a policy that can answer a sender: those that reject by
 // themselves or by points, whatever Policy.Ceiling says.
 func Refusing(p *checkhelo.Policy) []checkhelo.Rule {
-	never := func(r checkhelo.Rule) bool { return !refuses(p, &r) }
-	return slices.DeleteFunc(slices.Clone(p.Rules()), never)
-}
-
-// refuses reports whether r rejects under p, alone or with the points of other rules. Points of
-// a rule that may not reject do not count (RFC 5321, 4.1.4).
-func refuses(p *checkhelo.Policy, r *checkhelo.Rule) bool {
-	switch {
-	case r.Action == checkhelo.Reject || r.Action == checkhelo.Greylist:
-		return true
-	case r.Needs&checkhelo.NeedLists != 0 && r.Action != checkhelo.Off:
-		return true // a list may have an action of its own
-	}
-	points := max(r.Score, r.IPv6.Score)
-	return points > 0 && (p.GreylistScore > 0 ||
-		p.RejectScore > 0 && !r.NoReject && r.Most == checkhelo.Off)
+	return slices.DeleteFunc(p.Rules(), func(r checkhelo.Rule) bool {
+		alone := r.Action == checkhelo.Reject || r.Action == checkhelo.Greylist
+		// A list may have an action of its own.
+		listed := r.Needs&checkhelo.NeedLists != 0 && r.Action != checkhelo.Off
+		// Points of a rule that may not reject do not count (RFC 5321, 4.1.4).
+		points := max(r.Score, r.IPv6.Score) > 0 && (p.GreylistScore > 0 ||
+			p.RejectScore > 0 && !r.NoReject && r.Most == checkhelo.Off)
+		return !alone && !listed && !points
+	})
 }
 
 const (
@@ -147,11 +140,7 @@ func newSite(o Options) (*site, error) {
 	if len(o.Langs) == 0 {
 		return nil, fmt.Errorf("found no language; accepted: %s", strings.Join(Languages(), ", "))
 	}
-	at := strings.LastIndexByte(o.Contact, '@')
-	s := &site{
-		Options: o, out: make(map[string][]byte),
-		Mailto: url.PathEscape(o.Contact[:at]) + "@" + url.PathEscape(o.Contact[at+1:]),
-	}
+	s := &site{Options: o, Mailto: url.PathEscape(o.Contact), out: make(map[string][]byte)}
 	if s.Rules == nil {
 		s.Rules = checkhelo.Rules()
 	}
