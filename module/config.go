@@ -42,7 +42,8 @@ func (c *Check) Configure(inlineArgs []string, cfg *config.Map) error {
 	j := c.judge
 	j.Policy = checkhelo.NewPolicy(checkhelo.RFC)
 	j.Policy.Override = make(map[string]checkhelo.Rule)
-	s := settings{Check: c, Map: cfg, policy: j.Policy, first: make(map[checkhelo.Action]config.Node)}
+	s := settings{Check: c, Map: cfg, policy: j.Policy, read: make(map[string]config.Node),
+		first: make(map[checkhelo.Action]config.Node)}
 	if len(inlineArgs) > 0 {
 		if err := s.preset(inlineArgs); err != nil {
 			return config.NodeErr(cfg.Block, "policy: %v", err)
@@ -56,13 +57,7 @@ func (c *Check) Configure(inlineArgs []string, cfg *config.Map) error {
 	case len(unknown) != 0:
 		return unknownDirective(unknown[0])
 	}
-	if err := s.finish(); err != nil {
-		return err
-	}
-	for _, warning := range s.warnings {
-		c.log.Printf("%s", warning)
-	}
-	return nil
+	return s.finish()
 }
 
 // settings reads the directives into a check and holds what depends on several of them.
@@ -78,8 +73,8 @@ type settings struct {
 	servers   []string                         // of the DNS
 	first     map[checkhelo.Action]config.Node // the first directive that has the action
 
-	node     config.Node // the directive that is being read
-	warnings []string    // with file and line
+	node config.Node            // the directive that is being read
+	read map[string]config.Node // those that have been read
 }
 
 // declare names every directive, in the order of docs/check.helo_fqdn.md, after its default.
@@ -172,17 +167,17 @@ func (s *settings) finish() error {
 			return placed(waiting, errors.New("greylist needs a memory; accepted: another action, or"+
 				" memory other than off"))
 		case p.GreylistScore > 0:
-			return placed(s.named("greylist_threshold"),
+			return placed(s.read["greylist_threshold"],
 				errors.New("points cannot greylist with memory off"))
 		case given && set.Action != checkhelo.Off:
-			return placed(s.named("neighbours_action"),
+			return placed(s.read["neighbours_action"],
 				errors.New("the rule can never hit with memory off"))
 		}
 		p.Override["neighbours"] = checkhelo.Rule{Action: checkhelo.Off}
 	}
 	for address := range j.Echo {
 		if j.Exempt.Recipients.Contains(address) {
-			return placed(s.named("echo_recipients"), fmt.Errorf("%s could never be written to: it is in"+
+			return placed(s.read["echo_recipients"], fmt.Errorf("%s could never be written to: it is in"+
 				" exempt_recipients, too", address))
 		}
 	}
@@ -199,14 +194,6 @@ func (s *settings) finish() error {
 	return nil
 }
 
-func (s *settings) named(directive string) (node config.Node) {
-	at := slices.IndexFunc(s.Block.Children, func(n config.Node) bool { return n.Name == directive })
-	if at >= 0 {
-		node = s.Block.Children[at]
-	}
-	return node
-}
-
 // placed adds the place and the name of a directive to an error that has no place.
 func placed(node config.Node, err error) error {
 	if err == nil || strings.HasPrefix(err.Error(), node.File+":") {
@@ -218,17 +205,17 @@ func placed(node config.Node, err error) error {
 // once declares a directive that stands in its block once at most.
 func (s *settings) once(block *config.Map, name string, read func(config.Node) error) {
 	block.Custom(name, false, false, nil, func(_ *config.Map, node config.Node) (any, error) {
-		return nil, s.read(node, read)
+		return nil, s.enter(node, read)
 	}, nil)
 }
 
 // often declares a directive that may be repeated.
 func (s *settings) often(block *config.Map, name string, read func(config.Node) error) {
-	block.Callback(name, func(_ *config.Map, node config.Node) error { return s.read(node, read) })
+	block.Callback(name, func(_ *config.Map, node config.Node) error { return s.enter(node, read) })
 }
 
-func (s *settings) read(node config.Node, read func(config.Node) error) error {
-	s.node = node
+func (s *settings) enter(node config.Node, read func(config.Node) error) error {
+	s.node, s.read[node.Name] = node, node
 	return placed(node, read(node))
 }
 

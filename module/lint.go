@@ -22,7 +22,7 @@ import (
 // is an error where the directive is read.
 
 func (s *settings) warnAt(file string, line int, format string, args ...any) {
-	s.warnings = append(s.warnings, fmt.Sprintf("%s:%d: %s", file, line, fmt.Sprintf(format, args...)))
+	s.log.Printf("%s:%d: %s", file, line, fmt.Sprintf(format, args...))
 }
 
 // warn is about the directive that is being read.
