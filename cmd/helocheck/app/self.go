@@ -230,11 +230,9 @@ func (r *selfReport) states(last map[string]selfStatus) map[string]selfStatus {
 
 // Count returns how many checks have a status.
 func (r *selfReport) Count(status selfStatus) (n int) {
-	for _, result := range r.Results {
-		for _, line := range result.Checks {
-			if line.Status == status {
-				n++
-			}
+	for _, found := range r.states(nil) {
+		if found == status {
+			n++
 		}
 	}
 	return n
