@@ -2,7 +2,6 @@ package app
 
 import (
 	"fmt"
-	"io"
 	"os"
 	"slices"
 	"strings"
@@ -19,34 +18,18 @@ func completionCommand() *cli.Command {
 	}
 }
 
-// bashScript asks the program itself, as the library's own scripts do. In a custom Maddy it
-// completes Maddy's commands, too.
-const bashScript = `_helo_complete() {
-  local cur=${COMP_WORDS[COMP_CWORD]}
-  local words=("${COMP_WORDS[@]:0:COMP_CWORD}")
-  [[ $cur != -* ]] || words+=(-)
-  COMPREPLY=($(compgen -W "$("${words[@]}" --generate-bash-completion 2>/dev/null)" -- "$cur"))
-}
-complete -o default -F _helo_complete PROGRAM
-`
-
 func runCompletion(c *cli.Context) error {
-	script := strings.ReplaceAll(bashScript, "PROGRAM", c.App.Name)
-	var err error
-	switch shell := c.Args().First(); {
+	shell := c.Args().First()
+	switch script := texts.Lookup("completion " + shell); {
 	case c.Args().Len() != 1:
-		err = usage("completion takes one of bash, zsh, fish")
-	case shell == "bash":
-	case shell == "zsh":
-		script = "#compdef " + c.App.Name + "\nautoload -U +X bashcompinit && bashcompinit\n" + script
-	case shell == "fish":
-		script, err = c.App.ToFishCompletion()
-	default:
-		err = usage(fmt.Sprintf("completion takes bash, zsh or fish, not %q", shell))
+		return usage("completion takes one of bash, zsh, fish")
+	case script != nil:
+		return script.Execute(c.App.Writer, c.App.Name)
+	case shell != "fish":
+		return usage(fmt.Sprintf("completion takes bash, zsh or fish, not %q", shell))
 	}
-	if err == nil {
-		_, err = io.WriteString(c.App.Writer, script)
-	}
+	script, err := c.App.ToFishCompletion()
+	fmt.Fprint(c.App.Writer, script)
 	return err
 }
 
