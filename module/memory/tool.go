@@ -85,7 +85,7 @@ func (f Filter) has(s stored) bool {
 		name = s.org
 	}
 	return (!f.Network.IsValid() || s.network == f.Network) &&
-		(f.Name == "" || name == f.Name || strings.HasSuffix(name, "."+f.Name))
+		(f.Name == "" || heloname.Below(name, f.Name))
 }
 
 // OpenTool opens a store beside a running server, or without one. It reads only, unless write is
@@ -148,10 +148,10 @@ func (d *DB) List(ctx context.Context, f Filter) iter.Seq2[Entry, error] {
 // running server remembers them for another minute.
 func (d *DB) Forget(ctx context.Context, f Filter) (n int64, err error) {
 	for rows, err := range d.portions(ctx, f) {
-		if err != nil {
-			return n, err
+		gone := 0
+		if err == nil {
+			gone, err = d.remove(ctx, d.db.Load(), rows)
 		}
-		gone, err := d.remove(ctx, d.db.Load(), rows)
 		n += int64(gone)
 		if err != nil {
 			return n, d.clean(err)
