@@ -19,8 +19,10 @@ import (
 	"golang.org/x/mod/semver"
 )
 
-// Newer versions than Maddy's, and their lines of go.sum.
 var (
+	//go:embed main.txt
+	mainText string
+	// Newer versions than Maddy's, and their lines of go.sum.
 	//go:embed newer.mod
 	newerMod []byte
 	//go:embed newer.sum
@@ -32,25 +34,7 @@ const noVersion = "v0.0.0"
 
 // mainFile is the program; its one argument are the further packages. The
 // commands of helocheck become "maddy helo ...".
-var mainFile = template.Must(template.New("main.go").Parse(`package main
-
-import (
-	_ "github.com/foxcpp/maddy"
-	maddycli "github.com/foxcpp/maddy/internal/cli"
-	_ "github.com/foxcpp/maddy/internal/cli/ctl"
-
-	"maddy.example/checkhelo/cmd/helocheck/app"
-	_ "maddy.example/checkhelo/module"
-{{range .}}
-	_ {{printf "%q" .Package}}
-{{- end}}
-)
-
-func main() {
-	maddycli.AddSubcommand(app.Mounted())
-	maddycli.Run()
-}
-`))
+var mainFile = template.Must(template.New("main.go").Parse(mainText))
 
 // writeModule fills the work directory and returns where Maddy and the check
 // come from.
