@@ -24,6 +24,7 @@ import (
 	"maddy.example/checkhelo/module/heloname"
 	"maddy.example/checkhelo/module/judge"
 	"maddy.example/checkhelo/module/memory"
+	"maddy.example/checkhelo/module/metrics"
 )
 
 const (
@@ -186,7 +187,7 @@ func (s *settings) finish() error {
 		s.systemDNS()
 	}
 	g.Exchange = dnsfacts.NewClient(s.servers).Exchange
-	g.Cache, g.Observe = dnsfacts.NewCache(s.cacheSize), countQuestion
+	g.Cache, g.Observe = dnsfacts.NewCache(s.cacheSize), metrics.Question
 	if len(g.Blocklists) == 0 {
 		p.Override["listed"] = checkhelo.Rule{Action: checkhelo.Off}
 	}

@@ -65,7 +65,7 @@ func TestMemoryOfAnEmptyConfiguration(t *testing.T) {
 		if octets > 2<<20 {
 			t.Errorf("%s keeps %d octets", conf, octets)
 		}
-		t.Logf("%s keeps %d octets", c.label, octets)
+		t.Logf("%s keeps %d octets", c.metrics.Label, octets)
 	}
 }
 

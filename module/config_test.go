@@ -7,10 +7,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	parser "github.com/foxcpp/maddy/framework/cfgparser"
 	"github.com/foxcpp/maddy/framework/config"
@@ -310,27 +308,6 @@ func TestDenyNames(t *testing.T) {
 				t.Errorf("log %s", out)
 			}
 		})
-	}
-}
-
-func TestTableErrorIsLoggedOnceAMinute(t *testing.T) {
-	var q quiet
-	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
-	for i, tc := range []struct {
-		after time.Duration
-		want  bool
-		held  int
-	}{{0, true, 0}, {time.Second, false, 0}, {59 * time.Second, false, 0}, {time.Minute, true, 2},
-		{61 * time.Second, false, 0}, {-time.Hour, true, 1}} {
-		if got, held := q.allows("deny_names", now.Add(tc.after)); got != tc.want || held != tc.held {
-			t.Errorf("step %d: %v, %d held back", i, got, held)
-		}
-	}
-	for i := range 3 * maxSources {
-		q.allows(strconv.Itoa(i), now)
-	}
-	if len(q.last) > maxSources {
-		t.Errorf("%d sources are kept", len(q.last))
 	}
 }
 

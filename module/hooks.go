@@ -43,13 +43,16 @@ func (c *Check) CheckConnection(_ context.Context, conn *module.ConnState) (refu
 	if s == nil || s.Early() == nil {
 		return nil
 	}
-	c.countVerdict(s.Early())
+	c.metrics.Verdict(s.Early())
 	source := heloname.ClientNetwork(s.Facts().Client).String() + s.Early().Rule()
-	if ok, more := c.quiet.allows(source, time.Now()); ok {
+	if ok, more := c.quiet.Allows(source, time.Now()); ok {
 		c.logVerdict(s.Early(), s.Facts(), "", more)
 	}
 	return c.refusal(s.Early(), s.Facts())
 }
+
+// maxGreetings is how many greetings of one connection are judged in ten minutes.
+const maxGreetings = 100
 
 // tooMany counts a greeting. Past a bound a connection gets one reply, whatever it says. Maddy
 // takes no mail from it then: its last greeting was refused. A check cannot close a connection of
@@ -60,18 +63,18 @@ func (c *Check) tooMany(conn *module.ConnState) error {
 		return nil
 	}
 	now, client := time.Now(), heloname.Unmap(remote.Addr())
-	if addr, n := c.front.saw(client, now); n > 0 {
+	if addr, n := c.front.Saw(client, now); n > 0 {
 		c.log.Msg("all clients of an hour came from one private address: a proxy or container in"+
 			" front hides them, and the rules about addresses judge it instead", "greetings", n,
 			"src_ip", addr.String())
 	}
-	n := c.count(remote, now)
+	n := c.greetings.Add(remote, now)
 	if n <= maxGreetings {
 		return nil
 	}
-	exempted.WithLabelValues(c.label, "greetings").Inc()
+	c.metrics.Exempt("greetings")
 	if n == maxGreetings+1 {
-		if ok, _ := c.quiet.allows(heloname.ClientNetwork(client).String()+" greetings", now); ok {
+		if ok, _ := c.quiet.Allows(heloname.ClientNetwork(client).String()+" greetings", now); ok {
 			c.log.Msg("too many greetings in one connection", "greetings", n, "src_ip", client.String())
 		}
 	}
@@ -169,11 +172,11 @@ func (s *state) CheckRcpt(ctx context.Context, rcpt string) (res module.CheckRes
 		// An exemption of the client holds for all recipients and counts once.
 		whole := o.Exempt == exempt.WhyAuth || o.Exempt == exempt.WhyNetwork
 		if !whole || s.first(o.Exempt) {
-			exempted.WithLabelValues(s.c.label, o.Exempt).Inc()
+			s.c.metrics.Exempt(o.Exempt)
 		}
 		return res
 	}
-	s.c.countVerdict(&o)
+	s.c.metrics.Verdict(&o)
 	if (len(o.Hits) > 0 || o.TryLater) && s.first(o.Rule()+" "+o.Word()) {
 		s.c.logVerdict(&o, s.sess.Facts(), s.meta.ID, 0)
 	}

@@ -127,21 +127,3 @@ func TestQuestionsOfTheWorstGreeting(t *testing.T) {
 		})
 	}
 }
-
-// A connection that greets on begins anew ten minutes after its first greeting, since another
-// connection may have its port by then.
-func TestGreetingCountEnds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c, _ := mustConfigure(t, "helo_fqdn")
-		busy := netip.MustParseAddrPort("192.0.2.7:4000")
-		for i := range 10 {
-			if n := c.count(busy, time.Now()); n != i+1 {
-				t.Errorf("greeting %d is counted as %d", i+1, n)
-			}
-			time.Sleep(countedFor / 10)
-		}
-		if n := c.count(busy, time.Now()); n != 1 {
-			t.Errorf("after %v a greeting is counted as %d", countedFor, n)
-		}
-	})
-}

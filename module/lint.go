@@ -1,10 +1,8 @@
 package module
 
 import (
-	"bufio"
 	"fmt"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -14,7 +12,6 @@ import (
 
 	"maddy.example/checkhelo"
 	"maddy.example/checkhelo/module/exempt"
-	"maddy.example/checkhelo/module/heloname"
 	"maddy.example/checkhelo/module/judge"
 )
 
@@ -84,73 +81,6 @@ func (s *settings) checkThresholds() {
 	}
 }
 
-// entryProblems has checks of each entry for each directive with a table. A check returns what is
-// wrong, "" for nothing.
-var entryProblems = map[string][]func(key, value string) string{
-	"exempt_clients":    {hostProblem, suffixProblem, proofProblem},
-	"exempt_names":      {hostProblem, suffixProblem, proofProblem},
-	"deny_names":        {hostProblem, verbProblem},
-	"deny_hosts":        {hostProblem, verbProblem},
-	"recipient_policy":  {recipientProblem, policyProblem},
-	"exempt_recipients": {recipientProblem},
-	"exempt_networks":   {hostProblem, addressProblem},
-}
-
-func hostProblem(key, _ string) string { return exempt.KeyProblem(key) }
-
-func suffixProblem(key, _ string) string {
-	if suffix, below := strings.CutPrefix(key, "."); below && heloname.PublicSuffix(suffix) {
-		return "exempts the names of everybody below a public suffix"
-	}
-	return ""
-}
-
-func proofProblem(_, value string) string {
-	for _, word := range strings.FieldsFunc(value, func(r rune) bool { return r == ',' || r == ' ' }) {
-		if prefix, err := heloname.ParsePrefix(word); err == nil {
-			if problem, _ := exempt.NetworkProblem(prefix); problem != "" {
-				return word + " " + problem
-			}
-		} else if word[0] >= '0' && word[0] <= '9' && strings.Contains(word, "/") {
-			return word + " is no network"
-		}
-	}
-	return ""
-}
-
-func verbProblem(_, value string) string {
-	verb, _, _ := strings.Cut(strings.TrimSpace(value), " ")
-	if judge.WithoutAction(verb) {
-		return "refuses nobody: the check has no action " + verb
-	}
-	return ""
-}
-
-func policyProblem(_, value string) string {
-	if err := judge.CheckPolicy(value); err != nil {
-		return "has " + err.Error()
-	}
-	return ""
-}
-
-func recipientProblem(key, _ string) string {
-	list, err := exempt.ParseRecipients([]string{key})
-	switch {
-	case err != nil || len(list) == 0:
-		return "never matches; accepted: local@domain or @domain"
-	case strings.ToLower(key) != key:
-		return "never matches; accepted: " + strings.ToLower(key)
-	}
-	return ""
-}
-
-func addressProblem(key, _ string) string {
-	if _, err := heloname.ParsePrefix(key); err != nil {
-		return "never matches; accepted: an address"
-	}
-	return ""
-}
-
 // checkTable warns about entries that never match: inline ones and those of the files of `file`.
 func (s *settings) checkTable(node config.Node) {
 	for _, child := range node.Children {
@@ -163,7 +93,7 @@ func (s *settings) checkTable(node config.Node) {
 		return
 	}
 	path := filepath.Clean(*named)
-	err := ReadTable(path, func(line int, key, values string) error {
+	err := exempt.ReadTable(path, func(line int, key, values string) error {
 		first := strings.Fields(key + ":" + values)[0]
 		if addr, err := netip.ParseAddr(strings.TrimSuffix(first, ":")); err == nil && addr.Is6() {
 			s.warnAt(path, line, "%s: never matches: the key ends at the first colon; accepted: IPv6"+
@@ -179,42 +109,7 @@ func (s *settings) checkTable(node config.Node) {
 }
 
 func (s *settings) checkEntry(file string, line int, key, value string) {
-	rest, ok := exempt.InForce(value, time.Now())
-	problem := "is past its day or has a date that cannot be read"
-	if ok {
-		problem = ""
-	}
-	for _, check := range entryProblems[s.node.Name] {
-		if problem == "" {
-			problem = check(key, rest)
-		}
-	}
-	if problem != "" {
+	if problem := judge.EntryProblem(s.node.Name, key, value, time.Now()); problem != "" {
 		s.warnAt(file, line, "%s: entry %q %s", s.node.Name, key, problem)
 	}
-}
-
-// ReadTable reads the file of a table as Maddy does: lines KEY or KEY: VALUE, VALUE, of which the
-// first colon ends the key.
-func ReadTable(path string, each func(line int, key, values string) error) error {
-	file, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	lines := bufio.NewScanner(file)
-	for n := 1; lines.Scan(); n++ {
-		text := strings.TrimSpace(lines.Text())
-		if text == "" || strings.HasPrefix(lines.Text(), "#") {
-			continue
-		}
-		key, values, _ := strings.Cut(text, ":")
-		if err := each(n, strings.TrimSpace(key), strings.TrimSpace(values)); err != nil {
-			return err
-		}
-	}
-	if err := lines.Err(); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	return nil
 }

@@ -17,6 +17,7 @@ import (
 	"maddy.example/checkhelo/module/dnsfacts"
 	"maddy.example/checkhelo/module/judge"
 	"maddy.example/checkhelo/module/memory"
+	"maddy.example/checkhelo/module/metrics"
 )
 
 // shown reads what Maddy's endpoint would show, by "metric label=value label=value".
@@ -64,7 +65,7 @@ func TestCacheGauges(t *testing.T) {
 	const entries, size = "cache_entries module=", "cache_size module="
 	instance := func(name string, asks int) *Check {
 		c, _ := mustConfigure(t, "helo_fqdn {\ncache_size 100\nmemory off\n}")
-		c.label = name
+		c.metrics.Label = name
 		c.judge.Gatherer.Exchange = func(_ context.Context, q *dns.Msg) (*dns.Msg, error) {
 			return new(dns.Msg).SetRcode(q, dns.RcodeNameError), nil
 		}
@@ -120,12 +121,12 @@ func outcome(rule string, action, would checkhelo.Action) judge.Outcome {
 
 // Every outcome shows what was done, and what would have been done without a ceiling.
 func TestVerdicts(t *testing.T) {
-	c := &Check{label: "verdicts"}
+	c := &Check{metrics: metrics.Instance{Label: "verdicts"}}
 	dry := outcome("localhost", checkhelo.Ignore, checkhelo.Reject)
 	later := outcome("no_ptr", checkhelo.Score, checkhelo.Score)
 	later.TryLater = true
 	for _, o := range []judge.Outcome{dry, dry, later, {}} {
-		c.countVerdict(&o)
+		c.metrics.Verdict(&o)
 	}
 	got := shown(t)
 	for series, want := range map[string]float64{
@@ -141,10 +142,11 @@ func TestVerdicts(t *testing.T) {
 
 // bare is an instance that judges nothing.
 func bare(label string, ceiling checkhelo.Action) *Check {
-	return &Check{label: label, judge: &judge.Judge{
+	j := &judge.Judge{
 		Policy:   checkhelo.NewPolicy(checkhelo.Strict).With(checkhelo.Strict, ceiling),
 		Gatherer: &dnsfacts.Gatherer{Cache: dnsfacts.NewCache(10)},
-	}}
+	}
+	return &Check{judge: j, metrics: metrics.Instance{Label: label, Version: Version(), Judge: j}}
 }
 
 func TestMemoryMetrics(t *testing.T) {
@@ -155,11 +157,11 @@ func TestMemoryMetrics(t *testing.T) {
 	}
 	defer func() { _ = db.Close() }()
 	c, again := bare("memory", checkhelo.Off), bare("memory", checkhelo.Off)
-	c.db, again.db = db, db // one store
-	c.show()
-	again.show()
-	defer c.hide()
-	defer again.hide()
+	c.metrics.DB, again.metrics.DB = db, db // one store
+	c.metrics.Show()
+	again.metrics.Show()
+	defer c.metrics.Hide()
+	defer again.metrics.Hide()
 	lifted := outcome("no_ptr", checkhelo.Ignore, checkhelo.Ignore)
 	lifted.Lifted, lifted.Known = checkhelo.Quarantine, checkhelo.Seen
 	stranger := outcome("no_ptr", checkhelo.Quarantine, checkhelo.Quarantine)
@@ -169,7 +171,7 @@ func TestMemoryMetrics(t *testing.T) {
 	over.Wait = memory.Wait{Result: memory.WaitOver, Waited: 301 * time.Second}
 	unasked := outcome("localhost", checkhelo.Reject, checkhelo.Reject)
 	for _, o := range []judge.Outcome{lifted, stranger, starts, over, unasked} {
-		c.countVerdict(&o)
+		c.metrics.Verdict(&o)
 	}
 	got := shown(t)
 	for series, want := range map[string]float64{
@@ -200,7 +202,9 @@ func TestInfo(t *testing.T) {
 	for _, step := range []struct {
 		do   func()
 		want bool
-	}{{one.show, true}, {two.show, true}, {one.hide, true}, {two.hide, false}} {
+	}{
+		{one.metrics.Show, true}, {two.metrics.Show, true}, {one.metrics.Hide, true}, {two.metrics.Hide, false},
+	} {
 		step.do()
 		if value, ok := shown(t)[strict+Version()]; ok != step.want || ok && value != 1 {
 			t.Errorf("%g, %v; want %v", value, ok, step.want)

@@ -14,15 +14,16 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/coocood/freecache"
 	"github.com/foxcpp/maddy/framework/container"
 	"github.com/foxcpp/maddy/framework/log"
 	"github.com/foxcpp/maddy/framework/module"
 	"github.com/foxcpp/maddy/framework/module/modules"
 
 	"maddy.example/checkhelo/module/dnsfacts"
+	"maddy.example/checkhelo/module/flood"
 	"maddy.example/checkhelo/module/judge"
 	"maddy.example/checkhelo/module/memory"
+	"maddy.example/checkhelo/module/metrics"
 )
 
 const modName = "check.helo_fqdn"
@@ -36,17 +37,16 @@ type Check struct {
 	log      *log.Logger
 	judge    *judge.Judge
 	header   bool
-	label    string // in metrics
+	metrics  metrics.Instance
 
-	quiet     quiet
-	greetings *freecache.Cache // of connections
-	front     front
+	quiet     flood.Quiet
+	greetings flood.Greetings // of connections
+	front     flood.Front
 
 	noResolver error // the system's DNS servers are unknown
 
 	memoryKind, memoryPlace string // "": memory is off
 	memory                  memory.Memory
-	db                      *memory.DB // nil before Start
 
 	endTests context.CancelFunc // of the DNS lists; nil before Start
 	tested   chan struct{}      // closed when the last test has ended
@@ -62,16 +62,17 @@ func New(c *container.C, _, instName string) (module.Module, error) {
 	}
 	check := &Check{
 		instName: instName,
-		label:    cmp.Or(instName, modName),
+		metrics:  metrics.Instance{Label: cmp.Or(instName, modName), Version: Version()},
 		log:      c.DefaultLogger.Sublogger(modName),
 		judge:    &judge.Judge{Gatherer: new(dnsfacts.Gatherer)},
 
-		greetings: freecache.NewCache(countedOctets),
+		greetings: flood.NewGreetings(),
 	}
+	check.metrics.Judge = check.judge
 	check.key = sessionKey{check, fmt.Sprintf("%s#%d", modName, instances.Add(1))}
 	check.judge.Exempt.OnError = check.tableFailed
 	check.judge.Gatherer.OnDead = func(failed int) {
-		dead.WithLabelValues(check.label).Add(float64(failed))
+		check.metrics.Dead(failed)
 		check.log.Msg("no DNS server answers, nobody is refused for it", "questions", failed)
 	}
 	return check, nil
@@ -110,28 +111,28 @@ func (c *Check) Start() error {
 			}
 		}()
 		c.judge.Gatherer.Run(ctx, func(zone, news string, failed bool) {
-			listFailed.WithLabelValues(c.label, zone).Set(binary(failed))
+			c.metrics.Tested(zone, failed)
 			if news != "" {
 				c.log.Msg("DNS list "+news, "list", zone)
 			}
 		})
 	}()
-	c.show()
-	c.log.Msg("started", "version", Version(), "policy", string(c.judge.Policy.Preset))
+	c.metrics.Show()
+	c.log.Msg("started", "version", c.metrics.Version, "policy", string(c.judge.Policy.Preset))
 	return nil
 }
 
 // Stop implements container.LifetimeModule. Sessions that are still open keep their policy.
 func (c *Check) Stop() error {
-	c.hide()
+	c.metrics.Hide()
 	if c.endTests != nil {
 		c.endTests()
 		<-c.tested
 	}
-	if c.db == nil {
+	if c.metrics.DB == nil {
 		return nil
 	}
-	return c.db.Close()
+	return c.metrics.DB.Close()
 }
 
 // openMemory never fails: without its database the check works as with memory off.
@@ -146,7 +147,7 @@ func (c *Check) openMemory() {
 		c.log.Error("memory is off", err)
 		return
 	}
-	c.db, c.memory.Store = db, db
+	c.metrics.DB, c.memory.Store = db, db
 	c.judge.Memory = &c.memory
 	c.log.Msg("memory", "place", db.Place(), "days", memory.KnownDays)
 }
@@ -169,7 +170,7 @@ func (k sessionKey) Name() string { return k.name }
 
 // tableFailed logs the failure of an operator's table, at most once a minute.
 func (c *Check) tableFailed(table string, err error) {
-	if ok, _ := c.quiet.allows(table, time.Now()); !ok {
+	if ok, _ := c.quiet.Allows(table, time.Now()); !ok {
 		return
 	}
 	if err == nil { // a list in the DNS

@@ -17,10 +17,10 @@ import (
 
 const prefix = "maddy_helo_fqdn_"
 
-// declared are the metrics of module/metrics.go with their labels.
+// declared are the metrics of module/metrics/metrics.go with their labels.
 func declared(t *testing.T) map[string][]string {
 	t.Helper()
-	source, err := os.ReadFile("../../module/metrics.go")
+	source, err := os.ReadFile("../../module/metrics/metrics.go")
 	if err != nil {
 		t.Fatal(err)
 	}

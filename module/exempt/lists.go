@@ -1,6 +1,7 @@
 package exempt
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -212,4 +213,29 @@ func readList(path string) ([]byte, error) {
 			path, 1+bytes.Count(data, []byte("\n")))
 	}
 	return data, nil
+}
+
+// ReadTable reads the file of a table as Maddy does: lines KEY or KEY: VALUE, VALUE, of which the
+// first colon ends the key.
+func ReadTable(path string, each func(line int, key, values string) error) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	lines := bufio.NewScanner(file)
+	for n := 1; lines.Scan(); n++ {
+		text := strings.TrimSpace(lines.Text())
+		if text == "" || strings.HasPrefix(lines.Text(), "#") {
+			continue
+		}
+		key, values, _ := strings.Cut(text, ":")
+		if err := each(n, strings.TrimSpace(key), strings.TrimSpace(values)); err != nil {
+			return err
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/foxcpp/maddy/framework/module"
 	"github.com/foxcpp/maddy/framework/module/modules"
 
-	checks "maddy.example/checkhelo/module"
+	"maddy.example/checkhelo/module/exempt"
 )
 
 // lookup returns the first value of a key; found is false where there is none.
@@ -82,7 +82,7 @@ func fileTable(args []string, cfg *config.Map) (lookup, error) {
 		path = args[0]
 	}
 	entries := make(map[string]string)
-	err := checks.ReadTable(path, func(line int, key, values string) error {
+	err := exempt.ReadTable(path, func(line int, key, values string) error {
 		if key == "" {
 			return fmt.Errorf("%s:%d: no key before the colon; accepted: KEY or KEY: VALUE", path, line)
 		}

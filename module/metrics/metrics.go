@@ -1,4 +1,10 @@
-package module
+// Package metrics has what Maddy's openmetrics endpoint shows of the check. The metrics outlive a
+// reload, which makes new instances; no label ever holds what a client said.
+//
+//	i := &metrics.Instance{Label: "check.helo_fqdn", Judge: j}
+//	i.Show()
+//	i.Verdict(&outcome)
+package metrics
 
 import (
 	"cmp"
@@ -15,8 +21,6 @@ import (
 
 const prefix = "maddy_helo_fqdn_"
 
-// These metrics outlive a reload, which makes new instances. No label ever holds what a client
-// said.
 var (
 	verdicts = counters("verdicts_total",
 		"Verdicts by the rule that decided, the action taken, and the action without max_action",
@@ -50,60 +54,81 @@ func seconds(name, help string, least, factor float64, labels ...string) *promet
 		Buckets: prometheus.ExponentialBuckets(least, factor, 8)}, labels)
 }
 
-// countVerdict counts the outcome for one recipient, or one refused greeting.
-func (c *Check) countVerdict(o *judge.Outcome) {
+// Instance is one check of the server's configuration.
+type Instance struct {
+	Label   string // the name of its block, or of the module
+	Version string
+	Judge   *judge.Judge
+	DB      *memory.DB // nil: no memory
+}
+
+// Exempt counts a client or recipient that is not judged.
+func (i *Instance) Exempt(reason string) { exempted.WithLabelValues(i.Label, reason).Inc() }
+
+// Dead counts DNS questions that failed while no server answered any.
+func (i *Instance) Dead(failed int) { dead.WithLabelValues(i.Label).Add(float64(failed)) }
+
+// Tested shows whether the last test of a DNS list failed.
+func (i *Instance) Tested(list string, failed bool) {
+	listFailed.WithLabelValues(i.Label, list).Set(binary(failed))
+}
+
+// Verdict counts the outcome for one recipient, or one refused greeting.
+func (i *Instance) Verdict(o *judge.Outcome) {
 	would := o.Word()
 	if would == o.Action.String() {
 		would = o.Would.String()
 	}
-	verdicts.WithLabelValues(c.label, o.Rule(), o.Word(), would).Inc()
-	if c.db == nil {
+	verdicts.WithLabelValues(i.Label, o.Rule(), o.Word(), would).Inc()
+	if i.DB == nil {
 		return
 	}
 	if o.Lifted != checkhelo.Off {
-		events.WithLabelValues(c.label, "lifted").Inc()
+		events.WithLabelValues(i.Label, "lifted").Inc()
 	}
 	if o.Lifted != checkhelo.Off || o.Would == checkhelo.Greylist || o.Would == checkhelo.Quarantine {
-		events.WithLabelValues(c.label, o.Known.String()).Inc()
+		events.WithLabelValues(i.Label, o.Known.String()).Inc()
 	}
 	if o.Wait.Result == memory.WaitOver {
-		waited.WithLabelValues(c.label).Observe(o.Wait.Waited.Seconds())
+		waited.WithLabelValues(i.Label).Observe(o.Wait.Waited.Seconds())
 	}
 	if o.Wait.Result != memory.NoWait {
-		events.WithLabelValues(c.label, "wait_"+o.Wait.Result.String()).Inc()
+		events.WithLabelValues(i.Label, "wait_"+o.Wait.Result.String()).Inc()
 	}
 }
 
-func countQuestion(qtype, result string, d time.Duration) {
+// Question counts one question to the DNS.
+func Question(qtype, result string, d time.Duration) {
 	dnsSeconds.WithLabelValues(qtype, result).Observe(d.Seconds())
 }
 
-// show lets the collector read the instance, until hide.
-func (c *Check) show() {
-	dead.WithLabelValues(c.label) // from 0 on, so that the first failure is an increase
+// Show lets the endpoint read the instance, until Hide.
+func (i *Instance) Show() {
+	dead.WithLabelValues(i.Label) // from 0 on, so that the first failure is an increase
 	all.Lock()
 	defer all.Unlock()
-	all.running[c] = true
+	all.running[i] = true
 }
 
-func (c *Check) hide() {
+// Hide lets go of the instance, or its cache would outlive the configuration.
+func (i *Instance) Hide() {
 	all.Lock()
 	defer all.Unlock()
-	delete(all.running, c)
-	hits, misses, _, _ := c.judge.Gatherer.Cache.Stats()
+	delete(all.running, i)
+	hits, misses, _, _ := i.Judge.Gatherer.Cache.Stats()
 	all.hits, all.misses = all.hits+hits, all.misses+misses
-	all.dropped += c.judge.Gatherer.Cache.Dropped()
+	all.dropped += i.Judge.Gatherer.Cache.Dropped()
 }
 
 // collector reads the instances between Start and Stop. During a reload there are two of one name,
 // and unnamed ones share a label always: their caches are added. A store of memory is one for all.
 type collector struct {
 	sync.Mutex
-	running               map[*Check]bool
+	running               map[*Instance]bool
 	hits, misses, dropped uint64 // of instances that have stopped
 }
 
-var all = &collector{running: make(map[*Check]bool)}
+var all = &collector{running: make(map[*Instance]bool)}
 
 func init() { prometheus.MustRegister(all) }
 
@@ -149,16 +174,16 @@ func (c *collector) Collect(metrics chan<- prometheus.Metric) {
 	stores := make(map[string]memory.Counters)
 	hits, misses, dropped := c.hits, c.misses, c.dropped
 	for i := range c.running {
-		policy := i.judge.Policy
+		policy := i.Judge.Policy
 		ceiling := cmp.Or(policy.Ceiling, checkhelo.Reject)
-		infos[[4]string{i.label, Version(), string(policy.Preset), ceiling.String()}] = true
-		cache := i.judge.Gatherer.Cache
+		infos[[4]string{i.Label, i.Version, string(policy.Preset), ceiling.String()}] = true
+		cache := i.Judge.Gatherer.Cache
 		h, m, entries, size := cache.Stats()
-		sum := caches[i.label]
-		caches[i.label] = [2]int{sum[0] + entries, sum[1] + size}
+		sum := caches[i.Label]
+		caches[i.Label] = [2]int{sum[0] + entries, sum[1] + size}
 		hits, misses, dropped = hits+h, misses+m, dropped+cache.Dropped()
-		if i.db != nil {
-			stores[i.db.Place()] = i.db.Counters()
+		if i.DB != nil {
+			stores[i.DB.Place()] = i.DB.Counters()
 		}
 	}
 	for labels := range infos {

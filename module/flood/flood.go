@@ -1,14 +1,23 @@
-package module
+// Package flood bounds what the check says and counts of clients that come again and again: lines of
+// the log, greetings of one connection, and a day's warning about a proxy in front.
+//
+//	var q flood.Quiet
+//	if ok, more := q.Allows("192.0.2.7", time.Now()); ok {
+//		log.Println("refused", more)
+//	}
+package flood
 
 import (
 	"math"
 	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/coocood/freecache"
 )
 
-// quiet lets one line a minute and source into the log, and counts those that it holds back.
-type quiet struct {
+// Quiet lets one line a minute and source into the log, and counts those that it holds back.
+type Quiet struct {
 	mu   sync.Mutex
 	last map[string]heldBack
 }
@@ -23,8 +32,8 @@ const (
 	maxSources = 4096 // kept at a time
 )
 
-// allows reports whether a line may be written now, and how many were held back before it.
-func (q *quiet) allows(source string, now time.Time) (ok bool, lines int) {
+// Allows reports whether a line may be written now, and how many were held back before it.
+func (q *Quiet) Allows(source string, now time.Time) (ok bool, lines int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.last == nil {
@@ -44,24 +53,29 @@ func (q *quiet) allows(source string, now time.Time) (ok bool, lines int) {
 }
 
 const (
-	maxGreetings  = 100 // of one connection in countedFor; the next ones are not judged
 	countedFor    = 10 * time.Minute
 	countedOctets = 2 << 20 // some 50,000 connections at a time
 )
 
-// count returns the number of greetings of the connection, this one included and 255 at most. It
+// Greetings counts those of each connection.
+type Greetings struct{ cache *freecache.Cache }
+
+// NewGreetings returns a count that takes 2 MiB.
+func NewGreetings() Greetings { return Greetings{freecache.NewCache(countedOctets)} }
+
+// Add returns the number of greetings of the connection, this one included and 255 at most. It
 // begins anew ten minutes after the first one: Maddy does not tell when a connection ends, and
 // another one may have the same port later.
-func (c *Check) count(remote netip.AddrPort, now time.Time) int {
+func (g Greetings) Add(remote netip.AddrPort, now time.Time) int {
 	var key [32]byte
 	var n [1]byte
 	id, _ := remote.AppendBinary(key[:0])
 	left := int(countedFor / time.Second)
-	if v, until, err := c.greetings.GetWithExpirationAndBuf(id, n[:]); err == nil {
+	if v, until, err := g.cache.GetWithExpirationAndBuf(id, n[:]); err == nil {
 		n[0], left = v[0], max(1, int(int64(until)-now.Unix()))
 	}
 	n[0] = min(n[0], math.MaxUint8-1) + 1
-	_ = c.greetings.Set(id, n[:], left)
+	_ = g.cache.Set(id, n[:], left)
 	return int(n[0])
 }
 
@@ -70,9 +84,9 @@ const (
 	frontEvery   = 24 * time.Hour
 )
 
-// front notices a proxy or container in front of the server, which gives all clients one private
+// Front notices a proxy or container in front of the server, which gives all clients one private
 // address.
-type front struct {
+type Front struct {
 	mu          sync.Mutex
 	addr        netip.Addr // the first one of the hour
 	greetings   int        // of the hour
@@ -80,9 +94,9 @@ type front struct {
 	since, told time.Time
 }
 
-// saw notes a client. It returns the number of greetings where all of the hour before came from one
+// Saw notes a client. It returns the number of greetings where all of the hour before came from one
 // private address, once a day.
-func (f *front) saw(client netip.Addr, now time.Time) (addr netip.Addr, greetings int) {
+func (f *Front) Saw(client netip.Addr, now time.Time) (addr netip.Addr, greetings int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if age := now.Sub(f.since); age >= time.Hour || age < 0 {
