@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/netip"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/coocood/freecache"
@@ -164,10 +165,10 @@ func unpack(k key, b []byte) *record {
 // collector nothing. A full cache drops the oldest answers, and keeps longest
 // those that are asked for again.
 type Cache struct {
-	clock   func() time.Duration // does not jump when somebody sets the time
-	size    int                  // entries
-	seed    [8]byte              // strangers choose the names, and must not choose their places
-	entries *freecache.Cache
+	clock   func() time.Duration    // does not jump when somebody sets the time
+	size    int                     // entries
+	seed    [8]byte                 // strangers choose the names, and must not choose their places
+	entries func() *freecache.Cache // made at the first use
 }
 
 // NewCache returns a cache of that many entries of 256 octets, and of 2,048 at least. A
@@ -178,7 +179,9 @@ func NewCache(entries int) *Cache {
 	}
 	begun := time.Now()
 	c := &Cache{clock: func() time.Duration { return time.Since(begun) }, size: entries}
-	c.entries = freecache.NewCacheCustomTimer(entries*entryOctets, c)
+	c.entries = sync.OnceValue(func() *freecache.Cache {
+		return freecache.NewCacheCustomTimer(entries*entryOctets, c)
+	})
 	_, _ = rand.Read(c.seed[:]) // never fails
 	return c
 }
@@ -194,8 +197,8 @@ func (c *Cache) Stats() (hits, misses uint64, entries, size int) {
 	if c == nil {
 		return 0, 0, 0, 0
 	}
-	return uint64(c.entries.HitCount()), uint64(c.entries.MissCount()), //nolint:gosec // counts
-		int(c.entries.EntryCount()), c.size
+	return uint64(c.entries().HitCount()), uint64(c.entries().MissCount()), //nolint:gosec // counts
+		int(c.entries().EntryCount()), c.size
 }
 
 // Dropped returns how many answers were dropped before their time since the cache was made,
@@ -204,7 +207,7 @@ func (c *Cache) Dropped() uint64 {
 	if c == nil {
 		return 0
 	}
-	return uint64(c.entries.EvacuateCount()) //nolint:gosec // a count
+	return uint64(c.entries().EvacuateCount()) //nolint:gosec // a count
 }
 
 // get returns the answer to k, nil for none.
@@ -214,7 +217,7 @@ func (c *Cache) get(k key) *record {
 	}
 	now := c.clock()
 	var id, answer [512]byte // on the stack
-	b, err := c.entries.GetWithBuf(k.append(append(id[:0], c.seed[:]...)), answer[:])
+	b, err := c.entries().GetWithBuf(k.append(append(id[:0], c.seed[:]...)), answer[:])
 	if err != nil {
 		return nil
 	}
@@ -233,7 +236,7 @@ func (c *Cache) put(k key, r *record, ttl time.Duration) {
 	ttl = min(max(ttl, minTTL), maxTTL)
 	r.expires = c.clock() + ttl
 	seconds := int((ttl + time.Second - 1) / time.Second)
-	_ = c.entries.Set(k.append(c.seed[:8:8]), r.pack(nil), seconds)
+	_ = c.entries().Set(k.append(c.seed[:8:8]), r.pack(nil), seconds)
 }
 
 // left returns for how long r may still be kept.

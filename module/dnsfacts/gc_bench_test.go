@@ -36,7 +36,7 @@ func BenchmarkCollector(b *testing.B) {
 	runtime.ReadMemStats(&after)
 	b.Run("full cache", func(b *testing.B) {
 		collect(b, runtime.GC)
-		entries := float64(g.Cache.entries.EntryCount())
+		entries := float64(g.Cache.entries().EntryCount())
 		b.ReportMetric(float64(after.HeapObjects-before.HeapObjects)/entries, "objects/entry")
 		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/entries, "B/entry")
 	})

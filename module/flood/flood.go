@@ -1,5 +1,5 @@
-// Package flood bounds what the check says and counts of clients that come again and again: lines of
-// the log, greetings of one connection, and a day's warning about a proxy in front.
+// Package flood bounds what the check logs and counts of clients that come again and again: lines
+// of the log, greetings of one connection, and a day's warning about a proxy in front.
 //
 //	var q flood.Quiet
 //	if ok, more := q.Allows("192.0.2.7", time.Now()); ok {
@@ -58,10 +58,14 @@ const (
 )
 
 // Greetings counts those of each connection.
-type Greetings struct{ cache *freecache.Cache }
+type Greetings struct{ cache func() *freecache.Cache }
 
-// NewGreetings returns a count that takes 2 MiB.
-func NewGreetings() Greetings { return Greetings{freecache.NewCache(countedOctets)} }
+// NewGreetings returns a count that takes 2 MiB from the first greeting on.
+func NewGreetings() Greetings {
+	return Greetings{sync.OnceValue(func() *freecache.Cache {
+		return freecache.NewCache(countedOctets)
+	})}
+}
 
 // Add returns the number of greetings of the connection, this one included and 255 at most. It
 // begins anew ten minutes after the first one: Maddy does not tell when a connection ends, and
@@ -71,11 +75,11 @@ func (g Greetings) Add(remote netip.AddrPort, now time.Time) int {
 	var n [1]byte
 	id, _ := remote.AppendBinary(key[:0])
 	left := int(countedFor / time.Second)
-	if v, until, err := g.cache.GetWithExpirationAndBuf(id, n[:]); err == nil {
+	if v, until, err := g.cache().GetWithExpirationAndBuf(id, n[:]); err == nil {
 		n[0], left = v[0], max(1, int(int64(until)-now.Unix()))
 	}
 	n[0] = min(n[0], math.MaxUint8-1) + 1
-	_ = g.cache.Set(id, n[:], left)
+	_ = g.cache().Set(id, n[:], left)
 	return int(n[0])
 }
 

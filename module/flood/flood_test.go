@@ -41,7 +41,7 @@ func TestGreetings(t *testing.T) {
 		}
 		g.Add(netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, byte(i >> 16), 1}), uint16(i)), now)
 	}
-	if held := g.cache.EntryCount(); held > room {
+	if held := g.cache().EntryCount(); held > room {
 		t.Errorf("%d connections are held", held)
 	}
 }
