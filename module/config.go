@@ -156,9 +156,10 @@ func (s *settings) declare() {
 func (s *settings) finish() error {
 	p, j, g := s.policy, s.judge, s.judge.Gatherer
 	scored, scores := s.first[checkhelo.Score]
-	if scores && p.QuarantineScore == 0 && p.RejectScore == 0 {
-		return placed(scored, errors.New("a score has no effect, since quarantine_threshold and"+
-			" reject_threshold are both 0; accepted: a threshold above 0, or another action"))
+	if scores && max(p.QuarantineScore, p.RejectScore, p.GreylistScore) == 0 {
+		return placed(scored, errors.New("a score has no effect, since quarantine_threshold,"+
+			" reject_threshold and greylist_threshold are 0; accepted: a threshold above 0, or"+
+			" another action"))
 	}
 	if s.memoryKind == "" {
 		set, given := p.Override["neighbours"]

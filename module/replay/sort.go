@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	chunkRows = 20_000 // rows that are sorted in memory at once
+	chunkRows = 5_000 // rows that are sorted in memory at once
 	keySize   = 16     // hexadecimal digits of a time before its row
 )
 
