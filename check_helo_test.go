@@ -372,7 +372,7 @@ var ruleCases = []ruleCase{
 	{"unknown_tld", true, "not in the root", given{Helo: "mail.sender.notatld", TLD: notFound}},
 	{"malformed", true, "number", given{Helo: "mail.example.123", TLD: failed}},
 	{"unknown_tld", false, "newer than the list", given{Helo: "mail.sender.notatld", TLD: "yes"}},
-	{"unknown_tld", false, "look-up failed", given{Helo: "mail.sender.notatld", TLD: failed}},
+	{"unknown_tld", false, "lookup failed", given{Helo: "mail.sender.notatld", TLD: failed}},
 	{"unknown_tld", false, "reserved is another rule", given{Helo: "foo.bar.local", TLD: notFound}},
 	{"unknown_tld", false, "wildcard TLD", given{Helo: "mail.example.ck", TLD: notFound}},
 
@@ -832,7 +832,7 @@ func TestFailuresAreAllAnswers(t *testing.T) {
 	}
 }
 
-// TestFailureIsNeverHarsher holds law 1: a failed look-up raises neither action nor score.
+// TestFailureIsNeverHarsher holds law 1: a failed lookup raises neither action nor score.
 func TestFailureIsNeverHarsher(t *testing.T) {
 	w, milder := newWorld(), 0
 	for range rounds {
@@ -991,7 +991,7 @@ func TestNeedsIsSound(t *testing.T) {
 		}
 	}
 	if spared < rounds {
-		t.Errorf("Needs spared only %d look-ups", spared)
+		t.Errorf("Needs spared only %d lookups", spared)
 	}
 }
 
@@ -1359,7 +1359,7 @@ func FuzzReply(f *testing.F) {
 }
 
 // FuzzEvaluate judges facts in any combination of states: the verdict is always
-// the same, no failed look-up makes it harsher, and it can be told in one line.
+// the same, no failed lookup makes it harsher, and it can be told in one line.
 func FuzzEvaluate(f *testing.F) {
 	for i, s := range nasty {
 		f.Add(s, "example.org", goodOne, uint32(i)*0x9e3779b9, []byte{192, 0, 2, 7})
@@ -1678,7 +1678,7 @@ type trap struct {
 }
 
 // traps has the false-positive traps that concern judging; those of sessions, exemptions and
-// look-ups stand in the tests of package module and below. The numbers are those of the collection.
+// lookups stand in the tests of package module and below. The numbers are those of the collection.
 var traps = map[string][]trap{
 	"01_underscore": {
 		{why: "Windows host", preset: checkhelo.RFC, atMost: checkhelo.Score,
@@ -1901,7 +1901,7 @@ var traps = map[string][]trap{
 			given: given{
 				Helo: "example.org", Rcpt: "example.org", Forward: other, PTR: "a.example.net",
 				SPF: "pass"}},
-		{why: "look-up failed", preset: checkhelo.RFC, without: "rcpt_domain",
+		{why: "lookup failed", preset: checkhelo.RFC, without: "rcpt_domain",
 			atMost: checkhelo.Score,
 			given: given{Helo: "example.org", Rcpt: "example.org", Forward: other, PTR: failed,
 				SPF: "none"}},
@@ -1993,7 +1993,7 @@ func Example() {
 		Rcpt:   "example.org",
 	}
 	if need := policy.Needs(facts); need == 0 {
-		fmt.Println("no look-up can change the verdict")
+		fmt.Println("no lookup can change the verdict")
 	}
 	verdict := policy.Evaluate(facts)
 	reply := policy.Reply(verdict, facts.Helo)
@@ -2001,7 +2001,7 @@ func Example() {
 	fmt.Println(reply.Code, reply.Enhanced)
 	fmt.Println(strings.ReplaceAll(reply.Text, ". ", ".\n"))
 	// Output:
-	// no look-up can change the verdict
+	// no lookup can change the verdict
 	// reject address_literal
 	// 550 [5 7 1]
 	// "[192.0.2.10]" is an address, and this server wants a host name.
@@ -2009,7 +2009,7 @@ func Example() {
 	// See https://example.org/helo#address_literal
 }
 
-// Look-ups that failed never make a verdict harsher.
+// Lookups that failed never make a verdict harsher.
 func ExamplePolicy_Evaluate() {
 	policy := checkhelo.NewPolicy(checkhelo.Strict)
 	facts := &checkhelo.Facts{
@@ -2202,7 +2202,7 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// benchCases are two greetings after all look-ups: one of a well-kept server, and one of a home
+// benchCases are two greetings after all lookups: one of a well-kept server, and one of a home
 // line, which many rules hit.
 var benchCases = []struct {
 	name  string

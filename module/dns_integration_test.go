@@ -134,7 +134,7 @@ func TestTempfailOnRequest(t *testing.T) {
 	c.say("RCPT TO:<postmaster@receiver-bench.org>", 250)
 }
 
-// The look-ups begin at EHLO, and a client that comes again asks nothing.
+// The lookups begin at EHLO, and a client that comes again asks nothing.
 func TestPrefetchAndCache(t *testing.T) {
 	dns := zone(t)
 	s := start(t, mx(withDNS("strict", dns)))

@@ -367,7 +367,7 @@ func TestMappedAddress(t *testing.T) {
 	}
 }
 
-// A thousand recipients of a bad client get a thousand refusals, with one look-up of each fact
+// A thousand recipients of a bad client get a thousand refusals, with one lookup of each fact
 // and one log line.
 func TestThousandRecipients(t *testing.T) {
 	dns := zone(t)

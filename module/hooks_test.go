@@ -132,7 +132,7 @@ func TestUnbrokenCheck(t *testing.T) {
 func brokenDNS(context.Context, *dns.Msg) (*dns.Msg, error) { panic("broken client") }
 
 // breakages are the parts that can panic, with the text that the log then has.
-// A look-up that fails is no matter for the log.
+// A lookup that fails is no matter for the log.
 var breakages = map[string]struct {
 	conf, helo string
 	spoil      func(c *Check, from *module.ConnState)
@@ -152,14 +152,14 @@ var breakages = map[string]struct {
 		func(_ *Check, from *module.ConnState) { from.RemoteAddr = (*net.TCPAddr)(nil) }, ""},
 	"exempt_dnswl": {"exempt_dnswl wl.example.net", "ubuntu.example.com",
 		func(c *Check, _ *module.ConnState) { c.judge.Gatherer.Exchange = brokenDNS }, "exempt_dnswl"},
-	"look-up": {"", "gmail.com",
+	"lookup": {"", "gmail.com",
 		func(c *Check, _ *module.ConnState) { c.judge.Gatherer.Exchange = brokenDNS }, ""},
-	"look-up without an answer": {"", "gmail.com", func(c *Check, _ *module.ConnState) {
+	"lookup without an answer": {"", "gmail.com", func(c *Check, _ *module.ConnState) {
 		c.judge.Gatherer.Exchange = func(context.Context, *dns.Msg) (*dns.Msg, error) { return nil, nil }
 	}, ""},
 	"cache": {"", "gmail.com",
 		func(c *Check, _ *module.ConnState) { c.judge.Gatherer.Cache = &dnsfacts.Cache{} }, ""},
-	"metrics of look-ups": {"", "gmail.com", func(c *Check, _ *module.ConnState) {
+	"metrics of lookups": {"", "gmail.com", func(c *Check, _ *module.ConnState) {
 		c.judge.Gatherer.Observe = func(string, string, time.Duration) { panic("broken metric") }
 	}, ""},
 }
@@ -286,7 +286,7 @@ func TestRecipientsDoNotMultiplyTableLookups(t *testing.T) {
 			s.CheckRcpt(t.Context(), "user@"+[]string{"a.example", "b.example"}[i%2])
 		}
 		if names.asked > 10 || hosts.asked > 10 || clients.asked > 10 {
-			t.Errorf("%s: %d recipients caused %d deny_names, %d deny_hosts, %d exempt_clients look-ups",
+			t.Errorf("%s: %d recipients caused %d deny_names, %d deny_hosts, %d exempt_clients lookups",
 				helo, recipients, names.asked, hosts.asked, clients.asked)
 		}
 	}

@@ -311,7 +311,7 @@ func (r *floodResolver) asked() int {
 }
 
 // A flood of clients with ever new names and addresses that stop after EHLO takes a bounded number
-// of look-ups, and others get their verdict beside it.
+// of lookups, and others get their verdict beside it.
 func TestGreetingFlood(t *testing.T) {
 	resolver := startFloodResolver(t)
 	s := start(t, mx(withDNS("strict", resolver.Server, "dns_timeout 1m"))+openmetrics)
@@ -420,7 +420,7 @@ func (s *server) greetOnly(i int) (net.Conn, error) {
 	return conn, nil
 }
 
-// legitimate opens one session after another until the flood ends. A look-up whose packets are
+// legitimate opens one session after another until the flood ends. A lookup whose packets are
 // lost on a busy machine refuses nobody, so that not each unknown name has to be refused.
 func (s *server) legitimate(t *testing.T, flood <-chan struct{}, resolver *dnstest.Server) {
 	t.Helper()
@@ -456,7 +456,7 @@ func (s *server) legitimate(t *testing.T, flood <-chan struct{}, resolver *dnste
 
 var unknown atomic.Int64
 
-// looksUp wants the server to look a name up: one that is not in the DNS is refused. A look-up
+// looksUp wants the server to look a name up: one that is not in the DNS is refused. A lookup
 // that fails refuses nobody, and on a busy machine some do: then the next name has its turn. It
 // returns the name.
 func (s *server) looksUp(t *testing.T) (helo string) {

@@ -280,7 +280,7 @@ func (r *restless) hold(random *rand.Rand, names []string) error {
 			}
 		}
 		if random.IntN(6) == 0 {
-			return nil // hangs up while the look-ups go on
+			return nil // hangs up while the lookups go on
 		}
 		if err := r.say(mailFrom, 250); err != nil {
 			return err

@@ -276,7 +276,7 @@ func (k *keyTable) Lookup(_ context.Context, key string) (string, bool, error) {
 }
 
 // FuzzConn proves that a HELO name without a listed address exempts nobody,
-// whatever it holds, and that it costs a bounded number of clean look-ups.
+// whatever it holds, and that it costs a bounded number of clean lookups.
 func FuzzConn(f *testing.F) {
 	for _, helo := range []string{
 		"mx.example.org", "[192.0.2.1]", "a..b", "\xff\x00", strings.Repeat("a.", 127),
@@ -293,7 +293,7 @@ func FuzzConn(f *testing.F) {
 			t.Errorf("Conn(%v, %q) = %q", ip, helo, why)
 		}
 		if names.count > maxParents+1 {
-			t.Errorf("%q causes %d look-ups", helo, names.count)
+			t.Errorf("%q causes %d lookups", helo, names.count)
 		}
 	})
 }

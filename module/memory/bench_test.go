@@ -156,7 +156,7 @@ func BenchmarkWarmSession(b *testing.B) {
 	})
 }
 
-// A look-up in the database, of a sender who is there and of one who is not.
+// A lookup in the database, of a sender who is there and of one who is not.
 func BenchmarkLookupKnown(b *testing.B)    { benchLookup(b, "") }
 func BenchmarkLookupStranger(b *testing.B) { benchLookup(b, "x") }
 

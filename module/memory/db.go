@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	readTime    = 50 * time.Millisecond // of one look-up, within the session's own time
+	readTime    = 50 * time.Millisecond // of one lookup, within the session's own time
 	writeTime   = 10 * time.Second      // of one batch
 	startTime   = 2 * time.Second       // that Open takes for the first connection
 	closeTime   = 3 * time.Second       // of the last batch, for which the last Close waits
@@ -48,7 +48,7 @@ type Options struct {
 // Counters are totals since the store was opened, and its state.
 type Counters struct {
 	Counts                      // rows, as of the last batch
-	Cached, Read, Failed uint64 // look-ups: from the cache, from the database, without answer
+	Cached, Read, Failed uint64 // lookups: from the cache, from the database, without answer
 	Written              uint64 // rows
 	Dropped              uint64 // writes that found the queue or the table full
 	OverShare            uint64 // writes of a network past its share
@@ -63,7 +63,7 @@ type DB struct {
 	opts     Options
 	tool     bool // it learns old mail, and waits longer
 	readOnly bool
-	readTime time.Duration // of one look-up
+	readTime time.Duration // of one lookup
 
 	db atomic.Pointer[sql.DB] // nil until the first connection
 

@@ -208,9 +208,9 @@ func TestPostgreSQLHangs(t *testing.T) {
 			t.Fatal(g, err)
 		}
 	}
-	// Four look-ups take 50 ms each, the others none.
+	// Four lookups take 50 ms each, the others none.
 	if took := time.Since(began); took > 5*time.Second {
-		t.Errorf("100 look-ups took %v", took)
+		t.Errorf("100 lookups took %v", took)
 	}
 	f.gate.Unlock()
 	db.readTime = time.Minute

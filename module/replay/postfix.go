@@ -251,7 +251,7 @@ func (r *run) postfixConnection(e *entry) {
 
 // resolverSaysNo are the texts of getaddrinfo and its forerunner for "there is no
 // such name" and "the name has no address": glibc, musl, the BSDs, Solaris. All
-// others mean that the look-up failed.
+// others mean that the lookup failed.
 var resolverSaysNo = regexp.MustCompile(`(?i)^(` +
 	`name or service( is)? not known|(host|node)name nor servname provided, or not known|` +
 	`(specified )?node name or service name not known|unknown host|host not found|` +

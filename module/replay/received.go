@@ -154,7 +154,7 @@ func isAuth(comment string) bool {
 }
 
 var (
-	// A look-up that failed (IIS), or that nobody has made
+	// A lookup that failed (IIS), or that nobody has made
 	notLooked = regexp.MustCompile(`^[^\]]*\]\s*(RDNS failed|unverified)`)
 	forged    = regexp.MustCompile(`^[^\]]*\]\s*\(may be forged`)
 	address   = regexp.MustCompile(`(?:^|[\[(@])((?i:IPv6:)?[0-9A-Fa-f.:]+)(?:[\]) ]|$)`)

@@ -27,7 +27,7 @@ type PTRState uint8
 // The states of a recorded PTR name. A server that writes one placeholder for
 // "no PTR" and "PTR without a forward record" gives None.
 const (
-	NotRecorded PTRState = iota // unknown: not written, not looked up, or the look-up failed
+	NotRecorded PTRState = iota // unknown: not written, not looked up, or the lookup failed
 	None                        // looked up; none, or none that is confirmed
 	Unconfirmed                 // there is a name, and it does not resolve back
 	Confirmed                   // there is a name, and nothing says that it fails to resolve back

@@ -11,7 +11,7 @@ import (
 
 const (
 	chunkRows = 5_000 // rows that are sorted in memory at once
-	keySize   = 16     // hexadecimal digits of a time before its row
+	keySize   = 16    // hexadecimal digits of a time before its row
 )
 
 // sortRows reads the rest of the table and hands its rows to take in the order of their times, rows

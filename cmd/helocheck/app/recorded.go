@@ -30,7 +30,7 @@ type Recorded struct {
 	memory   *simulation                // nil: off
 }
 
-// question is everything that a verdict without look-ups depends on.
+// question is everything that a verdict without lookups depends on.
 type question struct {
 	helo, ptr, rcpt, self string
 	client                netip.Addr

@@ -144,7 +144,7 @@ func (r *replaying) runLive(ctx context.Context) (replay.Stats, error) {
 			<-lookups
 		}()
 		inOrder <- func() {
-			if found := <-facts; ctx.Err() == nil { // look-ups that were cut off tell nothing
+			if found := <-facts; ctx.Err() == nil { // lookups that were cut off tell nothing
 				m := r.judge.Message(ctx, &kept, found)
 				r.each(&m)
 			}

@@ -178,7 +178,7 @@ func TestSelfKeepsInnerAddresses(t *testing.T) {
 	}
 }
 
-// A look-up that fails is neither well nor a fault, whichever fails.
+// A lookup that fails is neither well nor a fault, whichever fails.
 func TestSelfFailedLookups(t *testing.T) {
 	tests := []struct{ name, trouble, unknown string }{
 		{"name", "mail.example.org SERVFAIL", "address public_name forward ptr_confirmed spf mx"},

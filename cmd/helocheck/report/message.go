@@ -28,7 +28,7 @@ type Result struct {
 	Hits     []Hit  // strongest first
 	Rules    uint64 // bit i: rule i of the table hit
 	Exempt   string // why it is not judged; "" when it is
-	TryLater bool   // refused for the moment, as a look-up failed
+	TryLater bool   // refused for the moment, as a lookup failed
 	Known    checkhelo.Known
 }
 
