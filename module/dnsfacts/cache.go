@@ -26,6 +26,7 @@ const (
 	// entryOctets is the room for one entry with all bookkeeping. An ordinary answer
 	// takes half of it.
 	entryOctets = 256
+	leastOctets = 512 << 10 // of a cache
 )
 
 // key names one answer. PTR and SPF answers are keyed by address, so that a
@@ -116,7 +117,7 @@ func (r *record) pack(b []byte) []byte {
 // unpack returns the record that pack has made octets of.
 func unpack(k key, b []byte) *record {
 	text := func() (s []byte) {
-		n := 2 + binary.BigEndian.Uint16(b)
+		n := 2 + int(binary.BigEndian.Uint16(b))
 		s, b = b[2:n], b[n:]
 		return s
 	}
@@ -235,6 +236,9 @@ func (c *Cache) put(k key, r *record, ttl time.Duration) {
 	}
 	ttl = min(max(ttl, minTTL), maxTTL)
 	r.expires = c.clock() + ttl
+	if most := max(c.size*entryOctets, leastOctets) / 1024; 16*len(r.addrs) > most {
+		return // before it is packed, since a thousand such answers may come at a time
+	}
 	seconds := int((ttl + time.Second - 1) / time.Second)
 	_ = c.entries().Set(k.append(c.seed[:8:8]), r.pack(nil), seconds)
 }
