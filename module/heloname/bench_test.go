@@ -82,8 +82,17 @@ func TestNoAllocation(t *testing.T) {
 			sink++
 		}
 	}
+	// The least of many single runs: under -race the sync.Pool of a regular expression forgets at
+	// random what it should keep.
+	least := func(f func()) float64 {
+		n := testing.AllocsPerRun(1, f)
+		for range 99 {
+			n = min(n, testing.AllocsPerRun(1, f))
+		}
+		return n
+	}
 	// A lookup of a public suffix allocates from x/net 0.55 on, which custom builds have.
-	lookups := 2 * testing.AllocsPerRun(100, func() { publicsuffix.PublicSuffix(benchName) })
+	lookups := 2 * least(func() { publicsuffix.PublicSuffix(benchName) })
 	for name, tc := range map[string]struct {
 		f    func()
 		want float64
@@ -113,7 +122,7 @@ func TestNoAllocation(t *testing.T) {
 		"Reserved":          {func() { count(l.Reserved("a.b.local") != "") }, 0},
 		"Dynamic miss":      {func() { _, ok := l.Dynamic("dsl1.example.com", v4); count(ok) }, 0},
 	} {
-		if got := testing.AllocsPerRun(100, tc.f); got > tc.want+lookups {
+		if got := least(tc.f); got > tc.want+lookups {
 			t.Errorf("%s: %v allocations, want at most %v", name, got, tc.want+lookups)
 		}
 	}
