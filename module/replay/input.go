@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -36,31 +37,9 @@ var packings = []struct {
 	{"BZh", func(in io.Reader) (io.Reader, error) { return bzip2.NewReader(in), nil }},
 }
 
-// counter reports what is read through it and notices the end of the context.
-type counter struct {
-	r  *run
-	in io.Reader
-}
-
-func (c *counter) Read(p []byte) (int, error) {
-	if err := c.r.ctx.Err(); err != nil {
-		return 0, err
-	}
-	n, err := c.in.Read(p)
-	c.r.count(int64(n))
-	return n, err
-}
-
-func (r *run) count(n int64) {
-	r.st.Bytes += n
-	if r.opt.Progress != nil && n > 0 {
-		r.opt.Progress(n)
-	}
-}
-
 // open makes in, unpacked, the current input, and returns its start.
 func (r *run) open(in io.Reader) (head []byte, err error) {
-	r.raw.Reset(&counter{r, in})
+	r.raw.Reset(in)
 	r.br = r.raw
 	magic, _ := r.raw.Peek(6)
 	for _, p := range packings {
@@ -89,10 +68,10 @@ func (r *run) open(in io.Reader) (head []byte, err error) {
 
 var errUnknown = errors.New("no known form")
 
-// readInput unpacks one input, tells its format and reads it. An error of the
-// input is noted; only what ends the run is returned.
-func (r *run) readInput(name string, in io.Reader) error {
-	r.name = name
+// readInput unpacks one input, tells its format and reads it. No line of it is from later
+// than at. An error of the input is noted; only what ends the run is returned.
+func (r *run) readInput(name string, in io.Reader, at time.Time) error {
+	r.name, r.stamp.now, r.stamp.text = name, cmp.Or(r.opt.Now, at), ""
 	r.st.Inputs++
 	before := r.st.Lines
 	head, err := r.open(in)
@@ -135,18 +114,14 @@ func (r *run) lines(take func(line []byte)) error {
 // A line longer than 64 KiB is passed over: cut is true and line nil. A last
 // line that an error cut off is dropped.
 func (r *run) next() (line []byte, cut bool, err error) {
-	if r.err != nil {
-		return nil, false, r.err
-	}
-	// What is read may be packed a thousandfold, so the counter alone would
-	// notice the end of the context late.
-	if r.st.Lines&0x3ff == 0 && r.ctx.Err() != nil {
-		return nil, false, r.ctx.Err()
-	}
-	line, err = r.br.ReadSlice('\n')
-	for errors.Is(err, bufio.ErrBufferFull) {
+	for {
+		if err = cmp.Or(r.err, r.ctx.Err()); err != nil {
+			return nil, false, err
+		}
+		if line, err = r.br.ReadSlice('\n'); !errors.Is(err, bufio.ErrBufferFull) {
+			break
+		}
 		cut = true
-		line, err = r.br.ReadSlice('\n')
 	}
 	if err != nil && (!errors.Is(err, io.EOF) || len(line) == 0 && !cut) {
 		return nil, cut, err

@@ -84,12 +84,12 @@ func TestPackedReadsTheSame(t *testing.T) {
 			if err := os.WriteFile(path+"2", append(packed, packed...), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			recs, st := collect(t, testOptions(), path)
-			if got := showAll(recs); got != want || st.Bytes != int64(len(packed)) {
-				t.Errorf("%s as %s: %d bytes, got\n%swant\n%s", tt.file, name, st.Bytes, got, want)
+			recs, _ := collect(t, testOptions(), path)
+			if got := showAll(recs); got != want {
+				t.Errorf("%s as %s: got\n%swant\n%s", tt.file, name, got, want)
 			}
 			// Each event of the first file comes twice in the second.
-			recs, st = collect(t, testOptions(), path, path+"2")
+			recs, st := collect(t, testOptions(), path, path+"2")
 			if n := len(recs) + int(st.Skipped[SkippedDuplicate]); n != 3*len(plain) {
 				t.Errorf("%s as %s: %d records in three copies of %d", tt.file, name, n, len(plain))
 			}

@@ -137,9 +137,6 @@ type Options struct {
 	Stdin io.Reader
 	// Line sees the lines of a log, which it must not keep; nil: nobody.
 	Line func(line []byte)
-	// Progress hears how many bytes of the inputs, as stored, were dealt
-	// with since it was last called; nil: nobody.
-	Progress func(n int64)
 }
 
 // Reasons for which a line or a mail that tells of a greeting gives no record,
@@ -165,7 +162,6 @@ type Unread struct {
 
 // Stats sums up one Read.
 type Stats struct {
-	Bytes   int64 // of the inputs as stored, bodies that need no reading included
 	Lines   int64 // lines looked at, after unpacking
 	Records int64 // records handed out
 	Broken  int64 // lines, rows or mails that tell of a greeting and could not be read

@@ -307,27 +307,6 @@ func TestFieldsAreBounded(t *testing.T) {
 	}
 }
 
-func TestProgress(t *testing.T) {
-	paths := []string{"testdata/maildir", "testdata/postfix.log"}
-	size, err := Size(paths)
-	if err != nil {
-		t.Fatal(err)
-	}
-	opt := testOptions()
-	var sum int64
-	opt.Progress = func(n int64) { sum += n }
-	_, st := collect(t, opt, paths...)
-	if sum != size || st.Bytes != size || size < 20000 {
-		t.Errorf("progress %d, Stats.Bytes %d, size %d", sum, st.Bytes, size)
-	}
-	if n, err := Size([]string{"-"}); n != -1 || err != nil {
-		t.Errorf("standard input: %d, %v", n, err)
-	}
-	if _, err := Size([]string{"testdata/none"}); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("missing path: %v", err)
-	}
-}
-
 func TestDetect(t *testing.T) {
 	for in, want := range map[string]string{
 		"Received: from a\n\tby b\nSubject: c\n\nbody":           "mail",

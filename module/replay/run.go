@@ -44,7 +44,7 @@ func newRun(ctx context.Context, opt Options, fn func(*Record) error) *run {
 	for _, by := range opt.By {
 		r.border.hosts = append(r.border.hosts, strings.ToLower(strings.TrimSuffix(by, ".")))
 	}
-	r.stamp.now, r.stamp.zone = opt.Now, cmp.Or(opt.Zone, time.Local)
+	r.stamp.zone = cmp.Or(opt.Zone, time.Local)
 	r.raw, r.flat = bufio.NewReaderSize(nil, maxLine), bufio.NewReaderSize(nil, maxLine)
 	r.notes, r.events = make(map[string]Record), make(map[uint64]int64)
 	r.pending.init()

@@ -11,27 +11,6 @@ import (
 	"time"
 )
 
-// Size returns how many bytes Read would deal with for paths, for a progress
-// bar: -1 when one of them has no size (standard input, a pipe).
-func Size(paths []string) (sum int64, err error) {
-	for _, p := range paths {
-		open := p == "-"
-		if !open {
-			err = walkPath(p, func(_ string, info fs.FileInfo, err error) error {
-				if err == nil {
-					open = open || !info.Mode().IsRegular()
-					sum += info.Size()
-				}
-				return nil
-			})
-		}
-		if open || err != nil {
-			return -1, err
-		}
-	}
-	return sum, nil
-}
-
 // walk reads every path in turn.
 func (r *run) walk(paths []string) error {
 	r.several = len(paths) > 1
@@ -46,39 +25,28 @@ func (r *run) walk(paths []string) error {
 		r.several = r.several || info.IsDir()
 	}
 	for _, p := range paths {
-		var err error
-		if p == "-" {
-			r.setNow(time.Now())
-			err = r.readPipe("standard input", r.opt.Stdin)
-		} else {
-			err = walkPath(p, r.readFile)
-		}
-		if err != nil {
+		if err := r.walkPath(p); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// walkPath calls read for a file, or for every regular file below a directory, and
-// for what cannot be entered there. A file named by the operator may be anything that
-// can be read, a pipe too.
-func walkPath(p string, read func(string, fs.FileInfo, error) error) error {
+// walkPath reads a file, or every regular file below a directory. A file named by the
+// operator may be anything that can be read, a pipe too.
+func (r *run) walkPath(p string) error {
+	if p == "-" {
+		return r.readPipe("standard input", r.opt.Stdin, time.Now())
+	}
 	info, err := os.Stat(p)
-	if err != nil {
-		return fmt.Errorf("replay: %w", err)
+	if err != nil || !info.IsDir() {
+		return r.readFile(p, info, err)
 	}
-	if !info.IsDir() {
-		return read(p, info, nil)
-	}
-	// A link to a directory is followed when the operator names it.
-	if target, linkErr := filepath.EvalSymlinks(p); linkErr == nil {
-		p = target
-	}
+	p += "/" // follows a link to a directory that the operator names
 	return filepath.WalkDir(p, func(name string, d fs.DirEntry, err error) error {
 		switch maildir := isMaildir(filepath.Dir(name)); {
 		case err != nil:
-			return read(name, nil, err)
+			return r.readFile(name, nil, err)
 		case d.IsDir() && maildir && d.Name() == "tmp" && name != p:
 			return fs.SkipDir
 		case !d.Type().IsRegular() || maildir: // beside cur and new are indexes, not mail
@@ -88,7 +56,7 @@ func walkPath(p string, read func(string, fs.FileInfo, error) error) error {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil // moved from new to cur, or expunged, meanwhile
 		}
-		return read(name, info, err)
+		return r.readFile(name, info, err)
 	})
 }
 
@@ -116,30 +84,16 @@ func (r *run) readFile(name string, info fs.FileInfo, err error) error {
 		return nil
 	}
 	defer f.Close()
-	r.setNow(info.ModTime())
-	if !info.Mode().IsRegular() {
-		return r.readPipe(name, f)
+	if info.Mode().IsRegular() {
+		return r.readInput(name, f, info.ModTime())
 	}
-	start := r.st.Bytes
-	err = r.readInput(name, f)
-	if err == nil {
-		// The body of a single mail is not read, yet dealt with.
-		r.count(max(0, info.Size()-(r.st.Bytes-start)))
-	}
-	return err
-}
-
-// setNow fixes the latest moment that a line of the coming input can be from.
-func (r *run) setNow(at time.Time) {
-	if r.opt.Now.IsZero() {
-		r.stamp.now, r.stamp.text = at, ""
-	}
+	return r.readPipe(name, f, info.ModTime())
 }
 
 // readPipe reads what may keep a reader waiting for ever: the read goes on in
 // a goroutine, so that the end of the context is noticed at once. That
 // goroutine ends with the next byte or the end of in.
-func (r *run) readPipe(name string, in io.Reader) error {
+func (r *run) readPipe(name string, in io.Reader, at time.Time) error {
 	pr, pw := io.Pipe()
 	defer func() { _ = pr.Close() }()
 	stop := context.AfterFunc(r.ctx, func() { pr.CloseWithError(r.ctx.Err()) })
@@ -148,5 +102,5 @@ func (r *run) readPipe(name string, in io.Reader) error {
 		_, err := io.Copy(pw, in)
 		pw.CloseWithError(err)
 	}()
-	return r.readInput(name, pr)
+	return r.readInput(name, pr, at)
 }

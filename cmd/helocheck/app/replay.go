@@ -90,8 +90,11 @@ func runReplay(c *cli.Context) error {
 
 // read reads and judges everything.
 func (r *replaying) read(c *cli.Context) (stats replay.Stats, err error) {
-	bar := newProgress(c.App.ErrWriter, r.paths)
-	r.options.Progress = func(n int64) { _ = bar.Add64(n) } // a broken bar stops nothing
+	bar, each := newProgress(c.App.ErrWriter), r.each
+	r.each = func(m *report.Message) {
+		_ = bar.Add(1) // a broken bar stops nothing
+		each(m)
+	}
 	r.options.Sort = r.judge.memory != nil || r.judge.other != nil && r.judge.other.memory != nil
 	if r.judge.kept == nil {
 		stats, err = r.runLive(c.Context)
@@ -113,16 +116,12 @@ func (r *replaying) read(c *cli.Context) (stats replay.Stats, err error) {
 	return stats, err
 }
 
-// newProgress returns a bar for the input at paths that shows on a terminal alone.
-func newProgress(w io.Writer, paths []string) *progressbar.ProgressBar {
-	size, err := replay.Size(paths)
-	if err != nil {
-		size = -1 // nobody knows
-	}
-	return progressbar.NewOptions64(size, progressbar.OptionSetVisibility(isTerminal(w)),
-		progressbar.OptionSetWriter(w), progressbar.OptionShowBytes(true), progressbar.OptionShowCount(),
-		progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(),
-		progressbar.OptionSetPredictTime(true), progressbar.OptionFullWidth())
+// newProgress returns a counter of greetings that shows on a terminal alone.
+func newProgress(w io.Writer) *progressbar.ProgressBar {
+	return progressbar.NewOptions64(-1, progressbar.OptionSetVisibility(isTerminal(w)),
+		progressbar.OptionSetWriter(w), progressbar.OptionShowCount(), progressbar.OptionShowIts(),
+		progressbar.OptionSetItsString("greetings"), progressbar.OptionThrottle(100*time.Millisecond),
+		progressbar.OptionClearOnFinish())
 }
 
 // runLive looks up the facts of several greetings at once, and judges them in the order of the
