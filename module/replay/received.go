@@ -2,7 +2,6 @@ package replay
 
 import (
 	"cmp"
-	"net/mail"
 	"regexp"
 	"slices"
 	"strings"
@@ -243,12 +242,5 @@ func (h *hop) readPTR(name, tail, own string) {
 		h.PTRState = None
 	default:
 		h.setPTR([]byte(name), state)
-	}
-}
-
-// setTime notes the date (RFC 5322, 3.3). The zero time stands for one that nobody can read.
-func (h *hop) setTime() {
-	if t, err := mail.ParseDate(h.date); err == nil && len(h.date) < 128 {
-		h.Time = t
 	}
 }

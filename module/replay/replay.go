@@ -120,7 +120,8 @@ func sender(b []byte) string {
 type Options struct {
 	// By names the receiving border for mails: host names as they stand
 	// after "by" in Received, or ".example.org" for everything below it.
-	// Without any the border is found by itself, see Stats.By.
+	// Without any the border of a mail is its newest host whose client does not
+	// belong to the same organization.
 	By    []string
 	Class string // of records whose input names none
 	// Since (inclusive) and Until (exclusive) bound Record.Time when not
@@ -179,9 +180,6 @@ type Stats struct {
 	// Formats counts the inputs by what they held: maddy, postfix, exim,
 	// mbox, mail, csv or unknown. A log of several servers counts for each.
 	Formats map[string]int
-	// By is the border that mails were read at when Options.By named none:
-	// the most common host that took mail from a public address.
-	By string
 	// Inputs counts the files and streams, Whole those that were read to the end.
 	Inputs, Whole int64
 	// Unread are the inputs that could not be read to the end, the first
@@ -222,9 +220,5 @@ const (
 func Read(ctx context.Context, paths []string, opt Options, fn func(*Record) error) (Stats, error) {
 	r := newRun(ctx, opt, fn)
 	err := r.walk(paths)
-	if err == nil {
-		r.decideBorder()
-		err = r.err
-	}
 	return r.st, err
 }

@@ -34,16 +34,12 @@ type run struct {
 	name    string            // of the current input
 	notes   map[string]Record // the latest note of a PTR name, by process of Postfix
 	members members           // of the current line
-	border  border
 }
 
 func newRun(ctx context.Context, opt Options, fn func(*Record) error) *run {
 	r := &run{ctx: ctx, opt: opt, fn: fn}
 	r.opt.Stdin = cmp.Or[io.Reader](opt.Stdin, os.Stdin)
 	r.st.Formats, r.st.Skipped = make(map[string]int), make(map[string]int64)
-	for _, by := range opt.By {
-		r.border.hosts = append(r.border.hosts, strings.ToLower(strings.TrimSuffix(by, ".")))
-	}
 	r.stamp.zone = cmp.Or(opt.Zone, time.Local)
 	r.raw, r.flat = bufio.NewReaderSize(nil, maxLine), bufio.NewReaderSize(nil, maxLine)
 	r.notes, r.events = make(map[string]Record), make(map[uint64]int64)
