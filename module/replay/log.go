@@ -56,7 +56,7 @@ func (r *run) readLog() error {
 			r.logLine(line)
 		}
 	})
-	r.flush()
+	r.giveUp(len(r.pending.index))
 	r.decideNames()
 	for name := range r.seen {
 		r.st.Formats[name]++

@@ -1,7 +1,9 @@
 package replay
 
 import (
+	"cmp"
 	"hash/maphash"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -11,50 +13,52 @@ const maxHeld = 12 << 20
 
 // held is a greeting whose answer is not known yet.
 type held struct {
-	key        uint64
-	prev, next *held
-	rec        Record
-	size       int  // bytes that count towards maxHeld
-	ok         bool // Maddy: a recipient was taken, so the message may still be
-	verdict    bool // Maddy: rec.Reason is the rule of our own check
+	key     uint64
+	number  int // in the order in which they came
+	rec     Record
+	size    int  // bytes that count towards maxHeld
+	ok      bool // Maddy: a recipient was taken, so the message may still be
+	verdict bool // Maddy: rec.Reason is the rule of our own check
 }
 
-// pending holds messages under way in the order in which they came. Keys name a
-// message ID of Maddy, a process of Postfix, its queue ID, or a client that a policy
-// server of Postfix has seen.
+// pending holds messages under way. Keys name a message ID of Maddy, a process of Postfix,
+// its queue ID, or a client that a policy server of Postfix has seen.
 type pending struct {
 	index map[uint64]*held
-	ends  held // of the ring: next is the oldest, prev the newest
-	spare *held
+	spare *held // for the next, so that most messages need no new one
+	last  int   // number given
 	bytes int
-}
-
-func (p *pending) init() {
-	p.index = make(map[uint64]*held)
-	p.ends.prev, p.ends.next = &p.ends, &p.ends
 }
 
 func (r *run) waiting() bool { return len(r.pending.index) > 0 }
 
-// hold keeps rec for key until its answer is known. Of messages that take too much
-// memory the oldest are given up; Stats counts them.
+// hold keeps rec for key until its answer is known. When all take too much memory, the oldest
+// eighth is given up; Stats counts it.
 func (r *run) hold(key uint64, rec *Record) {
 	p := &r.pending
 	if h := p.index[key]; h != nil {
 		r.done(h)
 	}
 	h := p.spare
-	if h == nil {
+	if p.spare = nil; h == nil {
 		h = new(held)
 	}
-	p.spare = nil
-	*h = held{key: key, rec: *rec, prev: p.ends.prev, next: &p.ends}
-	h.prev.next, h.next.prev = h, h
+	p.last++
+	*h = held{key: key, number: p.last, rec: *rec}
 	p.index[key] = h
 	p.resize(h)
-	for p.bytes > maxHeld && p.ends.next != h {
-		r.st.Skipped[SkippedDropped]++
-		r.done(p.ends.next)
+	if p.bytes > maxHeld {
+		n := len(p.index) / 8
+		r.st.Skipped[SkippedDropped] += int64(n)
+		r.giveUp(n)
+	}
+}
+
+// giveUp hands out the n messages that are held the longest.
+func (r *run) giveUp(n int) {
+	byAge := func(a, b *held) int { return cmp.Compare(a.number, b.number) }
+	for _, h := range slices.SortedFunc(maps.Values(r.pending.index), byAge)[:n] {
+		r.done(h)
 	}
 }
 
@@ -70,40 +74,27 @@ func (p *pending) resize(h *held) {
 	h.size = size
 }
 
-// drop forgets h without handing it out.
-func (p *pending) drop(h *held) {
-	delete(p.index, h.key)
-	h.prev.next, h.next.prev = h.next, h.prev
-	p.bytes -= h.size
-	h.size, p.spare = 0, h
-}
-
-// take forgets what is held for key, and returns it.
+// take forgets what is held for key, and returns it until the next is held.
 func (p *pending) take(key uint64) *held {
 	h := p.index[key]
 	if h != nil {
-		p.drop(h)
+		delete(p.index, key)
+		p.bytes -= h.size
+		p.spare = h
 	}
 	return h
+}
+
+// done forgets h and hands it out.
+func (r *run) done(h *held) {
+	r.pending.take(h.key)
+	r.emit(&h.rec)
 }
 
 // add gives h the recipients that it does not have.
 func (p *pending) add(h *held, rcpts []string) {
 	h.rec.Rcpts = merged(h.rec.Rcpts, rcpts)
 	p.resize(h)
-}
-
-// done forgets h and hands it out.
-func (r *run) done(h *held) {
-	r.pending.drop(h)
-	r.emit(&h.rec)
-}
-
-// flush hands out all that is held, the oldest first.
-func (r *run) flush() {
-	for r.waiting() {
-		r.done(r.pending.ends.next)
-	}
 }
 
 // merged adds the recipients that are not there yet.

@@ -302,7 +302,7 @@ func (r *run) postfixRefused(e *entry, l *postfixLine) {
 	case l.content || stage == "END-OF-MESSAGE" || stage == "DATA":
 		rec.Auth = rec.Auth || h.rec.Auth
 		rec.Rcpts = merged(h.rec.Rcpts, rec.Rcpts)
-		r.pending.drop(h)
+		r.pending.take(h.key)
 	default: // the message goes on without this recipient, which may have been warned of
 		h.rec.Rcpts = slices.DeleteFunc(h.rec.Rcpts, func(rcpt string) bool {
 			return strings.EqualFold(rcpt, rec.FirstRcpt())

@@ -43,7 +43,7 @@ func newRun(ctx context.Context, opt Options, fn func(*Record) error) *run {
 	r.stamp.zone = cmp.Or(opt.Zone, time.Local)
 	r.raw, r.flat = bufio.NewReaderSize(nil, maxLine), bufio.NewReaderSize(nil, maxLine)
 	r.notes, r.events = make(map[string]Record), make(map[uint64]int64)
-	r.pending.init()
+	r.pending.index = make(map[uint64]*held)
 	return r
 }
 
