@@ -19,8 +19,8 @@ smtp: aborted	{"msg_id":"1"}
 			fmt.Println(r.Helo, r.Client, r.Rcpts, r.Outcome, r.Reason)
 			return nil
 		})
-	fmt.Println(st.Records, st.Formats, err)
+	fmt.Println(st.Records, st.Broken, err)
 	// Output:
 	// friend 192.0.2.9 [bob@example.org] rejected helo_fqdn
-	// 1 map[maddy:1] <nil>
+	// 1 0 <nil>
 }

@@ -5,9 +5,14 @@ import (
 	"bytes"
 	"cmp"
 	"compress/bzip2"
+	"context"
 	"errors"
+	"fmt"
 	"io"
+	"io/fs"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -17,6 +22,134 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/ulikunitz/xz"
 )
+
+// walk reads every path in turn.
+func (r *run) walk(paths []string) error {
+	r.several = len(paths) > 1
+	dirs := make([]bool, len(paths))
+	for i, p := range paths {
+		if p == "-" {
+			continue
+		}
+		info, err := os.Stat(p)
+		if err != nil {
+			return fmt.Errorf("replay: %w", err)
+		}
+		dirs[i] = info.IsDir()
+		r.several = r.several || dirs[i]
+	}
+	for i, p := range paths {
+		var err error
+		switch {
+		case p == "-":
+			err = r.readInput("standard input", r.opt.Stdin, nil)
+		case dirs[i]:
+			err = r.walkDir(p)
+		default:
+			err = r.readFile(p, nil)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// walkDir reads every regular file below a directory, which can be a link.
+func (r *run) walkDir(root string) error {
+	root += "/"
+	return filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+		switch maildir := isMaildir(filepath.Dir(name)); {
+		case err != nil:
+			return r.readFile(name, err)
+		case d.IsDir() && maildir && d.Name() == "tmp" && name != root:
+			return fs.SkipDir
+		case !d.Type().IsRegular() || maildir: // beside cur and new are indexes, not mail
+			return nil
+		}
+		return r.readFile(name, nil)
+	})
+}
+
+func isMaildir(dir string) bool {
+	for _, sub := range []string{"cur", "new"} {
+		if info, err := os.Stat(filepath.Join(dir, sub)); err != nil || !info.IsDir() {
+			return false
+		}
+	}
+	return true
+}
+
+// readFile reads one named file, which may be a pipe, unless err says why it cannot be read.
+func (r *run) readFile(name string, err error) error {
+	var f *os.File
+	if err == nil {
+		f, err = os.Open(name)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return r.ctx.Err() // moved from new to cur, or expunged, meanwhile
+	}
+	defer f.Close()
+	return r.readInput(name, f, err)
+}
+
+// readInput reads one input, unless err says why it cannot be read. An error of the input is
+// noted; only what ends the run is returned.
+func (r *run) readInput(name string, in io.Reader, err error) error {
+	r.name = name
+	r.st.Inputs++
+	before := r.st.Lines
+	if err == nil {
+		err = r.read(in)
+	}
+	stop := cmp.Or(r.err, r.ctx.Err())
+	switch part := !errors.Is(err, errUnknown) && r.st.Lines > before; {
+	case stop != nil:
+	case err == nil:
+		r.st.Whole++
+	case len(r.st.Unread) < maxErrs:
+		r.st.Unread = append(r.st.Unread, Unread{name, err, part})
+	}
+	return stop
+}
+
+// read unpacks an input, tells its format and reads it. What is no file may keep a reader
+// waiting for ever: a goroutine reads it, so that the end of the context is noticed at once.
+// That goroutine ends with the next byte or the end of in.
+func (r *run) read(in io.Reader) error {
+	at := time.Now()
+	if info := regular(in); info != nil {
+		at = info.ModTime()
+	} else {
+		pr, pw := io.Pipe()
+		defer context.AfterFunc(r.ctx, func() { pr.CloseWithError(r.ctx.Err()) })()
+		defer pr.CloseWithError(nil)
+		go func(from io.Reader) {
+			_, err := io.Copy(pw, from)
+			pw.CloseWithError(err)
+		}(in)
+		in = pr
+	}
+	r.stamp.now, r.stamp.text = cmp.Or(r.opt.Now, at), ""
+	head, err := r.open(in)
+	if err != nil {
+		return err
+	}
+	if err = formats[detect(head)].read(r); errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
+
+// regular returns what is known of a regular file, nil for other inputs.
+func regular(in io.Reader) fs.FileInfo {
+	if f, ok := in.(*os.File); ok {
+		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+			return info
+		}
+	}
+	return nil
+}
 
 // maxWindow is the largest zstd window that is unpacked, in bytes: what the
 // zstd tool itself takes without being asked for more.
@@ -66,35 +199,6 @@ func (r *run) open(in io.Reader) (head []byte, err error) {
 	return nil, err
 }
 
-var errUnknown = errors.New("no known form")
-
-// readInput unpacks one input, tells its format and reads it. No line of it is from later
-// than at. An error of the input is noted; only what ends the run is returned.
-func (r *run) readInput(name string, in io.Reader, at time.Time) error {
-	r.name, r.stamp.now, r.stamp.text = name, cmp.Or(r.opt.Now, at), ""
-	r.st.Inputs++
-	before := r.st.Lines
-	head, err := r.open(in)
-	if err == nil {
-		f := detect(head)
-		if f.name != "" {
-			r.st.Formats[f.name]++
-		}
-		if err = f.read(r); errors.Is(err, io.EOF) {
-			err = nil
-		}
-	}
-	if stop := cmp.Or(r.err, r.ctx.Err()); stop != nil {
-		return stop
-	}
-	if err != nil {
-		r.fault(name, err, !errors.Is(err, errUnknown) && r.st.Lines > before)
-		return nil
-	}
-	r.st.Whole++
-	return nil
-}
-
 // lines hands the lines of the input to take, but for empty ones.
 func (r *run) lines(take func(line []byte)) error {
 	for {
@@ -142,7 +246,6 @@ const headSize = 4 << 10
 
 // format is a kind of input that its first bytes tell.
 type format struct {
-	name string // in Stats.Formats; logs are named by the server that wrote them
 	is   func(head []byte) bool
 	read func(*run) error
 }
@@ -151,22 +254,24 @@ type format struct {
 // nobody knows what else is in syslog. A mail starts with fields and folded lines, of
 // which one is common (RFC 5322, 2.2).
 var formats = []format{
-	{"unknown", regexp.MustCompile(`^[^\n]*\x00`).Match, func(*run) error { return errUnknown }},
-	{"mbox", fromLine.Match, (*run).readMbox},
-	{"csv", isCSV, (*run).readCSV},
-	{"mail", regexp.MustCompile(`(?i)^(?:[!-9;-~]+:.*\n(?:[ \t].*\n)*)*(?:received|return-path|` +
+	{regexp.MustCompile(`^[^\n]*\x00`).Match, func(*run) error { return errUnknown }},
+	{fromLine.Match, (*run).readMbox},
+	{isCSV, (*run).readCSV},
+	{regexp.MustCompile(`(?i)^(?:[!-9;-~]+:.*\n(?:[ \t].*\n)*)*(?:received|return-path|` +
 		`delivered-to|from|to|date|message-id|subject|mime-version|envelope-to|x-original-to):`,
 	).Match, (*run).readMail},
-	{"", func([]byte) bool { return true }, (*run).readLog},
+	{func([]byte) bool { return true }, (*run).readLog},
+}
+
+var errUnknown = errors.New("no known form")
+
+func detect(head []byte) int {
+	return slices.IndexFunc(formats, func(f format) bool { return f.is(head) })
 }
 
 // fromLine separates two mails of an mbox (RFC 4155, appendix A): "From ", somebody, and
 // a date with a time of day.
 var fromLine = regexp.MustCompile(`^From .*\d\d:\d\d`)
-
-func detect(head []byte) format {
-	return formats[slices.IndexFunc(formats, func(f format) bool { return f.is(head) })]
-}
 
 func digits(b []byte) bool {
 	for _, c := range b {

@@ -58,12 +58,8 @@ func (r *run) readLog() error {
 	})
 	r.giveUp(len(r.pending.index))
 	r.decideNames()
-	for name := range r.seen {
-		r.st.Formats[name]++
-	}
 	if len(r.seen) == 0 && errors.Is(err, io.EOF) {
-		r.st.Formats["unknown"]++
-		err = errUnknown
+		return errUnknown
 	}
 	return err
 }

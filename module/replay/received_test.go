@@ -272,8 +272,8 @@ func TestMailDirectories(t *testing.T) {
 	if want := "[h5 h1 h2 h6 h8 h7]"; fmt.Sprint(got) != want {
 		t.Errorf("read %v, want %s", got, want)
 	}
-	if st.Formats["mail"] != 5 || st.Formats["mbox"] != 1 || st.Broken != 0 {
-		t.Errorf("formats %v, %d broken", st.Formats, st.Broken)
+	if st.Inputs != 7 || st.Whole != 6 || st.Broken != 0 {
+		t.Errorf("%d of %d inputs, %d broken", st.Whole, st.Inputs, st.Broken)
 	}
 }
 

@@ -177,9 +177,6 @@ type Stats struct {
 	// Unsure counts records that were not compared with those of inputs before,
 	// since there were too many.
 	Unsure int64
-	// Formats counts the inputs by what they held: maddy, postfix, exim,
-	// mbox, mail, csv or unknown. A log of several servers counts for each.
-	Formats map[string]int
 	// Inputs counts the files and streams, Whole those that were read to the end.
 	Inputs, Whole int64
 	// Unread are the inputs that could not be read to the end, the first

@@ -39,7 +39,7 @@ type run struct {
 func newRun(ctx context.Context, opt Options, fn func(*Record) error) *run {
 	r := &run{ctx: ctx, opt: opt, fn: fn}
 	r.opt.Stdin = cmp.Or[io.Reader](opt.Stdin, os.Stdin)
-	r.st.Formats, r.st.Skipped = make(map[string]int), make(map[string]int64)
+	r.st.Skipped = make(map[string]int64)
 	r.stamp.zone = cmp.Or(opt.Zone, time.Local)
 	r.raw, r.flat = bufio.NewReaderSize(nil, maxLine), bufio.NewReaderSize(nil, maxLine)
 	r.notes, r.events = make(map[string]Record), make(map[uint64]int64)
@@ -127,11 +127,4 @@ func (r *run) hand(rec *Record) {
 	rec.Client = rec.Client.Unmap()
 	r.st.Records++
 	r.err = r.fn(rec)
-}
-
-// fault counts an input that could not be read to the end.
-func (r *run) fault(name string, err error, part bool) {
-	if len(r.st.Unread) < maxErrs {
-		r.st.Unread = append(r.st.Unread, Unread{name, err, part})
-	}
 }
