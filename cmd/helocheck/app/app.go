@@ -10,8 +10,6 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
-	"slices"
-	"strings"
 	"syscall"
 
 	"github.com/urfave/cli/v2"
@@ -74,7 +72,7 @@ func Mounted() *cli.Command {
 func finish(command *cli.Command) {
 	command.Flags = append(command.Flags, toggle("version", "print the version"))
 	command.CustomHelpTemplate = help(command)
-	command.BashComplete, command.OnUsageError = complete, wrongUsage
+	command.OnUsageError = wrongUsage
 	if command.Subcommands != nil {
 		return
 	}
@@ -92,13 +90,6 @@ func finish(command *cli.Command) {
 		case len(names) > 0 && command.ArgsUsage == "":
 			return usage(fmt.Sprintf("%s takes no argument %q (see: %s --help)",
 				command.Name, names[0], c.Command.HelpName))
-		}
-		for _, f := range command.Flags {
-			name := f.Names()[0]
-			value, accepted := c.String(name), choices(f)
-			if (name == "format" || name == "policy" && value != "") && !slices.Contains(accepted, value) {
-				return usage(fmt.Sprintf("no %s %q; accepted: %s", name, value, strings.Join(accepted, ", ")))
-			}
 		}
 		arguments := flag.NewFlagSet("", flag.ContinueOnError)
 		_ = arguments.Parse(append([]string{"--"}, names...)) // there is no flag to fail
@@ -133,7 +124,6 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		ErrWriter:             stderr,
 		HideVersion:           true, // it has a flag of ours
 		EnableBashCompletion:  true,
-		BashComplete:          complete,
 		ExitErrHandler:        func(*cli.Context, error) {},
 		OnUsageError:          wrongUsage,
 		Action:                noCommand,

@@ -39,7 +39,7 @@ func explainCommand() *cli.Command {
 			repeated("rcpt", "a recipient `ADDR`; may be repeated"),
 			option("auth", "", "the client has logged in as `USER`"),
 			option("dns", "system", "look up `HOW`: system, off, HOST:PORT"),
-			formatFlag("text, json"),
+			formatFlag("text", "json"),
 			toggle("all", "show all rules and what the DNS said"),
 			toggle("fix", "show the settings of every mail server too"),
 			&cli.BoolFlag{Name: "mend", Hidden: true}, // name of --fix until the next version

@@ -37,16 +37,40 @@ func toggle(name, usage string) cli.Flag { return &cli.BoolFlag{Name: name, Usag
 // policyFlags say what judges.
 func policyFlags() []cli.Flag {
 	return []cli.Flag{
-		option("policy", "",
-			"judge by preset `P`: lenient, rfc, strict; beside --config it replaces the preset"),
+		oneOf("policy", "judge by preset `P`: %s; beside --config it replaces the preset", "",
+			"lenient", "rfc", "strict"),
 		option("config c", "", "judge as the maddy.conf `FILE` says, without --policy as the server's"),
 		option("check", "", "which check of the file: the `NAME` of its block, or FILE:LINE"),
 	}
 }
 
+// choice is the value of an option that takes one of some words.
+type choice struct {
+	value string
+	words []string
+}
+
+func (c *choice) String() string { return c.value }
+
+// Set refuses what is none of the words.
+func (c *choice) Set(text string) error {
+	if !slices.Contains(c.words, text) {
+		return errors.New("accepted: " + strings.Join(c.words, ", "))
+	}
+	c.value = text
+	return nil
+}
+
+// oneOf declares an option that takes one of some words, which its usage lists.
+func oneOf(name, usage, value string, words ...string) cli.Flag {
+	return &cli.GenericFlag{
+		Name: name, Value: &choice{value, words}, Usage: fmt.Sprintf(usage, strings.Join(words, ", ")),
+	}
+}
+
 // formatFlag chooses one of the formats, the first of which is text.
-func formatFlag(formats string) cli.Flag {
-	return option("format", "text", "write as `F`: "+formats)
+func formatFlag(formats ...string) cli.Flag {
+	return oneOf("format", "write as `F`: %s", "text", formats...)
 }
 
 const usualPreset = "rfc"
@@ -179,10 +203,7 @@ func operands(c *cli.Context) (names []string, err error) {
 	return append(names, last...), nil
 }
 
-var (
-	placeholder = regexp.MustCompile("`([^`]+)`")
-	word        = regexp.MustCompile(`^[a-z]+$`)
-)
+var placeholder = regexp.MustCompile("`([^`]+)`")
 
 // wordsOf returns the names of a flag, what it takes, and what it is for. Its usage has what it
 // takes between backquotes.
@@ -198,16 +219,4 @@ func wordsOf(flag cli.Flag) (names []string, value, usage string) {
 		value = m[1]
 	}
 	return names, value, strings.ReplaceAll(usage, "`", "")
-}
-
-// choices returns the words that a flag takes, as in "write as `F`: text, json".
-func choices(flag cli.Flag) (words []string) {
-	_, value, usage := wordsOf(flag)
-	_, list, _ := strings.Cut(usage, value+": ")
-	for _, text := range strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ';' }) {
-		if text = strings.TrimSpace(text); word.MatchString(text) {
-			words = append(words, text)
-		}
-	}
-	return words
 }

@@ -35,14 +35,13 @@ func replayCommand() *cli.Command {
 		Flags: append(policyFlags(),
 			option("dns", "recorded",
 				"look up `HOW`: off; recorded, what the input says of the PTR; system; HOST:PORT"),
-			formatFlag("text, json, csv, html; ndjson, one line for each greeting"),
+			formatFlag("text", "json", "csv", "html", "ndjson"),
 			option("output o", "", "write to `FILE` instead of standard output"),
 			repeated("by", "read mails at the border `HOST`, or .DOMAIN for all below; may be repeated"),
 			option("class", "", "call messages `NAME`, such as ham or spam, where the input does not"),
 			option("since", "", "leave out what is before `TIME`: 2026-01-31, 2026-01-31T18:00:00Z"),
 			option("until", "", "leave out what is from `TIME` on"),
-			option("memory", "simulated",
-				"remember senders as `HOW`: simulated, as the server would have; off"),
+			oneOf("memory", "remember senders as `HOW`: %s", "simulated", "simulated", "off"),
 			option("against", "", "list what the maddy.conf or policy `CONFIG` changes"),
 		),
 		Action: runReplay,
@@ -191,9 +190,6 @@ func newReplaying(c *cli.Context) (*replaying, error) {
 		if *to, err = timeOf(c.String(name)); err != nil {
 			return nil, usage("--" + name + ": " + err.Error())
 		}
-	}
-	if how := c.String("memory"); how != "simulated" && how != "off" {
-		return nil, usage(fmt.Sprintf("--memory %q; accepted: simulated, off", how))
 	}
 	conf, source, err := loadCheck(c)
 	if err != nil {

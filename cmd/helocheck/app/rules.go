@@ -17,7 +17,7 @@ func rulesCommand() *cli.Command {
 		Usage: "show the rules in force",
 		Flags: append(policyFlags(),
 			toggle("changed", "only the rules that differ from the preset"),
-			formatFlag("text, json")),
+			formatFlag("text", "json")),
 		Action: runRules,
 	}
 }

@@ -31,7 +31,7 @@ func selfCommand() *cli.Command {
 			repeated("ip", "mail leaves from the address `A`; may be repeated"),
 			repeated("helo", "check `NAME` instead of those in maddy.conf; may be repeated"),
 			option("dns", "system", "look up `HOW`: system, HOST:PORT"),
-			formatFlag("text, json"),
+			formatFlag("text", "json"),
 			toggle("watch", "check again and again; end with 1 when a result changes"),
 			&cli.DurationFlag{
 				Name: "every", Value: time.Hour, Usage: "with --watch: the `PAUSE` between two checks",

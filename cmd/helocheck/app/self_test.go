@@ -364,7 +364,7 @@ func TestSelfCommand(t *testing.T) {
 		{"--config /nonexistent/maddy.conf", 1, "no such file"},
 		{"--helo a.example.org --ip nonsense", exitUsage, "--ip is"},
 		{"--helo a.example.org --ip fe80::1%eth0", exitUsage, "--ip is"},
-		{"--helo a.example.org --format xml", exitUsage, "no format"},
+		{"--helo a.example.org --format xml", exitUsage, "accepted: text, json"},
 		{"--helo a.example.org --every 1ms", exitUsage, "--every is"},
 		{"--helo a.example.org extra", exitUsage, "no argument"},
 	}
