@@ -34,13 +34,6 @@ func runPages(c *cli.Context) error {
 			return usage("pages: --" + flag + " is missing")
 		}
 	}
-	langs := strings.Split(c.String("lang"), ",")
-	for _, lang := range langs {
-		if !slices.Contains(pages.Languages(), lang) {
-			return usage(fmt.Sprintf("pages: --lang has %q; accepted, with commas: %s", lang,
-				strings.Join(pages.Languages(), ", ")))
-		}
-	}
 	conf, source, err := loadCheck(c)
 	if err != nil {
 		return err
@@ -56,12 +49,9 @@ func runPages(c *cli.Context) error {
 		fmt.Fprintf(c.App.ErrWriter, "The pages promise that mail to %s is not refused: name it in"+
 			" exempt_recipients.\n", c.String("contact"))
 	}
-	echo := ""
-	if all := slices.Sorted(maps.Keys(conf.Check.Judge().Echo)); len(all) > 0 {
-		echo = all[0]
-	}
+	echo := append(slices.Sorted(maps.Keys(conf.Check.Judge().Echo)), "")[0]
 	return pages.Write(c.String("output"), pages.Options{
 		Name: c.String("name"), Contact: c.String("contact"), Echo: echo,
-		Logo: c.String("logo"), Langs: langs, Rules: rules,
+		Logo: c.String("logo"), Langs: strings.Split(c.String("lang"), ","), Rules: rules,
 	})
 }

@@ -42,7 +42,7 @@ func TestPagesCommand(t *testing.T) {
 		{"bad contact", []string{"-o", site, "--name", "x", "--contact", "a"}, exitFailure,
 			"found contact"},
 		{"language", []string{"-o", site, "--name", "x", "--contact", "postmaster@example.org",
-			"--lang", "tlh"}, exitUsage, "accepted, with commas: de, en"},
+			"--lang", "tlh"}, exitFailure, "accepted, each once: de, en"},
 		{"both", []string{"-o", filepath.Join(dir, "both"), "--name", "x", "--contact",
 			"postmaster@example.org", "--lang", "de,en", "--policy", "strict"}, 0, ""},
 		{"configuration", []string{"-o", filepath.Join(dir, "own"), "--name", "x", "--contact",
@@ -53,7 +53,7 @@ func TestPagesCommand(t *testing.T) {
 			"postmaster@example.org", "--config", dir + "/none"}, exitUsage, "no such file"},
 		{"argument", []string{"-o", site, "more"}, exitUsage, `no argument "more"`},
 		{"no logo", []string{"-o", site, "--name", "x", "--contact", "postmaster@example.org",
-			"--logo", dir + "/none"}, exitFailure, "no such file"},
+			"--logo", dir + "/none.png"}, exitFailure, "no such file"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -8,13 +8,11 @@ import (
 	"bytes"
 	"embed"
 	"encoding/json"
-	"encoding/xml"
 	"errors"
 	"fmt"
 	"html/template"
 	"io/fs"
 	"maps"
-	"net/http"
 	"net/mail"
 	"net/url"
 	"os"
@@ -57,10 +55,7 @@ func Refusing(p *checkhelo.Policy) []checkhelo.Rule {
 	})
 }
 
-const (
-	maxName = 200     // octets of Options.Name
-	maxLogo = 1 << 20 // octets of a logo
-)
+const maxName = 200 // octets of Options.Name
 
 // site is what all pages share.
 type site struct {
@@ -162,28 +157,15 @@ func newSite(o Options) (*site, error) {
 
 func unprintable(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }
 
-// addLogo gives the logo a name by its content and not by the name that it has.
-func (s *site) addLogo(path string) error {
-	data, err := os.ReadFile(path)
-	var svg struct {
-		XMLName xml.Name `xml:"svg"`
+// addLogo gives the logo a name of the site's; its type is that of its name.
+func (s *site) addLogo(path string) (err error) {
+	kind := strings.ToLower(filepath.Ext(path))
+	if !slices.Contains([]string{".png", ".jpg", ".jpeg", ".svg"}, kind) {
+		return fmt.Errorf("logo %s; accepted: PNG, JPEG, SVG, named .png, .jpg, .jpeg or .svg", path)
 	}
-	switch kind := http.DetectContentType(data); {
-	case err != nil:
-		return err
-	case len(data) > maxLogo:
-		return fmt.Errorf("logo %s: more than %d octets", path, maxLogo)
-	case kind == "image/png":
-		s.Logo = "logo.png"
-	case kind == "image/jpeg":
-		s.Logo = "logo.jpg"
-	case xml.Unmarshal(data, &svg) == nil:
-		s.Logo = "logo.svg"
-	default:
-		return fmt.Errorf("logo %s: accepted: PNG, JPEG, SVG", path)
-	}
-	s.out[s.Logo] = data
-	return nil
+	s.Logo = "logo" + kind
+	s.out[s.Logo], err = os.ReadFile(path)
+	return err
 }
 
 // view is what a template shows.

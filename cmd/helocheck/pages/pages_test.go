@@ -511,15 +511,13 @@ func TestMissingTranslation(t *testing.T) {
 
 func TestOptions(t *testing.T) {
 	dir := t.TempDir()
-	logo := func(name, content string) string {
+	logo := func(name string) string {
 		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		if err := os.WriteFile(path, []byte("a logo"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		return path
 	}
-	const png, jpeg = "\x89PNG\r\n\x1a\n...", "\xff\xd8\xff\xe0..."
-	const svg = `<?xml version="1.0"?><!-- x --><svg xmlns="http://www.w3.org/2000/svg"><g/></svg>`
 	good := Options{Name: "Mail", Contact: "postmaster@example.org", Langs: []string{"en"}}
 	tests := []struct {
 		name   string
@@ -537,15 +535,12 @@ func TestOptions(t *testing.T) {
 		{"path as language", func(o *Options) { o.Langs = []string{"../texts/en"} }, "error: found language"},
 		{"no language", func(o *Options) { o.Langs = nil }, "error: found no language"},
 		{"twice", func(o *Options) { o.Langs = []string{"de", "de"} }, `error: language "de"; accepted, each once`},
-		{"PNG", func(o *Options) { o.Logo = logo("a", png) }, "logo.png"},
-		{"JPEG with a wrong name", func(o *Options) { o.Logo = logo("b.png", jpeg) }, "logo.jpg"},
-		{"SVG", func(o *Options) { o.Logo = logo("c", svg) }, "logo.svg"},
-		{"HTML", func(o *Options) { o.Logo = logo("d.svg", "<html></html>") }, "error: accepted: PNG"},
-		{"broken SVG", func(o *Options) { o.Logo = logo("e.svg", "<svg><g></svg>") }, "error: accepted: PNG"},
-		{"empty", func(o *Options) { o.Logo = logo("f.svg", "") }, "error: accepted: PNG"},
-		{"large", func(o *Options) { o.Logo = logo("g.png", png+strings.Repeat("a", maxLogo)) },
-			"error: more than"},
-		{"no file", func(o *Options) { o.Logo = dir + "/none" }, "error: no such file"},
+		{"PNG", func(o *Options) { o.Logo = logo("a.PNG") }, "logo.png"},
+		{"JPEG", func(o *Options) { o.Logo = logo("b.jpeg") }, "logo.jpeg"},
+		{"SVG", func(o *Options) { o.Logo = logo("c.svg") }, "logo.svg"},
+		{"HTML", func(o *Options) { o.Logo = logo("d.html") }, "error: accepted: PNG"},
+		{"no type", func(o *Options) { o.Logo = logo("e") }, "error: accepted: PNG"},
+		{"no file", func(o *Options) { o.Logo = dir + "/none.png" }, "error: no such file"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
