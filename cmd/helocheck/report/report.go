@@ -221,9 +221,6 @@ func orgOf(name string) string {
 
 // sum counts the kinds of one class.
 func (c *Class) sum(rows []row, rules []checkhelo.Rule) {
-	slices.SortFunc(rows, func(a, b row) int {
-		return cmp.Or(strings.Compare(a.org, b.org), strings.Compare(a.name, b.name))
-	})
 	*c = Class{Actions: make(map[string]*Count), Rules: make(map[string]*Rule)}
 	c.Count = *count(rows, func(*row) bool { return true })
 	for _, action := range strongest {
@@ -263,24 +260,17 @@ func (c *Class) ByHits() []*Rule {
 	return list
 }
 
-// count counts the rows that are in. They come by organisation and name, so that each of these
-// counts once.
+// count counts the rows that are in. The kinds that are not kept have no name.
 func count(rows []row, in func(*row) bool) *Count {
-	c, last := &Count{}, &row{}
+	c, names, orgs := new(Count), make(map[string]bool), make(map[string]bool)
 	for i := range rows {
-		k := &rows[i]
-		if !in(k) {
-			continue
+		if k := &rows[i]; in(k) {
+			c.Messages += k.n
+			names[k.name], orgs[k.org] = true, true
 		}
-		c.Messages += k.n
-		if k.name == "" || k.name == last.name { // the kinds that are not kept have no name
-			continue
-		}
-		c.Names++
-		if k.org != last.org {
-			c.Orgs++
-		}
-		last = k
 	}
+	delete(names, "")
+	delete(orgs, "")
+	c.Names, c.Orgs = len(names), len(orgs)
 	return c
 }

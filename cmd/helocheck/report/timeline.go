@@ -26,8 +26,15 @@ type Timeline struct {
 	Span   string  `json:"span"`
 	Points []Point `json:"points"` // those without messages are left out
 
-	width  int // index into spans
-	counts map[time.Time]map[string]int64
+	width       int // index into spans
+	first, last time.Time
+	counts      map[moment]int64
+}
+
+// moment is what one action did in one span.
+type moment struct {
+	at     time.Time
+	action string
 }
 
 // Point is one span of a timeline.
@@ -39,51 +46,42 @@ type Point struct {
 
 func (l *Timeline) add(at time.Time, action string, n int64) {
 	at = at.UTC().Truncate(spans[l.width].width)
-	if counts := l.counts[at]; counts != nil {
-		counts[action] += n
-		return
-	}
 	if l.counts == nil {
-		l.counts = make(map[time.Time]map[string]int64)
+		l.counts, l.first, l.last = make(map[moment]int64), at, at
 	}
-	l.counts[at] = make(map[string]int64)
-	for _, each := range strongest {
-		l.counts[at][each] = 0
+	if at.Before(l.first) {
+		l.first = at
+	} else if at.After(l.last) {
+		l.last = at
 	}
-	l.counts[at][action] = n
+	l.counts[moment{at, action}] += n
 	for l.Columns() > maxSpans && l.width+1 < len(spans) {
 		narrow := l.counts
 		*l = Timeline{width: l.width + 1}
-		for at, counts := range narrow {
-			for action, n := range counts {
-				l.add(at, action, n)
-			}
+		for m, n := range narrow {
+			l.add(m.at, m.action, n)
 		}
 	}
 }
 
-// times returns the points in their order.
-func (l *Timeline) times() []time.Time {
-	return slices.SortedFunc(maps.Keys(l.counts), time.Time.Compare)
-}
-
-// column returns the place in a chart that begins at first.
-func (l *Timeline) column(first, at time.Time) int {
-	return int(at.Sub(first)/spans[l.width].width) + 1
-}
+// column returns the place in the chart.
+func (l *Timeline) column(at time.Time) int { return int(at.Sub(l.first)/spans[l.width].width) + 1 }
 
 // Columns returns how many points the chart has room for.
-func (l *Timeline) Columns() int {
-	times := l.times()
-	return l.column(times[0], times[len(times)-1])
-}
+func (l *Timeline) Columns() int { return l.column(l.last) }
 
 // sum fills in what is shown.
 func (l *Timeline) sum() {
 	l.Span, l.Points = spans[l.width].text, nil
-	times := l.times()
-	for _, at := range times {
-		l.Points = append(l.Points, Point{l.stamp(at), l.counts[at], l.column(times[0], at)})
+	points := make(map[time.Time]map[string]int64)
+	for m := range l.counts {
+		points[m.at] = make(map[string]int64)
+	}
+	for _, at := range slices.SortedFunc(maps.Keys(points), time.Time.Compare) {
+		for _, action := range strongest {
+			points[at][action] = l.counts[moment{at, action}]
+		}
+		l.Points = append(l.Points, Point{l.stamp(at), points[at], l.column(at)})
 	}
 }
 
@@ -96,10 +94,8 @@ func (l *Timeline) stamp(at time.Time) string {
 
 // Labels returns the first, middle and last span, each once.
 func (l *Timeline) Labels() []string {
-	times := l.times()
-	first, last := times[0], times[len(times)-1]
-	middle := first.Add(last.Sub(first) / 2).Truncate(spans[l.width].width)
-	return slices.Compact([]string{l.stamp(first), l.stamp(middle), l.stamp(last)})
+	middle := l.first.Add(l.last.Sub(l.first) / 2).Truncate(spans[l.width].width)
+	return slices.Compact([]string{l.stamp(l.first), l.stamp(middle), l.stamp(l.last)})
 }
 
 // Most returns the messages of the highest column. Messages without a hit would hide the others.
