@@ -139,6 +139,7 @@ var texts = template.Must(template.New("").Funcs(template.FuncMap{
 	"line":  func(text string) string { return heloname.Line(text, maxEvidence) },
 	"tld":   heloname.TLD, "org": heloname.OrgDomain, "reverse": dns.ReverseAddr,
 	"unreachable": unreachable, "replace": strings.ReplaceAll,
+	"colour": func(status string) string { return selfColours[status] },
 }).ParseFS(textFiles, "*.txt"))
 
 //go:embed *.txt

@@ -44,7 +44,6 @@ func selfCommand() *cli.Command {
 // selfRun is one call of the command.
 type selfRun struct {
 	config   string
-	required bool // the file was asked for by name
 	helo     []string
 	ips      []netip.Addr
 	gatherer *dnsfacts.Gatherer
@@ -92,7 +91,7 @@ func newSelfRun(c *cli.Context) (*selfRun, error) {
 		return nil, usage(fmt.Sprintf("self: --every is %s; accepted: 1s or more", every))
 	}
 	run := &selfRun{helo: c.StringSlice("helo"), machine: net.InterfaceAddrs}
-	run.config, run.required = serverConfig(c)
+	run.config, _ = serverConfig(c)
 	for _, text := range c.StringSlice("ip") {
 		addr, err := netip.ParseAddr(text)
 		if err != nil || addr.Zone() != "" {
@@ -114,9 +113,15 @@ func newSelfRun(c *cli.Context) (*selfRun, error) {
 
 // check reads the settings afresh and judges every name and address once.
 func (r *selfRun) check(ctx context.Context) (*selfReport, error) {
-	names, err := r.names()
-	if err != nil {
-		return nil, err
+	var names []selfName
+	for _, helo := range r.helo {
+		names = append(names, selfName{helo, "--helo", true, netip.Addr{}})
+	}
+	if len(names) == 0 {
+		var err error
+		if names, err = readSelfConf(r.config); err != nil {
+			return nil, err
+		}
 	}
 	report := &selfReport{Notes: []string{}}
 	pairs, err := r.pairs(names, report)
@@ -131,28 +136,6 @@ func (r *selfRun) check(ctx context.Context) (*selfReport, error) {
 		}
 	}
 	return report, nil
-}
-
-// names returns the names of --helo, else those of maddy.conf. With both options
-// the file gives local_ip only.
-func (r *selfRun) names() (said []selfName, err error) {
-	var names []selfName
-	if r.required || len(r.helo) == 0 {
-		names, err = readSelfConf(r.config)
-	}
-	if err != nil || len(r.helo) == 0 {
-		return names, err
-	}
-	names = slices.DeleteFunc(names, func(n selfName) bool { return !n.addr.IsValid() })
-	if len(names) == 0 {
-		names = []selfName{{}}
-	}
-	for _, helo := range r.helo {
-		for _, n := range names {
-			said = append(said, selfName{helo, "--helo", true, n.addr})
-		}
-	}
-	return said, nil
 }
 
 // pairs joins names, those that greet first, and addresses, each pair once.
@@ -214,14 +197,14 @@ type selfReport struct {
 
 // states returns the status of every check, by what it is about. What is not known now stays as it
 // was in last: an answer that failed to come is no change.
-func (r *selfReport) states(last map[string]selfStatus) map[string]selfStatus {
-	now := make(map[string]selfStatus)
+func (r *selfReport) states(last map[string]string) map[string]string {
+	now := make(map[string]string)
 	for _, result := range r.Results {
 		for _, line := range result.Checks {
 			about := strings.Join(strings.Fields(result.Name+" "+result.Address+" "+line.Check), " ")
 			now[about] = line.Status
-			if before, ok := last[about]; ok && line.Status == selfUnknown {
-				now[about] = before
+			if line.Status == selfUnknown {
+				now[about] = cmp.Or(last[about], selfUnknown)
 			}
 		}
 	}
@@ -229,7 +212,7 @@ func (r *selfReport) states(last map[string]selfStatus) map[string]selfStatus {
 }
 
 // Count returns how many checks have a status.
-func (r *selfReport) Count(status selfStatus) (n int) {
+func (r *selfReport) Count(status string) (n int) {
 	for _, found := range r.states(nil) {
 		if found == status {
 			n++
@@ -262,7 +245,7 @@ func (r *selfReport) write(c *cli.Context) error {
 
 // selfChanges tells what differs, a line each, sorted. A check that becomes
 // known for the first time has not changed.
-func selfChanges(last, now map[string]selfStatus) (lines []string) {
+func selfChanges(last, now map[string]string) (lines []string) {
 	all := maps.Clone(last)
 	maps.Copy(all, now)
 	for about := range all {

@@ -14,31 +14,25 @@ import (
 	"maddy.example/checkhelo/module/heloname"
 )
 
-// selfStatus is the outcome of one check, as text and JSON show it.
-type selfStatus string
-
+// Outcomes of a check that the code knows; the templates have more.
 const (
-	selfOK      selfStatus = "ok"
-	selfBetter  selfStatus = "could be better" // few servers mind
-	selfToFix   selfStatus = "to fix"
-	selfUnknown selfStatus = "not known" // the DNS did not answer
-	selfSkipped selfStatus = "skipped"   // nothing to say before another fault is fixed
+	selfToFix   = "to fix"
+	selfUnknown = "not known" // the DNS did not answer
+	selfSkipped = "skipped"   // nothing to say before another fault is fixed
 )
 
-// Colour is that of a terminal.
-func (s selfStatus) Colour() string {
-	return map[selfStatus]string{
-		selfOK: green, selfBetter: yellow, selfToFix: red, selfUnknown: yellow, selfSkipped: grey,
-	}[s]
+// selfColours has every outcome of a check. Few servers mind what could be better.
+var selfColours = map[string]string{
+	"ok": green, "could be better": yellow, selfToFix: red, selfUnknown: yellow, selfSkipped: grey,
 }
 
 // selfLine is the outcome of one check.
 type selfLine struct {
-	Check  string     `json:"check"`
-	Status selfStatus `json:"state"`
-	Seen   string     `json:"seen"`         // what the world sees
-	Do     string     `json:"do,omitempty"` // what to do
-	Old    selfStatus `json:"status"`       // "to mend" for "to fix"; until the next version
+	Check  string `json:"check"`
+	Status string `json:"state"`
+	Seen   string `json:"seen"`         // what the world sees
+	Do     string `json:"do,omitempty"` // what to do
+	Old    string `json:"status"`       // "to mend" for "to fix"; until the next version
 }
 
 // selfCheck is one row of selfChecks.
@@ -97,9 +91,7 @@ func (p selfName) judge(ctx context.Context, gatherer *dnsfacts.Gatherer) selfRe
 	for i := range selfChecks {
 		if check := &selfChecks[i]; !check.addr || p.addr.IsValid() {
 			line := check.line(v)
-			if line.Old = line.Status; line.Old == selfToFix {
-				line.Old = "to mend"
-			}
+			line.Old = strings.ReplaceAll(line.Status, selfToFix, "to mend")
 			v.Bad[check.name] = line.Status == selfToFix || line.Status == selfSkipped
 			r.Checks = append(r.Checks, line)
 		}
@@ -132,12 +124,7 @@ func (p selfName) look(ctx context.Context, gatherer *dnsfacts.Gatherer) *selfVi
 	for _, fact := range factsOf(f) {
 		v.Known[fact.Name] = fact
 	}
-	every := checkhelo.NewPolicy(usualPreset)
-	every.Override = make(map[string]checkhelo.Rule)
-	for _, rule := range checkhelo.Rules() {
-		every.Override[rule.Name] = checkhelo.Rule{Action: checkhelo.Ignore}
-	}
-	for _, hit := range every.Evaluate(f).Hits {
+	for _, hit := range checkhelo.NewPolicy(checkhelo.Strict).Evaluate(f).Hits { // all rules
 		v.Hits[hit.Rule.Name] = &hit
 	}
 	if !p.addr.IsValid() {
@@ -180,11 +167,8 @@ func (c *selfCheck) line(v *selfView) selfLine {
 	}
 	seen, do, _ := strings.Cut(strings.TrimSpace(text.String()), "\n")
 	status, seen, _ := strings.Cut(seen, ": ")
-	return selfLine{Check: c.name, Status: selfStatus(status), Seen: seen, Do: do}
+	return selfLine{Check: c.name, Status: status, Seen: seen, Do: do}
 }
-
-// Name is the greeting as the DNS has it.
-func (v *selfView) Name() string { return v.Helo.ASCII }
 
 // Named tells whether the greeting is a PTR name.
 func (v *selfView) Named() bool { return slices.Contains(v.PTR.Value, v.Helo.ASCII) }

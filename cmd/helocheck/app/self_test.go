@@ -131,8 +131,8 @@ func TestSelfNamesTheFault(t *testing.T) {
 			var faults, better []string
 			for _, line := range got.Checks {
 				switch line.Status {
-				case selfToFix, selfBetter:
-					if line.Status == selfBetter {
+				case selfToFix, "could be better":
+					if line.Status == "could be better" {
 						better = append(better, line.Check)
 					} else {
 						faults = append(faults, line.Check)
@@ -143,7 +143,7 @@ func TestSelfNamesTheFault(t *testing.T) {
 				case selfUnknown:
 					t.Errorf("not known: %+v", line)
 				}
-				if (line.Do != "") != (line.Status == selfToFix || line.Status == selfBetter) {
+				if (line.Do != "") != (line.Status == selfToFix || line.Status == "could be better") {
 					t.Errorf("advice does not fit the status: %+v", line)
 				}
 			}
@@ -358,7 +358,6 @@ func TestSelfCommand(t *testing.T) {
 			"ok: 26, could be better: 0, to fix: 0, not known: 0"},
 		{"--config " + conf + " --ip ::ffff:192.0.2.25", 0, "from 192.0.2.25 "},
 		{"--config " + conf + " --ip 192.0.2.8", 1, "to fix"},
-		{"--config " + conf + " --helo other.example.org", 1, "other.example.org from 192.0.2.25"},
 		{"--helo mail.example.org --ip 192.0.2.25 --format json", 0, `"ok": true`},
 		{"--helo slow.example.org --ip 192.0.2.9", exitUnknown, "not known"},
 		{"--config /nonexistent/maddy.conf", 1, "no such file"},
@@ -451,7 +450,7 @@ func TestSelfWatch(t *testing.T) {
 }
 
 func TestSelfChanges(t *testing.T) {
-	report := func(status selfStatus) *selfReport {
+	report := func(status string) *selfReport {
 		return &selfReport{Results: []selfResult{{
 			Name: "mail.example.org", Address: "192.0.2.25",
 			Checks: []selfLine{{Check: "ptr", Status: status}},
@@ -459,15 +458,15 @@ func TestSelfChanges(t *testing.T) {
 	}
 	tests := []struct {
 		name  string
-		steps []selfStatus
+		steps []string
 		want  int // the step that changes; 0: none
 	}{
-		{"same", []selfStatus{selfToFix, selfToFix}, 0},
-		{"worse", []selfStatus{selfOK, selfToFix}, 1},
-		{"better", []selfStatus{selfToFix, selfOK}, 1},
-		{"no answer", []selfStatus{selfOK, selfUnknown, selfOK}, 0},
-		{"no answer hides a change", []selfStatus{selfOK, selfUnknown, selfToFix}, 2},
-		{"becomes known", []selfStatus{selfUnknown, selfOK, selfOK}, 0},
+		{"same", []string{selfToFix, selfToFix}, 0},
+		{"worse", []string{"ok", selfToFix}, 1},
+		{"better", []string{selfToFix, "ok"}, 1},
+		{"no answer", []string{"ok", selfUnknown, "ok"}, 0},
+		{"no answer hides a change", []string{"ok", selfUnknown, selfToFix}, 2},
+		{"becomes known", []string{selfUnknown, "ok", "ok"}, 0},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -484,7 +483,7 @@ func TestSelfChanges(t *testing.T) {
 			}
 		})
 	}
-	gone := selfChanges(report(selfOK).states(nil), (&selfReport{}).states(nil))
+	gone := selfChanges(report("ok").states(nil), (&selfReport{}).states(nil))
 	if len(gone) != 1 || !strings.Contains(gone[0], "ok -> not there") {
 		t.Errorf("a pair that went: %q", gone)
 	}
