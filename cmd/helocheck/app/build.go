@@ -27,11 +27,6 @@ func buildCommand() *cli.Command {
 }
 
 func runBuild(c *cli.Context) error {
-	for _, flag := range []string{"output", "maddy"} {
-		if c.String(flag) == "" {
-			return usage("build: --" + flag + " is empty")
-		}
-	}
 	b := build.Builder{
 		Maddy:     c.String("maddy"),
 		Tags:      c.String("tags"),

@@ -64,27 +64,22 @@ func runReplay(c *cli.Context) error {
 	}
 	// Little of what is read stays: memory counts more than the collector's time here.
 	defer debug.SetGCPercent(debug.SetGCPercent(30))
-	if c.String("format") == "ndjson" {
-		return output(c, func(w io.Writer) error {
-			out := bufio.NewWriterSize(w, 1<<16)
+	return output(c, func(w io.Writer) (problem error) {
+		out, format := bufio.NewWriterSize(w, 1<<16), c.String("format")
+		if format == "ndjson" {
 			r.each = report.NDJSON(out)
-			stats, problem := r.read(c)
-			for _, note := range r.notes(&stats) {
-				fmt.Fprintln(c.App.ErrWriter, note)
-			}
-			return errors.Join(out.Flush(), ended(&stats, problem))
-		})
-	}
-	r.each = r.tally.Add
-	stats, err := r.read(c)
-	if err != nil && !isInterrupt(err) {
-		return err
-	}
-	r.tally.Notes = r.notes(&stats)
-	r.judge = nil // the report needs the room
-	return errors.Join(output(c, func(w io.Writer) error {
-		return writeTally(w, r.tally, c.String("format"))
-	}), ended(&stats, err))
+		}
+		stats, err := r.read(c)
+		r.tally.Notes = r.notes(&stats)
+		r.judge = nil // the report needs the room
+		switch {
+		case format == "ndjson":
+			fmt.Fprintln(c.App.ErrWriter, strings.Join(r.tally.Notes, "\n"))
+		case err == nil || isInterrupt(err):
+			problem = writeTally(out, r.tally, format)
+		}
+		return errors.Join(problem, out.Flush(), ended(&stats, err))
+	})
 }
 
 // read reads and judges everything.
@@ -199,6 +194,7 @@ func newReplaying(c *cli.Context) (*replaying, error) {
 		return nil, err
 	}
 	r.tally = report.New(source, r.judge.Policy.Rules())
+	r.each = r.tally.Add
 	r.tally.NotEvaluated = append(r.tally.NotEvaluated, conf.NotEvaluated...)
 	return r, r.addAgainst(c)
 }
