@@ -113,7 +113,7 @@ func newSelfRun(c *cli.Context) (*selfRun, error) {
 
 // check reads the settings afresh and judges every name and address once.
 func (r *selfRun) check(ctx context.Context) (*selfReport, error) {
-	var names []selfName
+	names := make([]selfName, 0, len(r.helo))
 	for _, helo := range r.helo {
 		names = append(names, selfName{helo, "--helo", true, netip.Addr{}})
 	}
