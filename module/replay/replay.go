@@ -11,10 +11,13 @@
 package replay
 
 import (
+	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"io"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -215,7 +218,54 @@ const (
 // Broken input is counted, never fatal. The error is fn's own, ctx's, or that
 // of a path which does not exist; Stats holds what was counted until then.
 func Read(ctx context.Context, paths []string, opt Options, fn func(*Record) error) (Stats, error) {
-	r := newRun(ctx, opt, fn)
+	r := &run{ctx: ctx, opt: opt, fn: fn}
+	r.opt.Stdin = cmp.Or[io.Reader](opt.Stdin, os.Stdin)
+	r.st.Skipped = make(map[string]int64)
+	r.stamp.zone = cmp.Or(opt.Zone, time.Local)
+	r.raw, r.flat = bufio.NewReaderSize(nil, maxLine), bufio.NewReaderSize(nil, maxLine)
+	r.notes, r.events = make(map[string]Record), make(map[uint64]int64)
+	r.pending.index = make(map[uint64]*held)
 	err := r.walk(paths)
 	return r.st, err
+}
+
+// run is the state of one Read.
+type run struct {
+	ctx     context.Context
+	opt     Options
+	fn      func(*Record) error
+	st      Stats
+	err     error // ends the run: fn's or ctx's
+	rec     Record
+	raw     *bufio.Reader // the current input as stored
+	flat    *bufio.Reader // unpacked
+	br      *bufio.Reader // the one of them that is read
+	stamp   stamper
+	line    entry           // the current line of a log
+	seen    map[string]bool // whose lines the current log holds
+	named   bool            // a client is named by its PTR record
+	pending pending
+	unnamed []Record          // wait for the first client with a name
+	several bool              // more than one input
+	events  map[uint64]int64  // the first input with each event, see repeated
+	name    string            // of the current input
+	notes   map[string]Record // the latest note of a PTR name, by process of Postfix
+	members members           // of the current line
+}
+
+// hand hands out one record unless its time is out of bounds.
+func (r *run) hand(rec *Record) {
+	if r.err != nil {
+		return
+	}
+	since, until := r.opt.Since, r.opt.Until
+	if at := rec.Time; !at.IsZero() && (at.Before(since) || !until.IsZero() && !at.Before(until)) {
+		r.st.Skipped[SkippedTime]++
+		return
+	}
+	rec.Class = cmp.Or(rec.Class, r.opt.Class)
+	rec.Count = max(rec.Count, 1)
+	rec.Client = rec.Client.Unmap()
+	r.st.Records++
+	r.err = r.fn(rec)
 }
