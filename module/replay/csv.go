@@ -103,10 +103,7 @@ func (r *run) readCSV() error {
 func (c *csvReader) record(rec *Record) (ok bool) {
 	*rec = Record{
 		Helo: text(c.field("helo")), Self: text(c.field("self")), Class: text(c.field("class")),
-		Server: text(c.field("server")), Count: 1,
-	}
-	if rcpt := c.field("rcpt"); len(rcpt) > 0 {
-		rec.Rcpts = []string{text(rcpt)}
+		Server: text(c.field("server")), Rcpts: addRcpts(nil, string(c.field("rcpt"))), Count: 1,
 	}
 	if at := c.field("time"); len(at) > 0 {
 		if rec.Time, ok = c.stamp.value(at); !ok {

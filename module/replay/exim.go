@@ -80,17 +80,12 @@ func (r *run) eximArrival(rest []byte) bool {
 
 // eximRcpts returns the recipients, which stand last on the line after "for".
 // The subject, in quotes, may hold such words as well.
-func eximRcpts(b []byte) (rcpts []string) {
+func eximRcpts(b []byte) []string {
 	_, list, _ := cutLast(b, []byte(" for "))
 	if bytes.HasSuffix(list, []byte(`"`)) {
 		return nil
 	}
-	for rcpt := range bytes.FieldsSeq(list) {
-		if len(rcpts) < maxRcpts {
-			rcpts = append(rcpts, text(rcpt))
-		}
-	}
-	return rcpts
+	return addRcpts(nil, strings.Fields(string(list))...)
 }
 
 // eximHost reads "name (helo) [ip]:port" and its shorter forms. Exim leaves
@@ -169,9 +164,7 @@ func (r *run) eximRefusal(rest []byte) bool {
 	what, reason, _ := bytes.Cut(what, []byte(": "))
 	rec.Reason = text(reason)
 	if rcpt, ok := bytes.CutPrefix(what, []byte("RCPT")); ok {
-		if rcpt = bytes.Trim(rcpt, " <>"); len(rcpt) > 0 {
-			rec.Rcpts = []string{text(rcpt)}
-		}
+		rec.Rcpts = addRcpts(nil, string(bytes.Trim(rcpt, " <>")))
 	}
 	if _, said, ok := bytes.Cut(what, []byte("EHLO or HELO ")); ok {
 		rec.Helo = text(said)

@@ -194,7 +194,7 @@ func (r *run) open(in io.Reader) (head []byte, err error) {
 	case len(head) > 0:
 		return head, nil
 	case errors.Is(err, io.EOF):
-		return nil, errors.New("empty")
+		err = errors.New("empty")
 	}
 	return nil, err
 }
@@ -274,12 +274,7 @@ func detect(head []byte) int {
 var fromLine = regexp.MustCompile(`^From .*\d\d:\d\d`)
 
 func digits(b []byte) bool {
-	for _, c := range b {
-		if c < '0' || c > '9' {
-			return false
-		}
-	}
-	return len(b) > 0
+	return len(b) > 0 && len(bytes.TrimLeft(b, "0123456789")) == 0
 }
 
 // addrPort reads "192.0.2.7:2525", "[2001:db8::7]:2525" or an address alone.

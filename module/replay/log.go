@@ -245,15 +245,15 @@ func (r *run) done(h *held) {
 
 // add gives h the recipients that it does not have.
 func (p *pending) add(h *held, rcpts []string) {
-	h.rec.Rcpts = merged(h.rec.Rcpts, rcpts)
+	h.rec.Rcpts = addRcpts(h.rec.Rcpts, rcpts...)
 	p.resize(h)
 }
 
-// merged adds the recipients that are not there yet.
-func merged(to, from []string) []string {
-	for _, rcpt := range from {
-		if len(to) < maxRcpts && !containsFold(to, rcpt) {
-			to = append(to, rcpt)
+// addRcpts adds the recipients that are not there yet.
+func addRcpts(to []string, rcpts ...string) []string {
+	for _, rcpt := range rcpts {
+		if rcpt != "" && len(to) < maxRcpts && !containsFold(to, rcpt) {
+			to = append(to, text(rcpt))
 		}
 	}
 	return to

@@ -108,9 +108,7 @@ func (r *run) maddyVerdict(e *entry, h *held, f members) {
 
 // answer notes one of Maddy's replies to a message under way.
 func (h *held) answer(event string, f members) {
-	if rcpt := f.get("rcpt"); len(rcpt) > 0 {
-		h.rec.Rcpts = merged(h.rec.Rcpts, []string{text(rcpt)})
-	}
+	h.rec.Rcpts = addRcpts(h.rec.Rcpts, string(f.get("rcpt")))
 	switch {
 	case event == "RCPT ok":
 		h.ok, h.rec.Outcome = true, ""

@@ -62,9 +62,7 @@ func (l *postfixLine) parse(words []byte, rec *Record) bool {
 		ok = ok && named && closed
 	}
 	rec.Helo, rec.From = text(helo), sender(from)
-	if len(to) > 0 {
-		rec.Rcpts = []string{text(to)}
-	}
+	rec.Rcpts = addRcpts(nil, string(to))
 	return ok
 }
 
@@ -122,7 +120,6 @@ func (r *run) postfixNamed(e *entry, id, rest, program []byte, daemon bool) bool
 	if !form || !daemon && !proto() {
 		return daemon && !proto()
 	}
-	r.seen["postfix"] = true
 	r.rec = Record{Time: e.at, Server: e.host}
 	l := postfixLine{id: id, action: action}
 	switch {
@@ -301,7 +298,7 @@ func (r *run) postfixRefused(e *entry, l *postfixLine) {
 	case h == nil:
 	case l.content || stage == "END-OF-MESSAGE" || stage == "DATA":
 		rec.Auth = rec.Auth || h.rec.Auth
-		rec.Rcpts = merged(h.rec.Rcpts, rec.Rcpts)
+		rec.Rcpts = addRcpts(h.rec.Rcpts, rec.Rcpts...)
 		r.pending.take(h.key)
 	default: // the message goes on without this recipient, which may have been warned of
 		h.rec.Rcpts = slices.DeleteFunc(h.rec.Rcpts, func(rcpt string) bool {

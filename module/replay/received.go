@@ -130,10 +130,8 @@ func (h *hop) readBy(own []string) {
 	h.Self = text(strings.ToLower(strings.TrimSuffix(first("by"), ".")))
 	h.with, h.MsgID = first("with"), text(first("id"))
 	h.Auth = h.Auth || isAuthProtocol(h.with)
-	for _, s := range words["for"][:min(len(words["for"]), maxRcpts)] {
-		if s = strings.Trim(s, "<>,"); s != "" {
-			h.Rcpts = append(h.Rcpts, text(s))
-		}
+	for _, s := range words["for"] {
+		h.Rcpts = addRcpts(h.Rcpts, strings.Trim(s, "<>,"))
 	}
 }
 

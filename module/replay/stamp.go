@@ -29,20 +29,15 @@ type stamper struct {
 // priority is that of a syslog message, with the version of RFC 5424, 6.2.
 var priority = regexp.MustCompile(`^<\d{1,3}>(?:1 )?`)
 
-// cutStart cuts what may stand in front of a time: the priority, and the day of the week.
-func cutStart(b []byte) []byte {
-	if bytes.HasPrefix(b, []byte("<")) {
-		b = b[len(priority.Find(b)):]
-	}
-	if len(b) > 8 && b[3] == ' ' && b[8] == '-' {
-		b = b[4:]
-	}
-	return b
-}
-
 // cut returns the time that line starts with and what follows it.
 func (s *stamper) cut(line []byte) (at time.Time, rest []byte, ok bool) {
-	b, bracket := bytes.CutPrefix(cutStart(line), []byte("["))
+	if bytes.HasPrefix(line, []byte("<")) {
+		line = line[len(priority.Find(line)):]
+	}
+	if len(line) > 8 && line[3] == ' ' && line[8] == '-' { // the day of the week
+		line = line[4:]
+	}
+	b, bracket := bytes.CutPrefix(line, []byte("["))
 	for _, form := range stampForms {
 		n := len(form)
 		if len(b) < n || b[n-3] != ':' || b[n-9] != form[n-9] ||
@@ -119,11 +114,11 @@ func cutZone(b []byte) (east time.Duration, rest []byte, ok bool) {
 
 // cutFraction reads ".123456", a comma in place of the point allowed.
 func cutFraction(b []byte) (time.Duration, []byte) {
-	if len(b) < 2 || b[0] != '.' && b[0] != ',' || !digits(b[1:2]) {
+	if len(b) < 2 || b[0] != '.' && b[0] != ',' || b[1]-'0' > 9 {
 		return 0, b
 	}
 	i, unit, sum := 1, time.Second, time.Duration(0)
-	for ; i < len(b) && digits(b[i:i+1]); i++ {
+	for ; i < len(b) && b[i]-'0' < 10; i++ {
 		unit /= 10
 		sum += time.Duration(b[i]-'0') * unit
 	}
