@@ -49,11 +49,8 @@ func (s *stamper) cut(line []byte) (at time.Time, rest []byte, ok bool) {
 		if east, after, zoned := cutZone(rest); zoned {
 			at, rest = s.utc.Add(frac-east), after
 		}
-		if bracket {
-			rest, bracket = bytes.CutPrefix(rest, []byte("]"))
-			return at, skipSpace(rest), bracket
-		}
-		return at, skipSpace(rest), true
+		rest, closed := bytes.CutPrefix(rest, []byte("]"))
+		return at, skipSpace(rest), closed == bracket
 	}
 	if len(b) > 10 && b[10] == '.' && !bracket { // journalctl -o short-unix
 		word, rest := cutWord(b)
