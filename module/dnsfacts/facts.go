@@ -21,32 +21,21 @@ func family(client netip.Addr) (own, other uint16) {
 
 // forward learns the addresses of the HELO name. The client's own family is enough
 // where it holds the client. Else both have to answer.
-func (p *Pending) forward(f *checkhelo.Facts) {
-	if f.Helo.ASCII == "" || !lacks(&f.Forward) {
-		return
+func (p *Pending) forward(f *checkhelo.Facts) (a checkhelo.Answer[[]netip.Addr]) {
+	if f.Helo.ASCII == "" {
+		return a
 	}
 	own, other := family(f.Client)
-	mine := p.get(key{name: f.Helo.ASCII, qtype: own})
-	if mine == nil {
-		return
+	r := p.get(key{name: f.Helo.ASCII, qtype: own})
+	addrs := r.addrs
+	if !r.failed() && !slices.Contains(addrs, f.Client) {
+		r = p.get(key{name: f.Helo.ASCII, qtype: other})
+		addrs = slices.Concat(addrs, r.addrs)
 	}
-	if mine.failed() || slices.Contains(mine.addrs, f.Client) {
-		f.Forward = answer(mine, within(mine.addrs, f.Client))
-		return
+	if !r.failed() && len(addrs) > 0 {
+		return known(within(addrs, f.Client))
 	}
-	rest := p.get(key{name: f.Helo.ASCII, qtype: other})
-	if rest == nil {
-		return
-	}
-	addrs := slices.Concat(mine.addrs, rest.addrs)
-	switch {
-	case rest.failed():
-		f.Forward = answer(rest, addrs)
-	case len(addrs) == 0:
-		f.Forward = none[[]netip.Addr]()
-	default:
-		f.Forward = known(within(addrs, f.Client))
-	}
+	return answer(r, addrs)
 }
 
 // answer makes a fact of a record that found v, unless it failed or was denied.
@@ -80,70 +69,49 @@ func within(addrs []netip.Addr, client netip.Addr) []netip.Addr {
 	return cut
 }
 
-// mx learns the MX hosts of the HELO name. A null MX (RFC 7505) is an MX
-// record without a host and therefore Found and empty. Where Forward is wanted
+// mx learns the MX hosts of the HELO name. Where Forward is wanted
 // too, MX is asked as soon as the name may turn out to have no address.
-func (p *Pending) mx(f *checkhelo.Facts) {
+func (p *Pending) mx(f *checkhelo.Facts) (a checkhelo.Answer[[]string]) {
 	addressed := !lacks(&f.Forward) && f.Forward.State != checkhelo.NotFound
-	if f.Helo.ASCII == "" || addressed || !lacks(&f.MX) {
-		return
+	if f.Helo.ASCII == "" || addressed {
+		return a
 	}
 	if lacks(&f.Forward) && p.want&checkhelo.NeedForward != 0 && p.over == nil {
 		own, _ := family(f.Client)
-		mine := p.get(key{name: f.Helo.ASCII, qtype: own})
-		if mine == nil || mine.failed() || len(mine.addrs) > 0 {
+		if r := p.get(key{name: f.Helo.ASCII, qtype: own}); r.failed() || len(r.addrs) > 0 {
 			p.missed = true // until Forward is known
-			return
+			return a
 		}
 	}
-	if r := p.get(key{name: f.Helo.ASCII, qtype: dns.TypeMX}); r != nil {
-		f.MX = answer(r, r.texts)
-	}
+	return p.hosts(f)
+}
+
+// hosts returns the MX hosts of the HELO name. A null MX (RFC 7505) is an MX
+// record without a host and therefore Found and empty.
+func (p *Pending) hosts(f *checkhelo.Facts) checkhelo.Answer[[]string] {
+	r := p.get(key{name: f.Helo.ASCII, qtype: dns.TypeMX})
+	return answer(r, r.texts)
 }
 
 // tld learns whether the root zone has the last label. Only NXDOMAIN denies
 // it: a TLD without the type asked for is a TLD.
-func (p *Pending) tld(f *checkhelo.Facts) {
-	if f.Helo.ASCII == "" || !lacks(&f.TLD) {
-		return
+func (p *Pending) tld(f *checkhelo.Facts) (a checkhelo.Answer[bool]) {
+	if f.Helo.ASCII == "" {
+		return a
 	}
 	r := p.get(key{name: heloname.TLD(f.Helo.ASCII), qtype: dns.TypeNS})
-	switch {
-	case r == nil:
-	case r.denied == KindNoData:
-		f.TLD = known(true)
-	default:
-		f.TLD = answer(r, true)
+	if r.denied == KindNoData {
+		return known(true)
 	}
+	return answer(r, true)
 }
 
-// ptr learns the names of the client's address and which of them resolve back to
-// it. PTR names that the caller already has are only confirmed.
-func (p *Pending) ptr(f *checkhelo.Facts) {
+// ptr learns the names of the client's address.
+func (p *Pending) ptr(f *checkhelo.Facts) (a checkhelo.Answer[[]string]) {
 	if !f.Client.IsValid() {
-		return
+		return a
 	}
-	if lacks(&f.PTR) {
-		r := p.get(key{addr: f.Client, qtype: dns.TypePTR})
-		if r == nil {
-			return
-		}
-		f.PTR = ptrNames(r, f.Helo.ASCII)
-	}
-	if f.PTR.State != checkhelo.Found {
-		f.Confirmed = checkhelo.Answer[[]string]{State: f.PTR.State, Err: f.PTR.Err}
-		return
-	}
-	if !lacks(&f.Confirmed) {
-		return
-	}
-	known := "" // a name of the client that needs no question
-	if slices.Contains(f.Forward.Value, f.Client) {
-		known = f.Helo.ASCII
-	}
-	if confirmed, complete := p.confirm(f.PTR.Value, f.Client, known); complete {
-		f.Confirmed = confirmed
-	}
+	return ptrNames(p.get(key{addr: f.Client, qtype: dns.TypePTR}), f.Helo.ASCII)
 }
 
 // ptrNames makes a PTR answer's first ten names a fact. Names of the HELO
@@ -176,22 +144,27 @@ func nearest(names []string, helo string) []string {
 	return slices.SortedStableFunc(slices.Values(names), nearer)[:maxPTR:maxPTR]
 }
 
-// confirm returns those names that resolve to client, and whether all answers are there. One
-// failed look-up makes the answer Failed, because the hidden name might be a confirmed
-// one; Value has the confirmed names all the same. The name known is not asked.
-func (p *Pending) confirm(
-	names []string, client netip.Addr, known string,
-) (a checkhelo.Answer[[]string], complete bool) {
-	own, _ := family(client)
-	a.State, complete = checkhelo.NotFound, true
+// confirmed learns which PTR names resolve back to the client.
+func (p *Pending) confirmed(f *checkhelo.Facts) checkhelo.Answer[[]string] {
+	if f.PTR.State != checkhelo.Found {
+		return checkhelo.Answer[[]string]{State: f.PTR.State, Err: f.PTR.Err}
+	}
+	return p.confirm(f.PTR.Value, f)
+}
+
+// confirm returns those names that resolve to the client. One failed look-up makes the answer
+// Failed, because the hidden name might be a confirmed one; Value has the confirmed names all
+// the same. The HELO name is not asked where Forward has the client.
+func (p *Pending) confirm(names []string, f *checkhelo.Facts) (a checkhelo.Answer[[]string]) {
+	own, _ := family(f.Client)
+	a.State = checkhelo.NotFound
 	for i, name := range names[:min(len(names), maxPTR)] {
-		if name != known {
+		if name != f.Helo.ASCII || !slices.Contains(f.Forward.Value, f.Client) {
 			r := p.get(key{name: name, qtype: own})
-			complete = complete && r != nil
-			if r != nil && r.failed() {
+			if r.failed() {
 				a.State, a.Err = checkhelo.Failed, r.err
 			}
-			if r == nil || !slices.Contains(r.addrs, client) {
+			if !slices.Contains(r.addrs, f.Client) {
 				continue
 			}
 		}
@@ -204,7 +177,7 @@ func (p *Pending) confirm(
 	if a.State == checkhelo.NotFound && len(a.Value) > 0 {
 		a.State = checkhelo.Found
 	}
-	return a, complete
+	return a
 }
 
 // HostAddrs looks up the MX hosts of the HELO name, which it sets in f, and returns
@@ -222,18 +195,13 @@ func (g *Gatherer) HostAddrs(
 	} else {
 		defer p.release()
 	}
+	p.want = checkhelo.NeedMX
 	p.until(ctx, func() {
-		if lacks(&f.MX) {
-			if r := p.get(key{name: f.Helo.ASCII, qtype: dns.TypeMX}); r != nil {
-				f.MX = answer(r, r.texts)
-			}
-		}
+		fact(p, f, checkhelo.NeedMX, &f.MX, (*Pending).hosts)
 		addrs = nil
 		for _, host := range f.MX.Value[:min(len(f.MX.Value), maxHosts)] {
 			for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA} {
-				if r := p.get(key{name: host, qtype: qtype}); r != nil {
-					addrs = append(addrs, r.addrs...)
-				}
+				addrs = append(addrs, p.get(key{name: host, qtype: qtype}).addrs...)
 			}
 		}
 	})

@@ -85,11 +85,11 @@ func stateList(f *checkhelo.Facts) map[string]checkhelo.State {
 // missing returns what of need f lacks and can have.
 func missing(f *checkhelo.Facts, need checkhelo.Need) (left checkhelo.Need) {
 	var g Gatherer // without a cache
-	for _, l := range learners {
+	for bit := checkhelo.Need(1); bit <= need; bit <<= 1 {
 		p, facts := g.pending(f), *f
-		p.want = need & l.need
+		p.want = need & bit
 		if p.learn(&facts); p.missed {
-			left |= l.need
+			left |= bit
 		}
 	}
 	return left

@@ -66,13 +66,13 @@ func listable(n heloname.Name) bool {
 
 // lists learns which block lists hold the HELO name. A list that fails
 // takes nothing away from the hits of others, and is no hit itself.
-func (p *Pending) lists(f *checkhelo.Facts) {
-	if !listable(f.Helo) || !lacks(&f.Listed) {
-		return
+func (p *Pending) lists(f *checkhelo.Facts) (listed checkhelo.Answer[[]checkhelo.Listing]) {
+	if !listable(f.Helo) {
+		return listed
 	}
 	name := f.Helo.ASCII
 	names := slices.Compact([]string{name, cmp.Or(heloname.OrgDomain(name), name)})
-	listed := none[[]checkhelo.Listing]()
+	listed = none[[]checkhelo.Listing]()
 	var hits []checkhelo.Listing
 	for i := range p.g.Blocklists {
 		z := &p.g.Blocklists[i]
@@ -88,11 +88,9 @@ func (p *Pending) lists(f *checkhelo.Facts) {
 		}
 	}
 	if len(hits) > 0 {
-		listed = known(hits)
+		return known(hits)
 	}
-	if !p.missed && !p.late {
-		f.Listed = listed
-	}
+	return listed
 }
 
 // listing returns the strongest entry that a list has for a name; without Addr it has none.
@@ -101,11 +99,7 @@ func (p *Pending) listing(z *Blocklist, name string) (hit checkhelo.Listing, err
 	if p.g.leftOut(z.Zone) {
 		return hit, nil
 	}
-	r := p.get(k)
-	if r == nil {
-		return hit, nil
-	}
-	addrs, err := listed(k, r)
+	addrs, err := listed(k, p.get(k))
 	responses := z.Responses
 	if len(responses) == 0 {
 		responses = []Response{{Codes: []netip.Prefix{listAnswers}}}
@@ -138,13 +132,13 @@ func (p *Pending) listing(z *Blocklist, name string) (hit checkhelo.Listing, err
 func (p *Pending) reason(entry string) string {
 	missed := p.missed
 	r := p.get(key{name: entry, qtype: dns.TypeTXT})
-	switch {
-	case r == nil:
+	if r == notYet {
 		p.missed, p.late = missed, true
-	case len(r.texts) > 0:
-		return heloname.Line(r.texts[0], reasonOctets)
 	}
-	return ""
+	if len(r.texts) == 0 {
+		return ""
+	}
+	return heloname.Line(r.texts[0], reasonOctets)
 }
 
 // listed returns the addresses in the answer to k that mean a listing. What lies outside of
@@ -183,11 +177,7 @@ func (g *Gatherer) AllowListed(
 			if g.leftOut(z) {
 				continue
 			}
-			r := p.get(k)
-			if r == nil {
-				continue
-			}
-			switch hits, err := listed(k, r); {
+			switch hits, err := listed(k, p.get(k)); {
 			case state == checkhelo.Found:
 			case err != nil || slices.Contains(hits, dnswlBlocked):
 				state = checkhelo.Failed

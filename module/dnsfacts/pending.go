@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
-	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/miekg/dns"
@@ -28,33 +26,27 @@ type Pending struct {
 	busy   chan struct{}      // full while a goroutine looks up for this greeting
 
 	// Of the goroutine that fills busy:
-	want      checkhelo.Need
-	wanted    []key  // to ask next
-	missed    bool   // get had no answer
-	late      bool   // only reasons of block lists are missing
-	over      *Error // what has no answer fails with it; nil: the answer may still come
-	questions map[key]*question
-	budget    int       // questions that remain
-	longest   time.Time // until which they may wait for the share of the network
-	hurry     time.Time // until which reasons are waited for
-	ended     time.Time // the last look-ups
+	want   checkhelo.Need
+	missed bool      // get had no answer
+	late   bool      // only reasons of block lists are missing
+	over   *Error    // what has no answer fails with it; nil: the answer may still come
+	budget int       // questions that remain
+	ended  time.Time // the last look-ups
+	// What remains of the times for answers, for the share of the network, and for reasons.
+	// Only the time runs that the greeting waits for.
+	left, patience, hurry time.Duration
 
 	// Guarded by shares.mu:
-	deadline time.Time // of all look-ups, without pauses between them
-	queued   int       // questions that wait for the share of the network
-	since    time.Time // the first of them was queued
-	news     chan struct{}
-}
-
-// question is what one greeting asks.
-type question struct {
-	key    key
-	of     *Pending
-	answer atomic.Pointer[record] // nil: not there yet
+	answers map[key]*record // nil: not there yet
+	queue   []key           // to ask
+	news    chan struct{}
 }
 
 func (g *Gatherer) pending(f *checkhelo.Facts) *Pending {
-	return &Pending{g: g, client: f.Client, helo: f.Helo, ctx: context.Background()}
+	return &Pending{
+		g: g, client: f.Client, helo: f.Helo, ctx: context.Background(),
+		budget: GreetingQuestions, ended: time.Now(), left: g.timeout(),
+	}
 }
 
 // Start sets in f what need names and the cache knows, and begins to look up
@@ -87,7 +79,6 @@ func (g *Gatherer) Start(
 	n, limit := g.network(p.client), cmp.Or(g.ShareJobs, DefaultShareJobs)
 	if s.jobs >= g.maxQuestions() || n.jobs >= limit ||
 		n.wide != nil && n.wide.jobs >= wideShare*limit {
-		p.wanted = nil
 		return p
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
@@ -145,42 +136,44 @@ func (p *Pending) fill(ctx context.Context, f *checkhelo.Facts, need checkhelo.N
 	p.until(ctx, func() { p.learn(f) })
 }
 
-// learners has the function that learns each fact. A function sets the fact in f, or
-// returns when p.get, which notes the question, has no answer. It is then called again.
-var learners = [...]struct {
-	need  checkhelo.Need
-	learn func(p *Pending, f *checkhelo.Facts)
-}{
-	{checkhelo.NeedForward, (*Pending).forward},
-	{checkhelo.NeedMX, (*Pending).mx},
-	{checkhelo.NeedPTR, (*Pending).ptr},
-	{checkhelo.NeedTLD, (*Pending).tld},
-	{checkhelo.NeedSPF, (*Pending).spf},
-	{checkhelo.NeedLists, (*Pending).lists},
-}
-
 // learn sets those facts that are wanted, lacking, and settled by the answers there are.
 func (p *Pending) learn(f *checkhelo.Facts) {
-	missed := false
-	for i := range learners {
-		if l := &learners[i]; p.want&l.need != 0 {
-			p.missed = false
-			l.learn(p, f)
-			missed = missed || p.missed
-		}
-	}
-	p.missed = missed
+	fact(p, f, checkhelo.NeedForward, &f.Forward, (*Pending).forward)
+	fact(p, f, checkhelo.NeedMX, &f.MX, (*Pending).mx)
+	fact(p, f, checkhelo.NeedPTR, &f.PTR, (*Pending).ptr)
+	fact(p, f, checkhelo.NeedPTR, &f.Confirmed, (*Pending).confirmed)
+	fact(p, f, checkhelo.NeedTLD, &f.TLD, (*Pending).tld)
+	fact(p, f, checkhelo.NeedSPF, &f.SPF, (*Pending).spf)
+	fact(p, f, checkhelo.NeedLists, &f.Listed, (*Pending).lists)
 }
 
-// get returns the answer to k, or notes that k is wanted and returns nil.
-func (p *Pending) get(k key) (r *record) {
+// fact sets a fact to what look returns. A result for which an answer was missing is
+// dropped, since look runs again when the answer is there.
+func fact[T any](
+	p *Pending, f *checkhelo.Facts, need checkhelo.Need, a *checkhelo.Answer[T],
+	look func(*Pending, *checkhelo.Facts) checkhelo.Answer[T],
+) {
+	if p.want&need == 0 || !lacks(a) {
+		return
+	}
+	missed := p.missed
+	p.missed = false
+	if found := look(p, f); !p.missed && !p.late {
+		*a = found
+	}
+	p.missed = p.missed || missed
+}
+
+// notYet stands for an answer that is not there yet.
+var notYet = &record{err: fault(KindTimeout, "no answer yet")}
+
+// get returns the answer to k. Where there is none yet, it queues k and returns notYet.
+func (p *Pending) get(k key) *record {
 	if p.over != nil && p.over.Kind == KindPanic {
 		return &record{err: p.over}
 	}
-	q := p.questions[k]
-	if q != nil {
-		r = q.answer.Load()
-	} else {
+	r, asked := p.answer(k)
+	if !asked {
 		r = p.g.Cache.get(k)
 	}
 	switch {
@@ -188,22 +181,26 @@ func (p *Pending) get(k key) (r *record) {
 		return r
 	case p.over != nil:
 		return &record{err: p.over}
-	case q == nil && !slices.Contains(p.wanted, k):
-		p.wanted = append(p.wanted, k)
+	case asked:
+	case p.budget == 0:
+		return &record{err: wrap(fault(KindBudget, "more questions than one greeting may ask"), k)}
+	default:
+		p.budget--
+		p.enqueue(k)
 	}
 	p.missed = true
-	return nil
+	return notYet
 }
 
 // until runs step, asks what it misses and runs it again, until it misses nothing. What
 // has no answer at the end of the time or of ctx, or after a panic, is Failed.
 func (p *Pending) until(ctx context.Context, step func()) {
 	p.renew()
-	if len(p.wanted) == 0 && p.done(step) { // else Start went this first step
+	if p.done(step) {
 		return
 	}
-	defer p.g.leave(p)
-	timer := time.NewTimer(p.g.timeout())
+	defer p.leave()
+	timer := time.NewTimer(p.left)
 	defer timer.Stop()
 	for p.over == nil {
 		if p.over = p.await(ctx, timer); p.over == nil && p.done(step) {
@@ -224,46 +221,41 @@ func (p *Pending) done(step func()) bool {
 	}()
 	p.missed, p.late = false, false
 	step()
-	if p.late && p.hurry.IsZero() {
-		p.hurry = time.Now().Add(p.g.timeout() / 5)
-	}
 	return !p.missed && !p.late
 }
 
 // renew prepares for look-ups. What failed ten seconds ago is forgotten.
 func (p *Pending) renew() {
-	now := time.Now()
-	pause := now.Sub(p.ended)
-	p.over, p.deadline = nil, p.deadline.Add(pause)
-	if pause >= failTTL {
-		p.deadline, p.budget = now.Add(p.g.timeout()), GreetingQuestions
+	now, timeout := time.Now(), p.g.timeout()
+	if now.Sub(p.ended) >= failTTL {
+		p.left, p.budget = timeout, GreetingQuestions
 	}
-	p.longest = now.Add(shareWaits * p.g.timeout())
-	maps.DeleteFunc(p.questions, func(_ key, q *question) bool {
-		r := q.answer.Load()
-		return r.failed() && now.Sub(r.err.at) >= failTTL
+	p.over, p.patience, p.hurry = nil, shareWaits*timeout, timeout/5
+	maps.DeleteFunc(p.answers, func(_ key, r *record) bool {
+		return r != nil && r.failed() && now.Sub(r.err.at) >= failTTL
 	})
 }
 
-// await asks what is wanted and waits for an answer.
+// await asks what is queued and waits for an answer. It returns why none will come.
 func (p *Pending) await(ctx context.Context, timer *time.Timer) *Error {
-	for {
-		if err := cmp.Or(ctx.Err(), p.ctx.Err()); err != nil {
-			return p.failure(err)
-		}
-		wait := p.g.ask(p)
-		if wait <= 0 {
-			return p.failure(context.DeadlineExceeded)
-		}
-		timer.Reset(wait)
-		select {
-		case <-p.news:
-			return nil
-		case <-ctx.Done():
-		case <-p.ctx.Done():
-		case <-timer.C:
-		}
+	err := cmp.Or(ctx.Err(), p.ctx.Err())
+	if err != nil || p.left <= 0 {
+		return p.failure(cmp.Or(err, context.DeadlineExceeded))
 	}
+	left, begun := p.ask(), time.Now()
+	defer func() { *left -= time.Since(begun) }()
+	timer.Reset(*left)
+	select {
+	case <-p.news:
+		return nil
+	case <-timer.C:
+		err = context.DeadlineExceeded
+	case <-ctx.Done():
+		err = ctx.Err()
+	case <-p.ctx.Done():
+		err = p.ctx.Err()
+	}
+	return p.failure(err)
 }
 
 // failure is an error of all that a greeting asks.

@@ -3,6 +3,7 @@ package dnsfacts
 import (
 	"cmp"
 	"context"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -39,13 +40,13 @@ type network struct {
 	wide         *network // the /48 of an IPv6 /64
 	narrow       int      // networks that this one is the wide one of
 	jobs, asking int
-	recent       int         // questions asked, less a share for each second since
-	queue        []*question // want a place; the first has the next turn
+	recent       int        // questions asked, less a share for each second since
+	queue        []*Pending // want a place; the first has the next turn
 }
 
 // flight is one question that was asked. All greetings that want it share its answer.
 type flight struct {
-	waiting []*question
+	waiting []*Pending
 	cancel  context.CancelFunc
 }
 
@@ -107,7 +108,7 @@ func (g *Gatherer) tick() {
 			n.wide.narrow--
 		}
 	}
-	g.serve()
+	g.serve(nil)
 	if s.ticks = len(s.networks) > 0; s.ticks {
 		time.AfterFunc(time.Second, g.tick)
 	}
@@ -139,83 +140,87 @@ func (g *Gatherer) room(n *network) bool {
 	return true
 }
 
-// ask asks what p wants, and returns for how long p may wait for an answer. Where that
-// is not positive it asks nothing. What exceeds the budget is answered with a failure.
-func (g *Gatherer) ask(p *Pending) (wait time.Duration) {
-	s := &g.shares
+// answer returns the answer to k, nil for none yet, and whether p has asked for it.
+func (p *Pending) answer(k key) (r *record, asked bool) {
+	s := &p.g.shares
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case p.queued > 0:
-		wait = min(g.timeout(), time.Until(p.longest))
-	case p.missed:
-		wait = time.Until(p.deadline)
-	default:
-		wait = min(time.Until(p.deadline), time.Until(p.hurry))
+	r, asked = p.answers[k]
+	return r, asked
+}
+
+// enqueue adds k to what p asks next.
+func (p *Pending) enqueue(k key) {
+	s := &p.g.shares
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p.answers == nil {
+		p.answers, p.news = make(map[key]*record), make(chan struct{}, 1)
 	}
-	if wait <= 0 || len(p.wanted) == 0 {
-		return wait
-	}
-	if p.questions == nil {
-		p.questions, p.news = make(map[key]*question), make(chan struct{}, 1)
-	}
-	n := g.network(p.client)
-	for _, k := range p.wanted {
-		q := &question{key: k, of: p}
-		p.questions[k] = q
-		switch f := s.flights[k]; {
-		case p.budget == 0:
-			q.answered(&record{err: wrap(fault(KindBudget, "more questions than one greeting may ask"), k)})
-			continue
-		case f != nil:
-			f.waiting = append(f.waiting, q)
-		default:
-			if p.queued++; p.queued == 1 {
-				p.since = time.Now()
-			}
-			if n.queue = append(n.queue, q); len(n.queue) == 1 {
-				s.waiting = append(s.waiting, n)
-			}
+	p.answers[k] = nil
+	p.queue = append(p.queue, k)
+}
+
+// ask gives p its turn, and returns which of its times runs until the next answer.
+func (p *Pending) ask() *time.Duration {
+	s := &p.g.shares
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(p.queue) > 0 {
+		n := p.g.network(p.client)
+		if len(n.queue) == 0 {
+			s.waiting = append(s.waiting, n)
 		}
-		p.budget--
+		if !slices.Contains(n.queue, p) {
+			n.queue = append(n.queue, p)
+		}
+		p.g.serve(p)
 	}
-	p.wanted = p.wanted[:0]
-	g.serve()
-	return wait
+	switch {
+	case len(p.queue) > 0:
+		return &p.patience
+	case p.missed:
+		return &p.left
+	default:
+		return &p.hurry
+	}
 }
 
-// answered hands r to the greeting. The caller holds mu.
-func (q *question) answered(r *record) {
-	q.answer.Store(r)
+// wake tells p that there is an answer, or that nothing of it is queued any more.
+func (p *Pending) wake() {
 	select {
-	case q.of.news <- struct{}{}:
-	default: // there is news already
+	case p.news <- struct{}{}:
+	default: // it has not looked yet
 	}
 }
 
-// serve gives free places to the networks that wait, in turn. The caller holds mu.
-func (g *Gatherer) serve() {
+// serve gives free places to the networks that wait, in turn, and to the greetings of each
+// in turn. asker is the greeting that asks, and needs no waking. The caller holds mu.
+func (g *Gatherer) serve(asker *Pending) {
 	s := &g.shares
 	for i := 0; i < len(s.waiting); {
 		n := s.waiting[i]
-		if !g.room(n) {
+		p := n.queue[0]
+		k := p.queue[0]
+		f := s.flights[k]
+		if f == nil && !g.room(n) {
 			i++
 			continue
 		}
-		q := n.queue[0]
-		n.queue = n.queue[1:]
+		if f == nil {
+			f = g.start(k, n)
+		}
+		f.waiting = append(f.waiting, p)
+		n.queue, p.queue = n.queue[1:], p.queue[1:]
+		if len(p.queue) > 0 {
+			n.queue = append(n.queue, p)
+		} else if p != asker {
+			p.wake()
+		}
 		s.waiting = slices.Delete(s.waiting, i, i+1)
 		if len(n.queue) > 0 {
 			s.waiting = append(s.waiting, n)
 		}
-		if q.of.queued--; q.of.queued == 0 {
-			q.of.deadline = q.of.deadline.Add(time.Since(q.of.since))
-		}
-		f := s.flights[q.key]
-		if f == nil {
-			f = g.start(q.key, n)
-		}
-		f.waiting = append(f.waiting, q)
 	}
 }
 
@@ -234,42 +239,38 @@ func (g *Gatherer) start(k key, from *network) *flight {
 		if s.flights[k] == f {
 			delete(s.flights, k)
 		}
-		for _, q := range f.waiting {
-			q.answered(r)
+		for _, p := range f.waiting {
+			p.answers[k] = r
+			p.wake()
 		}
 		s.add(from, 0, -1)
-		g.serve()
+		g.serve(nil)
 	}()
 	return f
 }
 
 // leave gives up what p waits for, and ends what nobody else waits for.
-func (g *Gatherer) leave(p *Pending) {
-	s := &g.shares
+func (p *Pending) leave() {
+	s := &p.g.shares
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p.wanted, p.ended = nil, time.Now()
-	if p.queued > 0 {
-		n := g.network(p.client)
-		n.queue = slices.DeleteFunc(n.queue, func(q *question) bool { return q.of == p })
+	p.ended = time.Now()
+	if len(p.queue) > 0 {
+		n := p.g.network(p.client)
+		n.queue = slices.DeleteFunc(n.queue, func(q *Pending) bool { return q == p })
 		if len(n.queue) == 0 {
 			s.waiting = slices.DeleteFunc(s.waiting, func(w *network) bool { return w == n })
 		}
-		p.queued, p.deadline = 0, p.deadline.Add(p.ended.Sub(p.since))
+		p.queue = nil
 	}
-	for k, q := range p.questions {
-		if q.answer.Load() != nil {
-			continue
+	maps.DeleteFunc(p.answers, func(k key, r *record) bool {
+		if f := s.flights[k]; r == nil && f != nil {
+			f.waiting = slices.DeleteFunc(f.waiting, func(w *Pending) bool { return w == p })
+			if len(f.waiting) == 0 {
+				f.cancel()
+				delete(s.flights, k)
+			}
 		}
-		delete(p.questions, k)
-		f := s.flights[k]
-		if f == nil {
-			continue
-		}
-		f.waiting = slices.DeleteFunc(f.waiting, func(w *question) bool { return w == q })
-		if len(f.waiting) == 0 {
-			f.cancel()
-			delete(s.flights, k)
-		}
-	}
+		return r == nil
+	})
 }

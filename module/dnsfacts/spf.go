@@ -19,43 +19,44 @@ import (
 
 // spf learns the SPF result of the HELO identity (RFC 7208, section 2.3). A
 // name that can have no SPF record, such as a literal, has "none".
-func (p *Pending) spf(f *checkhelo.Facts) {
-	if !f.Client.IsValid() || !lacks(&f.SPF) {
-		return
+func (p *Pending) spf(f *checkhelo.Facts) (a checkhelo.Answer[string]) {
+	switch {
+	case !f.Client.IsValid():
+		return a
+	case f.Helo.Kind != heloname.FQDN:
+		return known(string(spf.None))
 	}
-	if f.Helo.Kind != heloname.FQDN {
-		f.SPF = known(string(spf.None))
-	} else if r := p.evaluated(key{name: f.Helo.ASCII, addr: f.Client, qtype: typeSPF}); r != nil {
-		f.SPF = answer(r, strings.Join(r.texts, ""))
-	}
+	r := p.evaluated(f)
+	return answer(r, strings.Join(r.texts, ""))
 }
 
-// evaluated returns the result for k that is known, or runs the library over the
-// answers there are. It returns nil while an answer is out: the library runs again
+// evaluated returns the result that is known, or runs the library over the answers
+// there are. While an answer is out, the result is dropped, and the library runs again
 // when that has arrived. The result is kept for as long as its answers.
-func (p *Pending) evaluated(k key) *record {
-	txt := key{name: k.name, qtype: dns.TypeTXT}
-	if p.questions[txt] == nil && p.over == nil {
+func (p *Pending) evaluated(f *checkhelo.Facts) *record {
+	name, client := f.Helo.ASCII, f.Client
+	k := key{name: name, addr: client, qtype: typeSPF}
+	txt := key{name: name, qtype: dns.TypeTXT}
+	if _, asked := p.answer(txt); !asked && p.over == nil {
 		if r := p.g.Cache.get(k); r != nil {
 			return r
 		}
 	}
-	if r := p.get(txt); r == nil || r.failed() {
+	if r := p.get(txt); r.failed() {
 		return r
 	}
-	s := &spfResolver{p: p, client: k.addr, ttl: maxTTL}
-	result, _ := spf.CheckHostWithSender(k.addr.AsSlice(), k.name, "postmaster@"+k.name,
+	s := &spfResolver{p: p, facts: f, ttl: maxTTL}
+	result, _ := spf.CheckHostWithSender(client.AsSlice(), name, "postmaster@"+name,
 		spf.WithResolver(s))
-	switch {
-	case p.missed:
-		return nil
-	case s.failure != nil && result != spf.Pass:
+	if s.failure != nil && result != spf.Pass {
 		// A failed look-up counts as "this mechanism does not match" in some
 		// places, which can turn a pass into a fail. Only a pass is sure then.
 		return &record{err: s.failure}
 	}
 	r := &record{texts: []string{string(result)}}
-	p.g.Cache.put(k, r, s.ttl)
+	if !p.missed {
+		p.g.Cache.put(k, r, s.ttl)
+	}
 	return r
 }
 
@@ -66,7 +67,7 @@ func (p *Pending) evaluated(k key) *record {
 // its way, since that one may settle the result.
 type spfResolver struct {
 	p       *Pending
-	client  netip.Addr
+	facts   *checkhelo.Facts
 	ttl     time.Duration // shortest life of an answer used
 	failure *Error        // of the first look-up that failed
 	stops   bool          // nothing more is asked in this run
@@ -96,12 +97,12 @@ func (s *spfResolver) answer(k key) (*record, error) {
 	if s.stops {
 		return nil, errStop
 	}
-	before := len(s.p.wanted)
+	_, asked := s.p.answer(k)
 	r := s.p.get(k)
 	switch {
-	case r == nil && len(s.p.wanted) > before:
+	case r == notYet && !asked:
 		return unknown, nil
-	case r == nil:
+	case r == notYet:
 		s.stops = true
 		return nil, errStop
 	case r.failed():
@@ -146,7 +147,7 @@ func (s *spfResolver) LookupMX(_ context.Context, name string) (hosts []*net.MX,
 // library does not say which it is, an IPv6 client costs both once a record has
 // an "exists".
 func (s *spfResolver) LookupIPAddr(_ context.Context, host string) (list []net.IPAddr, _ error) {
-	own, _ := family(s.client)
+	own, _ := family(s.facts.Client)
 	types := []uint16{own}
 	if s.exists && own != dns.TypeA {
 		types = append(types, dns.TypeA)
@@ -173,13 +174,15 @@ func (s *spfResolver) LookupIPAddr(_ context.Context, host string) (list []net.I
 // LookupAddr implements spf.DNSResolver. It returns confirmed names only,
 // RFC 7208, section 5.5; the library itself does not compare the addresses.
 func (s *spfResolver) LookupAddr(_ context.Context, _ string) (names []string, err error) {
-	r, err := s.answer(key{addr: s.client, qtype: dns.TypePTR})
+	r, err := s.answer(key{addr: s.facts.Client, qtype: dns.TypePTR})
 	if err != nil || r == unknown {
 		return nil, err
 	}
-	good, complete := s.p.confirm(ptrNames(r, "").Value, s.client, "")
-	if !complete {
-		s.stops = true
+	missed := s.p.missed
+	s.p.missed = false
+	good := s.p.confirm(ptrNames(r, "").Value, s.facts)
+	s.stops, s.p.missed = s.p.missed, s.p.missed || missed
+	if s.stops {
 		return nil, errStop
 	}
 	if failed, ok := good.Err.(*Error); ok {
