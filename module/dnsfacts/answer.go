@@ -28,12 +28,7 @@ const (
 // and whose TTL becomes the smallest seen. It adds the records passed to hops, and fails where the
 // answer is none, on a loop, and on more than maxAliases.
 func follow(m *dns.Msg, at *dns.RR_Header, hops int) (int, error) {
-	switch {
-	case m == nil:
-		return hops, fault(KindMalformed, "no answer")
-	case m.Truncated:
-		return hops, fault(KindMalformed, "truncated")
-	case m.Rcode != dns.RcodeSuccess && m.Rcode != dns.RcodeNameError:
+	if m.Rcode != dns.RcodeSuccess && m.Rcode != dns.RcodeNameError {
 		return hops, rcodeFailure(m.Rcode)
 	}
 	for {

@@ -86,8 +86,8 @@ func (r *record) kind() string {
 	return KindFound
 }
 
-// pack returns r as octets after b.
-func (r *record) pack(b []byte) []byte {
+// pack returns r as octets.
+func (r *record) pack() (b []byte) {
 	text := func(s string) {
 		s = s[:min(len(s), dns.MaxMsgSize)]
 		b = binary.BigEndian.AppendUint16(b, uint16(len(s))) //nolint:gosec // cut above
@@ -101,12 +101,9 @@ func (r *record) pack(b []byte) []byte {
 		if r.err.Err != nil {
 			text(r.err.Err.Error())
 		}
-		return b
 	}
-	b = binary.BigEndian.AppendUint16(b, uint16(len(r.addrs))) //nolint:gosec // of one message
 	for _, addr := range r.addrs {
-		octets := addr.As16()
-		b = append(b, octets[:]...)
+		text(string(addr.AsSlice()))
 	}
 	for _, s := range r.texts {
 		text(s)
@@ -142,18 +139,16 @@ func unpack(k key, b []byte) *record {
 		}
 		return r
 	}
-	n := binary.BigEndian.Uint16(b)
-	if b = b[2:]; n > 0 {
-		r.addrs = one.addr[:0]
-	}
-	for ; n > 0; n-- {
-		r.addrs, b = append(r.addrs, netip.AddrFrom16([16]byte(b)).Unmap()), b[16:]
-	}
 	if len(b) > 0 {
-		r.texts = one.text[:0]
+		r.addrs, r.texts = one.addr[:0], one.text[:0]
 	}
 	for len(b) > 0 {
-		r.texts = append(r.texts, string(text()))
+		if s := text(); k.qtype == dns.TypeA || k.qtype == dns.TypeAAAA {
+			addr, _ := netip.AddrFromSlice(s)
+			r.addrs = append(r.addrs, addr)
+		} else {
+			r.texts = append(r.texts, string(s))
+		}
 	}
 	return r
 }
@@ -236,11 +231,11 @@ func (c *Cache) put(k key, r *record, ttl time.Duration) {
 	}
 	ttl = min(max(ttl, minTTL), maxTTL)
 	r.expires = c.clock() + ttl
-	if most := max(c.size*entryOctets, leastOctets) / 1024; 16*len(r.addrs) > most {
+	if 4*len(r.addrs) > max(c.size*entryOctets, leastOctets)/1024 {
 		return // before it is packed, since a thousand such answers may come at a time
 	}
 	seconds := int((ttl + time.Second - 1) / time.Second)
-	_ = c.entries().Set(k.append(c.seed[:8:8]), r.pack(nil), seconds)
+	_ = c.entries().Set(k.append(c.seed[:8:8]), r.pack(), seconds)
 }
 
 // left returns for how long r may still be kept.

@@ -1,6 +1,7 @@
 package dnsfacts
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -54,7 +55,7 @@ func (e *Error) Error() string {
 // Unwrap returns the cause, which may be nil.
 func (e *Error) Unwrap() error { return e.Err }
 
-// wrap makes err an *Error about k; an *Error keeps its kind and time.
+// wrap makes err an *Error about k; an *Error keeps its kind.
 func wrap(err error, k key) *Error {
 	e := &Error{Kind: KindNetwork, Name: k.question(), Type: k.qtype, Err: err, at: time.Now()}
 	var known *Error
@@ -62,9 +63,6 @@ func wrap(err error, k key) *Error {
 	switch {
 	case errors.As(err, &known):
 		e.Kind, e.Err = known.Kind, known.Err
-		if !known.at.IsZero() {
-			e.at = known.at
-		}
 	case errors.Is(err, context.Canceled):
 		e.Kind = KindCanceled
 	case errors.As(err, &timeout) && timeout.Timeout(): // also context.DeadlineExceeded
@@ -78,12 +76,6 @@ func fault(kind, text string) *Error { return &Error{Kind: kind, Err: errors.New
 
 // rcodeFailure is the error of an answer with an RCODE that answers nothing.
 func rcodeFailure(rcode int) *Error {
-	kind := KindRcode
-	switch rcode {
-	case dns.RcodeServerFailure:
-		kind = KindServFail
-	case dns.RcodeRefused:
-		kind = KindRefused
-	}
-	return fault(kind, dns.RcodeToString[rcode])
+	kinds := map[int]string{dns.RcodeServerFailure: KindServFail, dns.RcodeRefused: KindRefused}
+	return fault(cmp.Or(kinds[rcode], KindRcode), dns.RcodeToString[rcode])
 }

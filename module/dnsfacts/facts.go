@@ -114,22 +114,20 @@ func (p *Pending) ptr(f *checkhelo.Facts) (a checkhelo.Answer[[]string]) {
 	return ptrNames(p.get(key{addr: f.Client, qtype: dns.TypePTR}), f.Helo.ASCII)
 }
 
-// ptrNames makes a PTR answer's first ten names a fact. Names of the HELO
-// name's organisation come first, so that the cut never removes them.
-// An answer whose names no host can have counts as no name.
+// ptrNames makes a PTR answer a fact. An answer whose names no host can have counts as no name.
 func ptrNames(r *record, helo string) checkhelo.Answer[[]string] {
-	names := answer(r, r.texts)
-	if names.State == checkhelo.Found && len(names.Value) == 0 {
+	if r.found() && len(r.texts) == 0 {
 		return none[[]string]()
 	}
-	if len(names.Value) > maxPTR {
-		names.Value = nearest(names.Value, helo)
-	}
-	return names
+	return answer(r, nearest(r.texts, helo))
 }
 
-// nearest returns maxPTR names, those of the HELO name's organisation first.
+// nearest returns at most maxPTR names. Where it has to cut, those of the HELO name's
+// organisation come first, so that the cut never removes them.
 func nearest(names []string, helo string) []string {
+	if len(names) <= maxPTR {
+		return names
+	}
 	distance := func(name string) int {
 		switch {
 		case name == helo:

@@ -118,8 +118,11 @@ func (g *Gatherer) fetch(ctx context.Context, k key) (r *record) {
 		}
 	}()
 	begun := time.Now()
-	r, ttl := g.resolve(ctx, k)
+	r, ttl, err := g.resolve(ctx, k)
 	took := time.Since(begun)
+	if err != nil {
+		r, ttl = &record{err: wrap(err, k)}, failTTL
+	}
 	if r.kind() == KindCanceled && took >= g.timeout()/2 {
 		r.err.Kind = KindTimeout // it had time enough for an answer
 	}
@@ -134,11 +137,11 @@ func (g *Gatherer) fetch(ctx context.Context, k key) (r *record) {
 }
 
 // resolve asks for k, and once more where the first answer ends at an alias.
-func (g *Gatherer) resolve(ctx context.Context, k key) (*record, time.Duration) {
+func (g *Gatherer) resolve(ctx context.Context, k key) (*record, time.Duration, error) {
 	name := k.question()
 	if _, ok := dns.IsDomainName(name); !ok || name == "" {
 		// The DNS cannot hold such a name; one case is a long name below a list's zone.
-		return &record{denied: KindNXDomain}, maxTTL
+		return &record{denied: KindNXDomain}, maxTTL, nil
 	}
 	at, hops := &dns.RR_Header{Name: dns.Fqdn(name), Rrtype: k.qtype, Ttl: ^uint32(0)}, 0
 	for range 2 {
@@ -149,17 +152,14 @@ func (g *Gatherer) resolve(ctx context.Context, k key) (*record, time.Duration) 
 			hops, err = follow(resp, at, hops)
 		}
 		if err != nil {
-			return &record{err: wrap(err, k)}, failTTL
+			return nil, 0, err
 		}
 		r, ttl, err := read(resp, at, hops > 0)
-		if err != nil {
-			return &record{err: wrap(err, k)}, failTTL
-		}
-		if r != nil {
-			return r, ttl
+		if r != nil || err != nil {
+			return r, ttl, err
 		}
 	}
-	return &record{err: wrap(fault(KindCNAME, "the chain has no end"), k)}, failTTL
+	return nil, 0, fault(KindCNAME, "the chain has no end")
 }
 
 // silentAfter is the number of failures in a row that mean a dead resolver, where
@@ -185,12 +185,5 @@ func (g *Gatherer) note(failed bool) {
 // maxQuestions returns the bound of the questions in flight.
 func (g *Gatherer) maxQuestions() int {
 	const most, least = 1024, 16
-	switch files := descriptors(); {
-	case g.MaxQuestions > 0:
-		return g.MaxQuestions
-	case files == 0:
-		return most
-	default:
-		return max(least, min(most, files/4))
-	}
+	return cmp.Or(g.MaxQuestions, max(least, min(most, descriptors()/4)))
 }

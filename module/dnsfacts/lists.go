@@ -37,10 +37,11 @@ type Response struct {
 
 var (
 	listAnswers = netip.MustParsePrefix("127.0.0.0/8") // RFC 5782, section 2.1
-	// listErrors and listBlocked say that the list does not answer us. Lists use
-	// the first by custom, and RFC 5782, section 5 forbids an entry 127.0.0.1.
-	listErrors  = netip.MustParsePrefix("127.255.255.0/24")
-	listBlocked = netip.MustParseAddr("127.0.0.1")
+	// listErrors say that the list does not answer us. Lists use the first by custom,
+	// and RFC 5782, section 5 forbids an entry 127.0.0.1.
+	listErrors = []netip.Prefix{
+		netip.MustParsePrefix("127.255.255.0/24"), netip.MustParsePrefix("127.0.0.1/32"),
+	}
 	// dnswlBlocked is what dnswl.org answers to clients that ask too much.
 	dnswlBlocked = netip.MustParseAddr("127.0.0.255")
 )
@@ -51,13 +52,6 @@ var zoneKey = regexp.MustCompile(`^[a-z0-9]{20,}(\.[^.]+\..)`)
 
 // shownZone returns a zone with *** in the place of the customer's key.
 func shownZone(zone string) string { return zoneKey.ReplaceAllString(zone, "***$1") }
-
-// hiding returns err without the key of zone.
-func hiding(err *Error, zone string) *Error {
-	e := *err
-	e.Name = strings.Replace(e.Name, zone, shownZone(zone), 1)
-	return &e
-}
 
 // listable reports whether a domain list can know a name.
 func listable(n heloname.Name) bool {
@@ -79,7 +73,9 @@ func (p *Pending) lists(f *checkhelo.Facts) (listed checkhelo.Answer[[]checkhelo
 		for _, name := range names {
 			hit, err := p.listing(z, name)
 			if err != nil {
-				listed.State, listed.Err = checkhelo.Failed, hiding(err, z.Zone)
+				e := *err
+				e.Name = strings.Replace(e.Name, z.Zone, shownZone(z.Zone), 1)
+				listed.State, listed.Err = checkhelo.Failed, &e
 			}
 			if hit.Addr.IsValid() {
 				hits = append(hits, hit)
@@ -106,7 +102,7 @@ func (p *Pending) listing(z *Blocklist, name string) (hit checkhelo.Listing, err
 	}
 	for _, addr := range addrs {
 		for _, resp := range responses {
-			if !slices.ContainsFunc(resp.Codes, func(c netip.Prefix) bool { return c.Contains(addr) }) {
+			if !inAny(addr, resp.Codes) {
 				continue
 			}
 			l := checkhelo.Listing{
@@ -158,7 +154,11 @@ func listed(k key, r *record) (hits []netip.Addr, err *Error) {
 	return hits, nil
 }
 
-func refusal(a netip.Addr) bool { return listErrors.Contains(a) || a == listBlocked }
+func refusal(addr netip.Addr) bool { return inAny(addr, listErrors) }
+
+func inAny(addr netip.Addr, networks []netip.Prefix) bool {
+	return slices.ContainsFunc(networks, func(n netip.Prefix) bool { return n.Contains(addr) })
+}
 
 // AllowListed asks Allowlists for a client's address (RFC 5782, section
 // 2.1) and returns the first zone that has it with Found. Failed means that a
