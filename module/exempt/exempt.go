@@ -217,7 +217,7 @@ func (l *List) valueHolds(value string, ip netip.Addr) bool {
 	holds := false
 	separates := func(r rune) bool { return r == ',' || r == ' ' || r == '\t' }
 	for word := range strings.FieldsFuncSeq(value, separates) {
-		prefix, err := parseNetwork(word)
+		prefix, err := heloname.ParsePrefix(word)
 		switch {
 		case err == nil:
 			holds = holds || prefix.Contains(ip)

@@ -46,24 +46,15 @@ func (n *Networks) Contains(ip netip.Addr) bool {
 func (n *Networks) All() iter.Seq[netip.Prefix] { return n.table.All() }
 
 func (n *Networks) add(entry string) error {
-	prefix, err := parseNetwork(entry)
+	prefix, err := heloname.ParsePrefix(entry)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w; %s", err, accepted)
 	}
 	if problem, never := NetworkProblem(prefix); never {
 		return fmt.Errorf("%s %s", entry, problem)
 	}
 	n.table.Insert(prefix)
 	return nil
-}
-
-// parseNetwork is heloname.ParsePrefix with an error that names the accepted forms.
-func parseNetwork(s string) (netip.Prefix, error) {
-	prefix, err := heloname.ParsePrefix(s)
-	if err != nil {
-		return prefix, fmt.Errorf("%w; %s", err, accepted)
-	}
-	return prefix, nil
 }
 
 // acceptedRcpt ends every error about a recipient.

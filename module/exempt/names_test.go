@@ -100,7 +100,7 @@ func FuzzNames(f *testing.F) {
 			value, found := table[key]
 			held = held || found
 			for word := range strings.SplitSeq(value, ",") {
-				prefix, err := parseNetwork(word)
+				prefix, err := heloname.ParsePrefix(word)
 				lists = lists || err == nil && found && prefix.Contains(heloname.Unmap(ip))
 			}
 		}
