@@ -16,7 +16,7 @@ func buildCommand() *cli.Command {
 			option("output o", "maddy", "write the binary to `FILE`"),
 			option("maddy", build.DefaultMaddy, "build this `VERSION|DIR` of Maddy"),
 			option("tags", "", "build tags `T`, separated by commas"),
-			repeated("with", "link in a `PACKAGE[@VERSION|=DIR]`; may be repeated"),
+			repeated("with", "link in a `PACKAGE[@VERSION|=DIR]`"),
 			option("checkhelo", "",
 				"source `DIR` of the check; default: this checkout, else this program's version"),
 			option("check-version", "",

@@ -36,7 +36,7 @@ func explainCommand() *cli.Command {
 			option("log", "", "tell the story of a message in the log `FILE`"),
 			option("ip", "", "the client's address `A`"),
 			option("from", "", "the sender `ADDR`, <> for a bounce"),
-			repeated("rcpt", "a recipient `ADDR`; may be repeated"),
+			repeated("rcpt", "a recipient `ADDR`"),
 			option("auth", "", "the client has logged in as `USER`"),
 			option("dns", "system", "look up `HOW`: system, off, HOST:PORT"),
 			formatFlag("text", "json"),

@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"net"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -32,7 +31,9 @@ func option(names, value, usage string) cli.Flag {
 // repeated declares an option that may be given several times.
 func repeated(name, usage string) cli.Flag { return &cli.StringSliceFlag{Name: name, Usage: usage} }
 
-func toggle(name, usage string) cli.Flag { return &cli.BoolFlag{Name: name, Usage: usage} }
+func toggle(name, usage string) cli.Flag {
+	return &cli.BoolFlag{Name: name, Usage: usage, DisableDefaultText: true}
+}
 
 // policyFlags say what judges.
 func policyFlags() []cli.Flag {
@@ -201,22 +202,4 @@ func operands(c *cli.Context) (names []string, err error) {
 		rest = later.Args()
 	}
 	return append(names, last...), nil
-}
-
-var placeholder = regexp.MustCompile("`([^`]+)`")
-
-// wordsOf returns the names of a flag, what it takes, and what it is for. Its usage has what it
-// takes between backquotes.
-func wordsOf(flag cli.Flag) (names []string, value, usage string) {
-	for _, name := range flag.Names() {
-		if len(name) > 1 {
-			name = "-" + name
-		}
-		names = append(names, "-"+name)
-	}
-	usage = flag.(cli.DocGenerationFlag).GetUsage()
-	if m := placeholder.FindStringSubmatch(usage); m != nil {
-		value = m[1]
-	}
-	return names, value, strings.ReplaceAll(usage, "`", "")
 }

@@ -37,7 +37,7 @@ func replayCommand() *cli.Command {
 				"look up `HOW`: off; recorded, what the input says of the PTR; system; HOST:PORT"),
 			formatFlag("text", "json", "csv", "html", "ndjson"),
 			option("output o", "", "write to `FILE` instead of standard output"),
-			repeated("by", "read mails at the border `HOST`, or .DOMAIN for all below; may be repeated"),
+			repeated("by", "read mails at the border `HOST`, or .DOMAIN for all below"),
 			option("class", "", "call messages `NAME`, such as ham or spam, where the input does not"),
 			option("since", "", "leave out what is before `TIME`: 2026-01-31, 2026-01-31T18:00:00Z"),
 			option("until", "", "leave out what is from `TIME` on"),

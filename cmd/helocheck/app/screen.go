@@ -74,7 +74,8 @@ const labelColumn = 10
 func (s *screen) Row(column int, label, colour, text string) string {
 	var lines []string
 	if label != "" && utf8.RuneCountInString(label) >= column {
-		lines, label = append(lines, s.Text(0, label)), ""
+		indent := len(label) - len(strings.TrimLeft(label, " "))
+		lines, label = append(lines, s.Text(indent, label)), ""
 	}
 	for _, line := range fold(text, s.width-column) {
 		if s.colour && colour != "" {
@@ -158,12 +159,8 @@ func help(c *cli.Command) string {
 		page.Takes = "\n   " + page.Takes
 	}
 	for _, flag := range append(c.VisibleFlags(), cli.HelpFlag) {
-		names, value, usage := wordsOf(flag)
-		if usual := flag.(cli.DocGenerationFlag).GetValue(); usual != "" {
-			usage += " (default: " + usual + ")"
-		}
-		left := "  " + strings.Join(names, ", ") + " " + value
-		page.Options = append(page.Options, []string{strings.TrimRight(left, " "), usage})
+		names, usage, _ := strings.Cut(flag.String(), "\t")
+		page.Options = append(page.Options, []string{"  " + names, usage})
 	}
 	if err := texts.ExecuteTemplate(&b, "help", page); err != nil {
 		return err.Error()

@@ -28,8 +28,8 @@ func selfCommand() *cli.Command {
 		Usage: "check whether the greeting of this server would pass elsewhere",
 		Flags: []cli.Flag{
 			option("config", "", "read this maddy.conf `FILE` instead of the server's"),
-			repeated("ip", "mail leaves from the address `A`; may be repeated"),
-			repeated("helo", "check `NAME` instead of those in maddy.conf; may be repeated"),
+			repeated("ip", "mail leaves from the address `A`"),
+			repeated("helo", "check `NAME` instead of those in maddy.conf"),
 			option("dns", "system", "look up `HOW`: system, HOST:PORT"),
 			formatFlag("text", "json"),
 			toggle("watch", "check again and again; end with 1 when a result changes"),
