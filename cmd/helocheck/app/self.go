@@ -139,13 +139,11 @@ func (r *selfRun) check(ctx context.Context) (*selfReport, error) {
 }
 
 // pairs joins names, those that greet first, and addresses, each pair once.
-func (r *selfRun) pairs(names []selfName, report *selfReport) (pairs []selfName, err error) {
+func (r *selfRun) pairs(names []selfName, report *selfReport) (pairs []selfName, _ error) {
 	for _, n := range names {
-		addrs := []netip.Addr{{}}
-		if n.greets {
-			if addrs, err = r.addresses(n.addr, report); err != nil {
-				return nil, err
-			}
+		addrs, err := r.addresses(n, report)
+		if err != nil {
+			return nil, err
 		}
 		for _, n.addr = range addrs {
 			i := slices.IndexFunc(pairs, func(p selfName) bool {
@@ -161,19 +159,18 @@ func (r *selfRun) pairs(names []selfName, report *selfReport) (pairs []selfName,
 	return pairs, nil
 }
 
-// addresses returns where mail of a target with that local_ip leaves from.
-func (r *selfRun) addresses(local netip.Addr, report *selfReport) ([]netip.Addr, error) {
+// addresses returns where mail with that name leaves from, one that is not valid for none.
+func (r *selfRun) addresses(n selfName, report *selfReport) (public []netip.Addr, err error) {
 	switch {
+	case !n.greets, n.addr.IsValid() && len(r.ips) == 0:
+		return []netip.Addr{n.addr}, nil
 	case len(r.ips) > 0:
 		return r.ips, nil
-	case local.IsValid():
-		return []netip.Addr{local}, nil
 	}
 	list, err := r.machine()
 	if err != nil {
 		return nil, fmt.Errorf("self: the addresses of this machine: %w", err)
 	}
-	var public []netip.Addr
 	for _, a := range list {
 		prefix, err := netip.ParsePrefix(a.String())
 		if addr := prefix.Addr().Unmap(); err == nil && !unreachable(addr) {
@@ -275,13 +272,13 @@ func readSelfConf(path string) (names []selfName, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("self: %w", err)
 	}
-	global, lacks := hostname(top, "hostname"), false
+	global := hostname(top, "hostname")
 	for _, node := range targets(top) {
 		name := hostname(node.Children, "hostname of target."+node.Name)
 		if name.said == "" {
 			name = global
 		}
-		name.greets, lacks = true, lacks || name.said == ""
+		name.greets = true
 		if local := child(node.Children, "local_ip"); local != nil && node.Name == "remote" {
 			addr, err := netip.ParseAddr(local.Args[0])
 			if err != nil {
@@ -301,7 +298,7 @@ func readSelfConf(path string) (names []selfName, err error) {
 		}
 	}
 	names = slices.DeleteFunc(append(names, global), func(n selfName) bool { return n.said == "" })
-	if len(names) == 0 || lacks {
+	if len(names) == 0 {
 		return nil, fmt.Errorf("self: %s has no hostname; set: hostname mail.example.org", path)
 	}
 	return names, nil

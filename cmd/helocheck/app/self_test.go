@@ -227,9 +227,6 @@ func TestSelfConf(t *testing.T) {
 		{"references are no targets", "hostname mail.example.org\nsmtp tcp://127.0.0.1:25 {\n" +
 			" deliver_to &out\n}\n", "mail.example.org 192.0.2.1"},
 		{"none", "tls off\n", "error: no hostname"},
-		{"target without", "" +
-			"smtp tcp://127.0.0.1:25 {\n hostname a.example.org\n}\ntarget.remote out { }\n",
-			"error: no hostname"},
 		{"bad local_ip", "hostname a.example.org\ntarget.remote out {\n local_ip nonsense\n}\n",
 			"error: local_ip is no address"},
 		{"broken", "hostname {\n", "error: self:"},
@@ -295,7 +292,7 @@ func TestSelfAddresses(t *testing.T) {
 	tests := []struct {
 		name string
 		run  selfRun
-		n    netip.Addr
+		ip   netip.Addr // local_ip
 		want string
 	}{
 		{"given", selfRun{ips: given, machine: selfNets(t)}, local, "[192.0.2.1]"},
@@ -309,7 +306,7 @@ func TestSelfAddresses(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			report := &selfReport{}
-			addrs, err := test.run.addresses(test.n, report)
+			addrs, err := test.run.addresses(selfName{greets: true, addr: test.ip}, report)
 			got := fmt.Sprint(addrs)
 			if err != nil && strings.Contains(err.Error(), "--ip") {
 				got += " --ip"
