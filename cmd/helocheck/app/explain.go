@@ -78,15 +78,10 @@ func runExplain(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if c.String("format") == "json" {
-		err = printJSON(c.App.Writer, e)
-	} else {
-		err = texts.ExecuteTemplate(c.App.Writer, "explain", e)
+	if err := show(c, "explain", e); err != nil || words[e.Action].status == 0 {
+		return err
 	}
-	if status := words[e.Action].status; err == nil && status != 0 {
-		return cli.Exit("", status)
-	}
-	return err
+	return cli.Exit("", words[e.Action].status)
 }
 
 // notRecorded stands for a sender that nobody names: the null sender is another one.
@@ -128,7 +123,7 @@ type explained struct {
 	// NotEvaluated lists the tables that the judgement does without.
 	NotEvaluated []maddyconf.Table `json:"not_evaluated"`
 
-	*screen `json:"-"`
+	*screen
 	All     bool               `json:"-"` // tells what did not decide, too
 	Fix     bool               `json:"-"` // tells the settings of each mail server
 	Proof   string             `json:"-"` // that Exemption asks for
@@ -166,9 +161,10 @@ type replyJSON struct {
 
 // questionJSON is one question to the DNS. Result is one of the Kind constants of package dnsfacts.
 type questionJSON struct {
-	Type    string  `json:"type"`
-	Result  string  `json:"result"`
-	Seconds float64 `json:"seconds"`
+	Type    string        `json:"type"`
+	Result  string        `json:"result"`
+	Seconds float64       `json:"seconds"`
+	Took    time.Duration `json:"-"`
 }
 
 // maxEvidence bounds the octets of one evidence shown.
@@ -199,7 +195,8 @@ func newExplained(c *cli.Context, query judge.Query) (*explained, error) {
 	j.Gatherer.Observe = func(qtype, result string, took time.Duration) {
 		mu.Lock()
 		defer mu.Unlock()
-		asked = append(asked, questionJSON{qtype, result, took.Seconds()})
+		asked = append(asked,
+			questionJSON{qtype, result, took.Seconds(), took.Round(100 * time.Microsecond)})
 	}
 	e.Judged = j.Explain(c.Context, query)
 	mu.Lock()
@@ -470,8 +467,3 @@ func factsOf(f *checkhelo.Facts) []fact {
 
 // Known are the facts about the greeting.
 func (e *explained) Known() []fact { return factsOf(&e.Judged.Facts) }
-
-// Took is how long the answer was waited for.
-func (q questionJSON) Took() time.Duration {
-	return time.Duration(q.Seconds * float64(time.Second)).Round(100 * time.Microsecond)
-}

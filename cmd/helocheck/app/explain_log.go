@@ -32,18 +32,21 @@ var breakable = strings.NewReplacer("\t", " ", `,"`, `, "`)
 
 // story is what a log says of one message.
 type story struct {
+	*screen
 	Lines   []string // the first ones
 	More    int      // lines that are left out
-	refused bool     // by another server
+	Outcome string
+	refused bool // by another server
 	record  *replay.Record
 }
 
-func readStory(c *cli.Context, path, id string) (st story, err error) {
+func readStory(c *cli.Context, path, id string) (*story, error) {
 	// The ID stands between octets that no message ID has.
 	whole, err := regexp.Compile(`(^|[^-0-9A-Za-z])` + regexp.QuoteMeta(id) + `($|[^-0-9A-Za-z])`)
 	if err != nil {
-		return st, usage(fmt.Sprintf("%q is no message ID", id))
+		return nil, usage(fmt.Sprintf("%q is no message ID", id))
 	}
+	st := &story{screen: newScreen(c.App.Writer)}
 	opt := replay.Options{Line: func(line []byte) {
 		if id == "" || !bytes.Contains(line, []byte(id)) || !whole.Match(line) {
 			return
@@ -59,43 +62,35 @@ func readStory(c *cli.Context, path, id string) (st story, err error) {
 		if st.record == nil && strings.EqualFold(rec.MsgID, id) {
 			kept := *rec
 			kept.Rcpts = slices.Clone(rec.Rcpts)
-			st.record = &kept
+			said := strings.TrimRight(rec.Outcome+": "+rec.Reason, ": ")
+			st.record, st.Outcome = &kept, heloname.Line(said, maxStoryLine)
 		}
 		return nil
 	})
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return st, usage(err.Error())
+		return nil, usage(err.Error())
 	case err == nil && st.record == nil && len(st.Lines) == 0:
-		return st, usage(fmt.Sprintf("%s has no line with the message ID %q", path, id))
+		return nil, usage(fmt.Sprintf("%s has no line with the message ID %q", path, id))
 	}
 	return st, err
 }
 
 // tellStory shows what a log says of the message with that ID and returns its greeting.
 func tellStory(c *cli.Context, id string) (query judge.Query, err error) {
-	path, s := c.String("log"), newScreen(c.App.Writer)
+	path := c.String("log")
 	id = strings.Trim(id, "<>[]();:,. ")
 	st, err := readStory(c, path, id)
-	if err != nil {
-		return query, err
-	}
-	said, rec := "", st.record
-	if rec != nil {
-		said = strings.TrimRight(rec.Outcome+": "+rec.Reason, ": ")
-	}
-	if c.String("format") == "text" {
-		err = texts.ExecuteTemplate(c.App.Writer, "story", struct {
-			*screen
-			story
-			Outcome string
-		}{s, st, heloname.Line(said, maxStoryLine)})
+	if err == nil && c.String("format") == "text" {
+		err = texts.ExecuteTemplate(c.App.Writer, "story", st)
 	}
 	switch {
-	case rec != nil:
-		return queryOf(rec), err
+	case err != nil:
+		return query, err
+	case st.record != nil:
+		return queryOf(st.record), nil
 	case st.refused:
-		fmt.Fprintln(c.App.Writer, s.Text(0, "Another server refused this message. See what it sees"+
+		fmt.Fprintln(c.App.Writer, st.Text(0, "Another server refused this message. See what it sees"+
 			" of yours: helocheck self"))
 		return query, cli.Exit("", exitFailure)
 	}

@@ -77,10 +77,6 @@ func (j *Recorded) result(
 	ctx context.Context, rec *replay.Record, looked *checkhelo.Facts,
 ) (res report.Result) {
 	j.retries(ctx, rec.Time)
-	if j.kept == nil {
-		res, _ = j.evaluate(ctx, rec, looked)
-		return res
-	}
 	q := question{
 		helo: rec.Plain(), rcpt: strings.Join(rec.Rcpts, " "), self: rec.Self, client: rec.Client,
 		auth: rec.Auth,
@@ -95,8 +91,8 @@ func (j *Recorded) result(
 	if kept, ok := j.kept[q]; ok {
 		return kept
 	}
-	res, final := j.evaluate(ctx, rec, nil)
-	if final {
+	res, final := j.evaluate(ctx, rec, looked)
+	if final && j.kept != nil {
 		if len(j.kept) >= keptVerdicts {
 			clear(j.kept)
 		}
@@ -135,10 +131,15 @@ func (j *Recorded) evaluate(
 	return res, final
 }
 
-// facts returns what the input says of the DNS, and whose name is the server's own.
+// facts returns what the input says of the DNS, and whose name is the server's own: also that which
+// the receiving server gave itself.
 func (j *Recorded) facts(rec *replay.Record) *checkhelo.Facts {
+	own := j.Self
+	if ascii := heloname.Parse(rec.Self).ASCII; ascii != "" {
+		own.Names = append(slices.Clip(own.Names), ascii)
+	}
 	f := &checkhelo.Facts{
-		Helo: heloname.Parse(rec.Plain()), Client: heloname.Unmap(rec.Client), Self: j.self(rec.Self),
+		Helo: heloname.Parse(rec.Plain()), Client: heloname.Unmap(rec.Client), Self: &own,
 	}
 	if j.recorded {
 		recall(f, rec)
@@ -183,17 +184,6 @@ func (j *Recorded) session(
 // remembers reports whether a memory can change the outcome, but for neighbours.
 func remembers(o *judge.Outcome) bool {
 	return o.Would == checkhelo.Greylist || o.Would == checkhelo.Quarantine
-}
-
-// self is what the check calls its own, and the name that the receiving server gave itself.
-func (j *Recorded) self(name string) *checkhelo.Self {
-	own := &j.Self
-	if ascii := heloname.Parse(name).ASCII; ascii != "" {
-		both := *own
-		both.Names = slices.Concat(own.Names, []string{ascii})
-		return &both
-	}
-	return own
 }
 
 // recall takes what the receiving server wrote down about the client's PTR record for the DNS.

@@ -1,9 +1,7 @@
 package app
 
 import (
-	"encoding/json"
 	"fmt"
-	"io"
 
 	"github.com/urfave/cli/v2"
 
@@ -27,7 +25,7 @@ func runRules(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	table := rulesJSON{Policy: source, Rules: []ruleJSON{}}
+	table := rulesJSON{newScreen(c.App.Writer), source, []ruleJSON{}}
 	policy := conf.Check.Judge().Policy
 	usual, err := maddyconf.FromPolicy(string(policy.Preset))
 	if err != nil {
@@ -41,13 +39,7 @@ func runRules(c *cli.Context) error {
 			table.Rules = append(table.Rules, r)
 		}
 	}
-	if c.String("format") == "json" {
-		return printJSON(c.App.Writer, table)
-	}
-	return texts.ExecuteTemplate(c.App.Writer, "rules", struct {
-		*screen
-		rulesJSON
-	}{newScreen(c.App.Writer), table})
+	return show(c, "rules", table)
 }
 
 type ruleJSON struct {
@@ -61,6 +53,7 @@ type ruleJSON struct {
 }
 
 type rulesJSON struct {
+	*screen
 	Policy string     `json:"policy"`
 	Rules  []ruleJSON `json:"rules"`
 }
@@ -82,11 +75,4 @@ func rulesOf(policy *checkhelo.Policy) (list []ruleJSON) {
 		})
 	}
 	return list
-}
-
-func printJSON(w io.Writer, value any) error {
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	enc.SetEscapeHTML(false)
-	return enc.Encode(value)
 }

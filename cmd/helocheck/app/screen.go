@@ -2,6 +2,7 @@ package app
 
 import (
 	"embed"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -145,6 +146,21 @@ var texts = template.Must(template.New("").Funcs(template.FuncMap{
 
 //go:embed *.txt
 var textFiles embed.FS
+
+// show writes a value as --format asks for: JSON, or the text of a template.
+func show(c *cli.Context, template string, value any) error {
+	if c.String("format") == "json" {
+		return printJSON(c.App.Writer, value)
+	}
+	return texts.ExecuteTemplate(c.App.Writer, template, value)
+}
+
+func printJSON(w io.Writer, value any) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	return enc.Encode(value)
+}
 
 // help is the text of --help, a template for the name that the command is called by.
 func help(c *cli.Command) string {

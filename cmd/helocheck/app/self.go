@@ -187,6 +187,7 @@ func (r *selfRun) addresses(n selfName, report *selfReport) (public []netip.Addr
 
 // selfReport is the outcome of one look at ourselves.
 type selfReport struct {
+	*screen
 	OK      bool         `json:"ok"` // nothing to fix and all known
 	Notes   []string     `json:"notes"`
 	Results []selfResult `json:"results"`
@@ -230,14 +231,8 @@ func (r *selfReport) status() error {
 }
 
 func (r *selfReport) write(c *cli.Context) error {
-	if c.String("format") == "json" {
-		r.OK = r.status() == nil
-		return printJSON(c.App.Writer, r)
-	}
-	return texts.ExecuteTemplate(c.App.Writer, "self", struct {
-		*screen
-		*selfReport
-	}{newScreen(c.App.Writer), r})
+	r.screen, r.OK = newScreen(c.App.Writer), r.status() == nil
+	return show(c, "self", r)
 }
 
 // selfChanges tells what differs, a line each, sorted. A check that becomes
