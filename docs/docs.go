@@ -58,7 +58,7 @@ func Rule(files fs.FS, name string) (Page, error) {
 }
 
 // Guides are the pages of the folder fix that belong to no single rule.
-var Guides = []string{"relay", "malware", "wait"}
+var Guides = []string{"relay-denied", "reach-us", "relay", "malware", "wait"}
 
 var comment = regexp.MustCompile(`(?s)<!--.*?-->\n`)
 

@@ -25,7 +25,7 @@ import (
 	"maddy.example/checkhelo/docs"
 )
 
-//go:embed assets texts en de
+//go:embed assets texts de
 var files embed.FS
 
 // Options say what the site is about.
@@ -84,11 +84,8 @@ func (s *site) PageIn(name string, t texts) string {
 // has reports whether the site has a page of that name.
 func (s *site) has(name string) bool {
 	is := func(r checkhelo.Rule) bool { return r.Name == name }
-	return slices.ContainsFunc(s.Rules, is) || slices.Contains(plainPages, name)
+	return slices.ContainsFunc(s.Rules, is) || slices.Contains(docs.Guides, name)
 }
-
-// plainPages belong to no rule.
-var plainPages = slices.Concat([]string{"relay-denied", "reach-us"}, docs.Guides)
 
 // Write makes the site in a directory, which is created if need be. Files of
 // an earlier site are overwritten, others are left alone.
@@ -207,7 +204,7 @@ func (s *site) render() error {
 		index.Rules = append(index.Rules, p)
 	}
 	err := s.execute("index.html", index)
-	for _, name := range plainPages {
+	for _, name := range docs.Guides {
 		p, fault := s.plainPage(name)
 		err = errors.Join(err, fault, s.execute("plain.html", p))
 	}
@@ -226,9 +223,7 @@ func (s *site) execute(template string, p view) error {
 func (s *site) plainPage(name string) (view, error) {
 	var title, text string
 	lang, err := s.find(func(files fs.FS) (err error) {
-		if title, text, err = docs.Text(files, name+".md"); err != nil {
-			title, text, err = docs.Text(files, "fix/"+name+".md")
-		}
+		title, text, err = docs.Text(files, "fix/"+name+".md")
 		return err
 	})
 	if err != nil {
@@ -248,14 +243,11 @@ func (s *site) plainPage(name string) (view, error) {
 // language where it is not the site's.
 func (s *site) find(read func(fs.FS) error) (foreign string, err error) {
 	own, _ := fs.Sub(files, s.T["Lang"]) // no language is an invalid path
-	more, _ := fs.Sub(files, english)
-	for i, folder := range []fs.FS{own, more, docs.Files} {
-		if i > 0 && s.T["Lang"] != english {
+	if err = read(own); errors.Is(err, fs.ErrNotExist) {
+		if s.T["Lang"] != english {
 			foreign = english
 		}
-		if err = read(folder); !errors.Is(err, fs.ErrNotExist) {
-			break
-		}
+		err = read(docs.Files)
 	}
 	return foreign, err
 }
