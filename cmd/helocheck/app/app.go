@@ -77,14 +77,15 @@ func finish(command *cli.Command) {
 		return
 	}
 	command.HideHelpCommand = true // "help" may be an argument
+	command.SkipFlagParsing = true // operands does it
 	action := command.Action
 	command.Action = func(c *cli.Context) error {
 		names, err := operands(c)
 		switch {
-		case errors.Is(err, flag.ErrHelp):
-			return cli.ShowSubcommandHelp(c)
 		case err != nil:
 			return wrongUsage(c, err, false)
+		case c.Bool("help"):
+			return cli.ShowSubcommandHelp(c)
 		case c.Bool("version"):
 			return runVersion(c)
 		case len(names) > 0 && command.ArgsUsage == "":

@@ -49,13 +49,9 @@ func explainCommand() *cli.Command {
 }
 
 func runExplain(c *cli.Context) error {
-	what := "name"
-	if c.IsSet("log") {
-		what = "message ID"
-	}
 	if n := c.Args().Len(); n != 1 {
-		return usage(fmt.Sprintf("explain takes one %s, not %d (see: %s --help)",
-			what, n, c.Command.HelpName))
+		return usage(fmt.Sprintf("explain takes one name or message ID, not %d (see: %s --help)",
+			n, c.Command.HelpName))
 	}
 	query := judge.Query{
 		Helo: c.Args().First(), From: senderOf(c.String("from")), Rcpts: c.StringSlice("rcpt"),

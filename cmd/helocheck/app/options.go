@@ -172,34 +172,27 @@ func useDNS(j *judge.Judge, dns string) error {
 	return nil
 }
 
-// operands returns the arguments that are no flags. The library stops reading
-// flags at the first argument; this sets those that come later.
+// operands sets the flags, which may stand anywhere before "--", and returns the other arguments.
+// The library would stop at the first of these.
 func operands(c *cli.Context) (names []string, err error) {
-	later := flag.NewFlagSet("", flag.ContinueOnError)
-	later.SetOutput(io.Discard)
+	set := flag.NewFlagSet("", flag.ContinueOnError)
+	set.SetOutput(io.Discard)
 	for _, f := range c.Command.Flags {
-		set := func(value string) error { return c.Set(f.Names()[0], value) }
+		to := func(value string) error { return c.Set(f.Names()[0], value) }
 		for _, name := range f.Names() {
-			if _, isBool := f.(*cli.BoolFlag); !isBool {
-				later.Func(name, "", set)
-			} else if name != "help" && name != "h" { // the package tells of these
-				later.BoolFunc(name, "", set)
+			if _, isBool := f.(*cli.BoolFlag); isBool {
+				set.BoolFunc(name, "", to)
+			} else {
+				set.Func(name, "", to)
 			}
 		}
 	}
 	rest, last := c.Args().Slice(), []string(nil)
-	if len(rest) > 0 && len(rest[0]) > 1 && rest[0][0] == '-' { // only after "--"
-		return rest, nil
-	}
 	if at := slices.Index(rest, "--"); at >= 0 {
 		rest, last = rest[:at], rest[at+1:]
 	}
-	for len(rest) > 0 {
-		names = append(names, rest[0])
-		if err := later.Parse(rest[1:]); err != nil {
-			return nil, err
-		}
-		rest = later.Args()
+	for err = set.Parse(rest); err == nil && set.NArg() > 0; err = set.Parse(set.Args()[1:]) {
+		names = append(names, set.Arg(0))
 	}
-	return append(names, last...), nil
+	return append(names, last...), err
 }
