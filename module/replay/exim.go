@@ -147,11 +147,9 @@ func (r *run) eximRefusal(rest []byte) bool {
 	rec := &r.rec
 	before, what, refused := bytes.Cut(rest, []byte(" rejected "))
 	command := string(firstField(what))
-	switch {
-	case command == "connection": // before any greeting
-		return false
-	case !slices.Contains(eximStages, command):
-		if refused || rec.Helo != "" && rec.Helo != rec.PTR {
+	if !slices.Contains(eximStages, command) {
+		greeted := refused || rec.Helo != "" && rec.Helo != rec.PTR
+		if greeted && command != "connection" { // which is refused before any greeting
 			r.st.Skipped[SkippedNoMail]++
 		}
 		return false

@@ -72,12 +72,9 @@ func (r *run) walkDir(root string) error {
 }
 
 func isMaildir(dir string) bool {
-	for _, sub := range []string{"cur", "new"} {
-		if info, err := os.Stat(filepath.Join(dir, sub)); err != nil || !info.IsDir() {
-			return false
-		}
-	}
-	return true
+	_, seen := os.Stat(dir + "/cur/.")
+	_, fresh := os.Stat(dir + "/new/.")
+	return seen == nil && fresh == nil
 }
 
 // readFile reads one named file, which may be a pipe, unless err says why it cannot be read.

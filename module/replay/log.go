@@ -111,10 +111,10 @@ func (r *run) emit(rec *Record) {
 		return
 	}
 	if rec.PTRState == None && !r.named || len(r.unnamed) > 0 {
-		if r.unnamed = append(r.unnamed, *rec); len(r.unnamed) < maxUnnamed && !r.named {
-			return
+		r.unnamed = append(r.unnamed, *rec)
+		if r.named || len(r.unnamed) == maxUnnamed {
+			r.decideNames()
 		}
-		r.decideNames()
 		return
 	}
 	r.hand(rec)
@@ -188,9 +188,7 @@ func (r *run) waiting() bool { return len(r.pending.index) > 0 }
 // eighth is given up; Stats counts it.
 func (r *run) hold(key uint64, rec *Record) {
 	p := &r.pending
-	if h := p.index[key]; h != nil {
-		r.done(h)
-	}
+	r.done(key)
 	h := p.spare
 	if p.spare = nil; h == nil {
 		h = new(held)
@@ -210,7 +208,7 @@ func (r *run) hold(key uint64, rec *Record) {
 func (r *run) giveUp(n int) {
 	byAge := func(a, b *held) int { return cmp.Compare(a.number, b.number) }
 	for _, h := range slices.SortedFunc(maps.Values(r.pending.index), byAge)[:n] {
-		r.done(h)
+		r.done(h.key)
 	}
 }
 
@@ -237,10 +235,11 @@ func (p *pending) take(key uint64) *held {
 	return h
 }
 
-// done forgets h and hands it out.
-func (r *run) done(h *held) {
-	r.pending.take(h.key)
-	r.emit(&h.rec)
+// done forgets what is held for key and hands it out.
+func (r *run) done(key uint64) {
+	if h := r.pending.take(key); h != nil {
+		r.emit(&h.rec)
+	}
 }
 
 // add gives h the recipients that it does not have.

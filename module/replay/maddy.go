@@ -23,13 +23,11 @@ func (r *run) maddyEvent(e *entry) bool {
 	if !ok || !known || !tab {
 		return false
 	}
-	if bytes.HasPrefix(name, []byte("lmtp")) {
-		return true
-	}
 	r.members = r.members[:0]
 	ok = r.members.read(fields, 0)
 	f := r.members
 	switch h := r.pending.index[keyOf(e.host, f.get("msg_id"))]; {
+	case bytes.HasPrefix(name, []byte("lmtp")):
 	case !ok:
 		r.st.Broken++
 	case string(event) == "incoming message" && isSubmission(name):
@@ -44,7 +42,7 @@ func (r *run) maddyEvent(e *entry) bool {
 		h.answer(string(event), f)
 		r.pending.resize(h)
 		if last {
-			r.done(h)
+			r.done(h.key)
 		}
 	}
 	return true

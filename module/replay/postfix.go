@@ -25,6 +25,8 @@ type postfixLine struct {
 var (
 	markHelo = []byte("helo=<")
 	markFrom = []byte(" from ")
+	// contentKinds start a line about a part of a message.
+	contentKinds = strings.Fields("header body mime-header nested-header")
 )
 
 // parse takes "header text" apart from both ends, since words of others stand in its
@@ -32,13 +34,9 @@ var (
 func (l *postfixLine) parse(words []byte, rec *Record) bool {
 	body, tail, ok := cutLast(words, []byte(" proto="))
 	_, tail, named := bytes.Cut(tail, markHelo)
-	var from, to []byte
-	switch string(firstField(body)) {
-	case "header", "body", "mime-header", "nested-header":
-		l.content = true
-		if i := bytes.Index(tail, []byte(">: ")); i >= 0 {
-			tail, l.why = tail[:i+1], tail[i+3:]
-		}
+	l.content = slices.Contains(contentKinds, string(firstField(body)))
+	if i := bytes.Index(tail, []byte(">: ")); i >= 0 && l.content {
+		tail, l.why = tail[:i+1], tail[i+3:]
 	}
 	if i := bytes.Index(tail, []byte("> sasl_")); i >= 0 {
 		tail, rec.Auth = tail[:i+1], true
@@ -46,12 +44,8 @@ func (l *postfixLine) parse(words []byte, rec *Record) bool {
 	helo, closed := bytes.CutSuffix(tail, []byte(">"))
 	ok = ok && named && closed
 	mark := []byte("; from=<")
-	body, names, known := cutLast(bytes.TrimRight(body, ";,"), mark)
-	if known {
-		from, to, _ = cutLast(names, []byte(" to=<"))
-		from = bytes.TrimSuffix(bytes.TrimRight(from, ","), []byte(">"))
-		to = bytes.TrimRight(to, ">,")
-	}
+	body, names, _ := cutLast(bytes.TrimRight(body, ";,"), mark)
+	from, to, _ := cutLast(names, []byte(" to=<"))
 	if l.content {
 		// Of two such marks one may be of the sender's making.
 		_, l.client, named = cutLast(body, markFrom)
@@ -61,8 +55,9 @@ func (l *postfixLine) parse(words []byte, rec *Record) bool {
 		l.client, l.why, closed = bytes.Cut(body, []byte(": "))
 		ok = ok && named && closed
 	}
-	rec.Helo, rec.From = text(helo), sender(from)
-	rec.Rcpts = addRcpts(nil, string(to))
+	rec.Helo = text(helo)
+	rec.From = sender(bytes.TrimSuffix(bytes.TrimRight(from, ","), []byte(">")))
+	rec.Rcpts = addRcpts(nil, string(bytes.TrimRight(to, ">,")))
 	return ok
 }
 
@@ -86,8 +81,10 @@ func (r *run) postfixEvent(e *entry) bool {
 	}
 	id, _, ok := bytes.Cut(e.msg[:min(len(e.msg), 64)], []byte(": "))
 	if !ok || bytes.IndexByte(id, ' ') >= 0 {
-		if daemon {
-			r.postfixConnection(e)
+		// What a client that comes or goes was warned of before has no answer.
+		if _, client, ok := bytes.Cut(e.msg, []byte("connect from ")); ok && daemon {
+			r.splitClient(firstField(client))
+			r.done(keyOf(e.who, nil))
 		}
 		return daemon && !bytes.Contains(e.msg, markHelo)
 	}
@@ -104,7 +101,7 @@ func (r *run) postfixEvent(e *entry) bool {
 		h := r.pending.index[keyOf(e.host, id)]
 		if h != nil && bytes.HasSuffix(rest, []byte(" (queue active)")) {
 			h.rec.Outcome = Accepted
-			r.done(h)
+			r.done(h.key)
 		}
 	default:
 		return r.postfixNamed(e, id, rest, program, daemon)
@@ -116,9 +113,9 @@ func (r *run) postfixEvent(e *entry) bool {
 func (r *run) postfixNamed(e *entry, id, rest, program []byte, daemon bool) bool {
 	action, words, ok := bytes.Cut(rest, []byte(": "))
 	form := ok && isWord(action) && isWord(id) && bytes.Contains(e.msg, markHelo)
-	proto := func() bool { return bytes.Contains(rest, []byte(" proto=")) }
-	if !form || !daemon && !proto() {
-		return daemon && !proto()
+	proto := bytes.Contains(rest, []byte(" proto="))
+	if !form || !daemon && !proto {
+		return daemon && !proto
 	}
 	r.rec = Record{Time: e.at, Server: e.host}
 	l := postfixLine{id: id, action: action}
@@ -233,19 +230,6 @@ func (r *run) postfixClient(rec *Record, who, client []byte) bool {
 	return true
 }
 
-// postfixConnection notes that a client came or went: what it was warned of
-// before has no answer.
-func (r *run) postfixConnection(e *entry) {
-	_, client, ok := bytes.Cut(e.msg, []byte("connect from "))
-	if !ok {
-		return
-	}
-	r.splitClient(firstField(client))
-	if h := r.pending.take(keyOf(e.who, nil)); h != nil {
-		r.emit(&h.rec)
-	}
-}
-
 // resolverSaysNo are the texts of getaddrinfo and its forerunner for "there is no
 // such name" and "the name has no address": glibc, musl, the BSDs, Solaris. All
 // others mean that the lookup failed.
@@ -324,20 +308,19 @@ func sameGreeting(a, b *Record) bool {
 func (r *run) postfixTaken(e *entry) {
 	key, rec := keyOf(e.host, []byte(r.rec.MsgID)), &r.rec
 	h := r.pending.index[key]
-	switch {
-	case h == nil:
+	if h == nil {
 		r.hold(key, rec)
 		// A line after "client=" names the greeting after all.
 		if !rec.Auth && r.st.NoGreeting > 0 {
 			r.st.NoGreeting--
 		}
-	case h.rec.Helo == "":
+		return
+	}
+	if h.rec.Helo == "" {
 		rec.Auth = h.rec.Auth
 		h.rec = *rec
-		fallthrough
-	default:
-		r.pending.add(h, rec.Rcpts)
 	}
+	r.pending.add(h, rec.Rcpts)
 }
 
 // postfixAccepted reads what follows "ID: client=", "name[ip], sasl_username=u": the
