@@ -290,7 +290,7 @@ func (r *run) postfixRefused(e *entry, l *postfixLine) {
 		})
 		r.pending.resize(h)
 	}
-	r.pending.take(policyKey(e.host, rec.Client))
+	r.pending.take(keyOf(e.host, rec.Client.AsSlice()))
 	if h = r.pending.take(keyOf(e.who, nil)); h != nil && !sameGreeting(&h.rec, rec) {
 		r.emit(&h.rec)
 	}
@@ -336,7 +336,7 @@ func (r *run) postfixAccepted(e *entry, id, client, program []byte) {
 	if !addr.IsValid() || isSubmission(program) {
 		return
 	}
-	h := r.pending.take(policyKey(e.host, addr))
+	h := r.pending.take(keyOf(e.host, addr.AsSlice()))
 	if h != nil && rec.Helo == "" && r.postfixClient(&h.rec, e.who, client) {
 		*rec = h.rec
 	}
@@ -385,15 +385,10 @@ func (r *run) policyEvent(e *entry) {
 	if to := got["receiver"]; strings.Index(to, "@") > 0 {
 		rec.Rcpts = []string{to}
 	}
-	key := policyKey(e.host, addr)
+	key := keyOf(e.host, addr.AsSlice())
 	if h := r.pending.index[key]; h != nil && h.rec.Helo == rec.Helo {
 		r.pending.add(h, rec.Rcpts)
 	} else {
 		r.hold(key, &rec)
 	}
-}
-
-func policyKey(host string, client netip.Addr) uint64 {
-	a := client.As16()
-	return keyOf(host, a[:])
 }

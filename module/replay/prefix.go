@@ -237,4 +237,9 @@ func firstField(b []byte) []byte {
 	return word
 }
 
-func skipSpace(b []byte) []byte { return bytes.TrimLeft(b, " ") }
+func skipSpace(b []byte) []byte {
+	for len(b) > 0 && b[0] == ' ' {
+		b = b[1:]
+	}
+	return b
+}
