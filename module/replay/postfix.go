@@ -76,9 +76,6 @@ func (r *run) postfixEvent(e *entry) bool {
 		r.policyEvent(e)
 		return true
 	}
-	if daemon {
-		r.seen["postfix"] = true
-	}
 	id, _, ok := bytes.Cut(e.msg[:min(len(e.msg), 64)], []byte(": "))
 	if !ok || bytes.IndexByte(id, ' ') >= 0 {
 		// What a client that comes or goes was warned of before has no answer.
