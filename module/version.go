@@ -12,8 +12,8 @@ const modulePath = "maddy.example/checkhelo"
 //	-X maddy.example/checkhelo/module.version=1.2.3
 var version string
 
-// Version is what this program was made from: what the linker set, else the
-// release, else the commit, else "unknown".
+// Version is what this program was made from: what the linker set, else the release or, in a
+// checkout, what the go command makes of its commit, else "unknown".
 func Version() string {
 	info, _ := debug.ReadBuildInfo()
 	return shownVersion(version, info)
@@ -32,11 +32,6 @@ func shownVersion(linked string, info *debug.BuildInfo) string {
 	for _, m := range append(info.Deps, &info.Main) {
 		if m.Path == modulePath && m.Replace == nil && m.Version != "" && m.Version != "(devel)" {
 			return m.Version
-		}
-	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" && info.Main.Path == modulePath {
-			return s.Value
 		}
 	}
 	return "unknown"
