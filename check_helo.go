@@ -164,6 +164,9 @@ type Rule struct {
 	// Message is one ASCII line for the sender. {helo} stands for the greeting, {problem} for the
 	// fault in it, {match} for the evidence, {rule} for Name, {url} for the help address.
 	Message string
+	// Program is the Message for a greeting that a program or container made up by itself; "":
+	// Message.
+	Program string
 	// NoReject: RFC 5321, 4.1.4 forbids refusing mail on this ground alone.
 	NoReject bool
 	// Most is the strongest action that an operator may set; Off: any. Points of a row with Most
@@ -175,15 +178,12 @@ type Rule struct {
 	Never bool
 	Match func(*Facts) (Finding, bool)
 
-	when func(*Facts) bool // false: no lookup can make Match hit; nil: always
-	// program is the Message for a greeting that a program or container made up by itself; "":
-	// Message.
-	program string
-	fault   string // rows about one fault of a greeting: the points of only one of them count
-	upto    Action // strongest action that a Finding may carry
-	weak    bool   // a Finding may be Weak
-	preset  levels
-	ipv6    levels // for IPv6 clients; zero: no difference
+	when   func(*Facts) bool // false: no lookup can make Match hit; nil: always
+	fault  string            // rows about one fault of a greeting: the points of only one count
+	upto   Action            // strongest action that a Finding may carry
+	weak   bool              // a Finding may be Weak
+	preset levels
+	ipv6   levels // for IPv6 clients; zero: no difference
 }
 
 // Finding is the result of a row that matched.
@@ -248,17 +248,17 @@ var table = []Rule{
 			` machine says this` + fqdnFix},
 	{Name: "bare_ip", Basis: greet, Code: 501, Detail: [2]int{5, 2}, when: address, Match: bareIP,
 		preset:  levels{score(4), rej, rej},
-		Message: `"{helo}" is an address where a host name belongs` + fix, program: loopback},
+		Message: `"{helo}" is an address where a host name belongs` + fix, Program: loopback},
 	{Name: "literal_mismatch", Basis: verify, when: address, Match: literalMismatch,
 		preset: levels{ign, quar, rej}, fault: "literal", NoReject: true, Never: true,
-		Message: `"{helo}" is not the address you connect from` + fix, program: loopback},
+		Message: `"{helo}" is not the address you connect from` + fix, Program: loopback},
 	{Name: "address_literal", Basis: "RFC 5321, 4.1.3", when: address, Match: addressLiteral,
 		preset: levels{ign, score(2), rej}, fault: "literal",
-		Message: `"{helo}" is an address, and this server wants a host name` + fix, program: loopback},
+		Message: `"{helo}" is an address, and this server wants a host name` + fix, Program: loopback},
 	{Name: "not_fqdn", Basis: resolv, Code: 504, Detail: [2]int{5, 2}, Match: notFQDN,
 		preset:  levels{score(4), rej, rej},
 		Message: `"{helo}" is a host name without its domain` + fix,
-		program: `"{helo}" looks like the id of a container: a program in it says this` + fqdnFix},
+		Program: `"{helo}" looks like the id of a container: a program in it says this` + fqdnFix},
 	{Name: "underscore", Basis: syntax, Code: 501, Detail: [2]int{5, 2}, Match: underscore,
 		preset:  levels{ign, score(2), rej},
 		Message: `"{helo}" has an underscore, which host names may not have` + fix},
@@ -650,8 +650,8 @@ func (p *Policy) compile() *compiled {
 		r.Action, r.Score, r.IPv6 = set.Action, set.Score, r.ipv6[p.Preset.column()]
 		if p.HelpURL != "" {
 			r.Message += ". See {url}"
-			if r.program != "" {
-				r.program += ". See {url}"
+			if r.Program != "" {
+				r.Program += ". See {url}"
 			}
 		}
 		r.answer(p.Answer.Code, p.Answer.Detail, p.Answer.Message)
@@ -673,13 +673,9 @@ func (r *Rule) answer(code int, detail [2]int, message string) {
 		r.Code, r.Detail = code, detail
 	}
 	if message != "" {
-		r.Message, r.program = message, ""
+		r.Message, r.Program = message, ""
 	}
 }
-
-// ProgramMessage is Message for a greeting that a program or container made up by itself; "" where
-// the row does not tell.
-func (r *Rule) ProgramMessage() string { return r.program }
 
 // effect returns the row's action and points for the client of f.
 func (r *Rule) effect(f *Facts) Effect {
@@ -704,8 +700,8 @@ func (r *Rule) hit(f *Facts, found Finding) Hit {
 		e = Effect{Score, min(weakScore, cmp.Or(e.Score, weakScore))}
 	}
 	h.Rule.Action, h.Rule.Score = e.Action, e.Score
-	if r.program != "" && f.byProgram() {
-		h.Rule.Message = r.program
+	if r.Program != "" && f.byProgram() {
+		h.Rule.Message = r.Program
 	}
 	if found.Denial != nil {
 		h.Rule.answer(found.Denial.Code, found.Denial.Detail, found.Denial.Message)

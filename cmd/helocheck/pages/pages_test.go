@@ -255,7 +255,7 @@ func TestEveryRule(t *testing.T) {
 				!strings.Contains(text, "<code>"+r.Name+"</code>") {
 				t.Errorf("%s: %s has no page or entry", lang, r.Name)
 			}
-			if program := r.ProgramMessage(); program != "" {
+			if program := r.Program; program != "" {
 				program, _, _ = strings.Cut(strings.NewReplacer("{helo}", "…", `"`, "&#34;").Replace(program), ". ")
 				if !strings.Contains(text, program) {
 					t.Errorf("%s: %s lacks the reply to a program: %s", lang, r.Name, program)

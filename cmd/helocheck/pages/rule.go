@@ -27,7 +27,7 @@ func (s *site) rule(r *checkhelo.Rule, say string) (p view, err error) {
 		return p, err
 	}
 	p.Title = plain(p.Summary)
-	if text := r.ProgramMessage(); text != "" {
+	if text := r.Program; text != "" {
 		p.Program = reply(r, text)
 	}
 	intro, servers, found := strings.Cut("\n"+p.Fix, "\n### ")
@@ -55,7 +55,7 @@ func code(r *checkhelo.Rule) string {
 func fragments(table []checkhelo.Rule) map[string]string {
 	texts, count := make(map[string]bool), make(map[string]int)
 	for i := range table {
-		texts[table[i].Message], texts[table[i].ProgramMessage()] = true, true
+		texts[table[i].Message], texts[table[i].Program] = true, true
 	}
 	for text := range texts {
 		for _, part := range partsOf(text) {
@@ -66,7 +66,7 @@ func fragments(table []checkhelo.Rule) map[string]string {
 	shared := func(part string) bool { return count[part] > 1 }
 	for i := range table {
 		r := &table[i]
-		own := slices.DeleteFunc(partsOf(r.Message+"|"+r.ProgramMessage()), shared)
+		own := slices.DeleteFunc(partsOf(r.Message+"|"+r.Program), shared)
 		joined[r.Name] = strings.Join(own, "|")
 	}
 	return joined
