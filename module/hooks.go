@@ -20,22 +20,11 @@ import (
 	"maddy.example/checkhelo/module/judge"
 )
 
-// session keeps a judge's session in Maddy's data of a connection.
-type session struct{ *judge.Session }
-
-// MarshalJSON keeps the session out of the queue's files, which hold all data of a connection.
-func (session) MarshalJSON() ([]byte, error) { return []byte("null"), nil }
-
 // CheckConnection implements module.EarlyCheck. Maddy calls it at each greeting; it begins the
 // lookups, and refuses with `enforce_at ehlo`. A panic here would end the whole server: Maddy does
 // not guard early checks.
 func (c *Check) CheckConnection(_ context.Context, conn *module.ConnState) (refusal error) {
-	defer func() {
-		if broken := recover(); broken != nil {
-			refusal = nil
-			c.report("at EHLO, client passes", broken)
-		}
-	}()
+	defer c.guard("at EHLO, client passes", func() { refusal = nil })
 	if err := c.tooMany(conn); err != nil {
 		return err
 	}
@@ -95,7 +84,8 @@ func remoteOf(conn *module.ConnState) netip.AddrPort {
 }
 
 // greet judges the greeting of a connection and keeps the session in it. It returns nil where
-// remoteOf finds no client.
+// remoteOf finds no client. The queue writes all data of a connection as JSON; a session has no
+// exported field and leaves nothing there.
 func (c *Check) greet(conn *module.ConnState, atRcpt bool) *judge.Session {
 	remote := remoteOf(conn)
 	if !remote.IsValid() {
@@ -106,7 +96,7 @@ func (c *Check) greet(conn *module.ConnState, atRcpt bool) *judge.Session {
 		Helo: conn.Hostname, Client: heloname.Unmap(remote.Addr()), Remote: remote,
 		Local: heloname.Unmap(addrOf(conn.LocalAddr).Addr()), AtRcpt: atRcpt,
 	})
-	conn.ModData.Set(c.key, false, session{s})
+	conn.ModData.Set(c.key, false, s)
 	return s
 }
 
@@ -125,15 +115,15 @@ func (c *Check) CheckStateForMsg(
 	_ context.Context, meta *module.MsgMetadata,
 ) (module.CheckState, error) {
 	s := &state{c: c, meta: meta}
-	defer s.survive("MAIL")
+	defer c.guard("at MAIL, message passes", s.sess.Survive)
 	if meta.Conn == nil {
 		return s, nil
 	}
-	kept, _ := meta.Conn.ModData.Get(c.key, false).(session)
-	if kept.Session == nil {
-		kept.Session = c.greet(meta.Conn, true)
+	kept, _ := meta.Conn.ModData.Get(c.key, false).(*judge.Session)
+	if kept == nil {
+		kept = c.greet(meta.Conn, true)
 	}
-	if kept.Session != nil {
+	if kept != nil {
 		s.sess, s.judged = kept.Next(), true
 	}
 	return s, nil
@@ -163,7 +153,7 @@ func (s *state) CheckSender(_ context.Context, from string) module.CheckResult {
 
 // CheckRcpt refuses one recipient, or lets it pass.
 func (s *state) CheckRcpt(ctx context.Context, rcpt string) (res module.CheckResult) {
-	defer s.survive("RCPT")
+	defer s.c.guard("at RCPT, message passes", s.sess.Survive)
 	if !s.judged {
 		return res
 	}
@@ -196,7 +186,7 @@ func (s *state) first(what string) bool {
 func (s *state) CheckBody(
 	ctx context.Context, _ textproto.Header, _ buffer.Buffer,
 ) (res module.CheckResult) {
-	defer s.survive("DATA")
+	defer s.c.guard("at DATA, message passes", s.sess.Survive)
 	if !s.judged {
 		return res
 	}
@@ -213,24 +203,22 @@ func (s *state) CheckBody(
 // Close implements module.CheckState. Maddy 0.9.5 closes the state after the check of the body only
 // where every check and target took the message; nothing depends on Close to be released.
 func (s *state) Close() error {
-	defer s.survive("the end of the message")
+	defer s.c.guard("at the end of the message, message passes", s.sess.Survive)
 	if s.body && !s.meta.Quarantine {
 		s.sess.Accepted()
 	}
 	return nil
 }
 
-// survive lets the message pass when the check itself breaks, and logs the panic.
-func (s *state) survive(stage string) {
-	if broken := recover(); broken != nil {
-		s.sess.Survive()
-		s.c.report("at "+stage+", message passes", broken)
+// guard is deferred: after a panic it lets the mail pass and logs the panic. The log may be what
+// broke, and Maddy does not guard early checks.
+func (c *Check) guard(where string, pass func()) {
+	broken := recover()
+	if broken == nil {
+		return
 	}
-}
-
-// report logs a panic. The log may be what broke, and Maddy does not guard early checks.
-func (c *Check) report(where string, broken any) {
 	defer func() { _ = recover() }()
+	pass()
 	what := heloname.Line(fmt.Sprint(broken), maxLogged)
 	c.log.Printf("panic %s: %s\n%s", where, what, debug.Stack())
 }

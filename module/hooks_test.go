@@ -3,6 +3,7 @@ package module
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"net"
 	"net/netip"
 	"slices"
@@ -440,4 +441,18 @@ func TestDenyNamesUnderAnyNumberOfLabels(t *testing.T) {
 func factsOf(c *Check, helo string, client, local netip.Addr) checkhelo.Facts {
 	return checkhelo.Facts{Helo: heloname.Parse(helo), Client: client, Local: local,
 		Self: &c.judge.Self, Lists: c.judge.Lists}
+}
+
+// TestSessionIsNotQueued shows that the data of a connection, which the queue writes, has nothing
+// of a session.
+func TestSessionIsNotQueued(t *testing.T) {
+	c, _ := mustConfigure(t, "helo_fqdn")
+	state := conn("mail.example.org")
+	if err := c.CheckConnection(context.Background(), state); err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(&state.ModData)
+	if err != nil || strings.Contains(string(text), "example.org") {
+		t.Errorf("got %s, %v", text, err)
+	}
 }

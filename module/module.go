@@ -105,11 +105,7 @@ func (c *Check) Start() error {
 	c.endTests, c.tested = cancel, make(chan struct{})
 	go func() {
 		defer close(c.tested)
-		defer func() {
-			if broken := recover(); broken != nil {
-				c.report("in the test of the DNS lists", broken)
-			}
-		}()
+		defer c.guard("in the test of the DNS lists", func() {})
 		c.judge.Gatherer.Run(ctx, func(zone, news string, failed bool) {
 			c.metrics.Tested(zone, failed)
 			if news != "" {

@@ -49,11 +49,7 @@ func (c *Check) result(o *judge.Outcome, f *checkhelo.Facts) (res module.CheckRe
 // logVerdict writes the one line that tools and people look for. A log that panics changes no
 // verdict.
 func (c *Check) logVerdict(o *judge.Outcome, f *checkhelo.Facts, msgID string, more int) {
-	defer func() {
-		if broken := recover(); broken != nil {
-			c.report("in the log, the verdict stands", broken)
-		}
-	}()
+	defer c.guard("in the log, the verdict stands", func() {})
 	evidence := ""
 	if len(o.Hits) > 0 {
 		evidence = o.Hits[0].Evidence
