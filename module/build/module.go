@@ -36,8 +36,7 @@ const noVersion = "v0.0.0"
 // commands of helocheck become "maddy helo ...".
 var mainFile = template.Must(template.New("main.go").Parse(mainText))
 
-// writeModule fills the work directory and returns where Maddy and the check
-// come from.
+// writeModule fills the work directory and returns where Maddy and the check come from.
 func (b *Builder) writeModule(ctx context.Context, g *goCommand) (maddy, check source, err error) {
 	if check, err = b.checkSource(ctx, g); err != nil {
 		return maddy, check, err
@@ -68,9 +67,8 @@ type tempModule struct {
 	dirs int    // directories linked so far
 }
 
-// newTempModule starts from Maddy's own go.mod, since replace lines of a
-// dependency do not count. The go.sum files of both modules come along: some
-// versions cannot be verified afresh everywhere.
+// newTempModule starts from Maddy's own go.mod, since replace lines of a dependency do not count.
+// The go.sum files of both modules come along: some versions cannot be verified afresh everywhere.
 func newTempModule(dir string, maddy, check source) (*tempModule, error) {
 	file, err := readModFile(maddy.dir)
 	if err != nil {
@@ -89,8 +87,7 @@ func newTempModule(dir string, maddy, check source) (*tempModule, error) {
 		m.sums = slices.Concat(m.sums, data)
 	}
 	file.DropToolchainStmt()
-	return m, errors.Join(file.AddModuleStmt(customPath), m.raiseGo(own),
-		m.relativeReplaces(maddy.dir), m.raise(),
+	return m, errors.Join(file.AddModuleStmt(customPath), m.raiseGo(own), m.raise(),
 		m.use(maddyPath, maddy), m.use(checkPath, check))
 }
 
@@ -118,8 +115,7 @@ func (m *tempModule) raiseGo(other *modfile.File) error {
 	return m.file.AddGoStmt(other.Go.Version)
 }
 
-// readModFile reads the go.mod in dir. Without a go directive the go command
-// takes 1.16.
+// readModFile reads the go.mod in dir. Without a go directive the go command takes 1.16.
 func readModFile(dir string) (*modfile.File, error) {
 	path := filepath.Join(dir, "go.mod")
 	data, err := os.ReadFile(path)
@@ -136,56 +132,19 @@ func readModFile(dir string) (*modfile.File, error) {
 	return file, err
 }
 
-// relativeReplaces keeps replace lines with a directory valid.
-func (m *tempModule) relativeReplaces(base string) error {
-	for _, r := range slices.Clone(m.file.Replace) {
-		if !modfile.IsDirectoryPath(r.New.Path) || filepath.IsAbs(r.New.Path) {
-			continue
-		}
-		link, err := m.symlink(filepath.Join(base, r.New.Path))
-		if err != nil {
-			return err
-		}
-		if err := m.file.AddReplace(r.Old.Path, r.Old.Version, link, ""); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // use requires a module and pins it: without the replace line another module
 // could raise the version that the operator chose.
 func (m *tempModule) use(path string, from source) error {
-	target, version := path, from.version
-	if version == "" {
-		var err error
-		if target, err = m.symlink(from.dir); err != nil {
-			return err
-		}
-		version = noVersion
+	if from.version != "" {
+		return errors.Join(m.file.AddRequire(path, from.version),
+			m.file.AddReplace(path, "", path, from.version))
 	}
-	return errors.Join(m.file.AddRequire(path, version),
-		m.file.AddReplace(path, "", target, from.version))
-}
-
-// symlink makes dir reachable by a relative path: an absolute one would end up
-// in the binary and make it differ from machine to machine.
-func (m *tempModule) symlink(dir string) (string, error) {
-	name := "dir" + strconv.Itoa(m.dirs)
+	// The absolute path of a directory would end up in the binary and make it differ from machine to
+	// machine.
+	link := "dir" + strconv.Itoa(m.dirs)
 	m.dirs++
-	return "./" + name, os.Symlink(dir, filepath.Join(m.dir, name))
-}
-
-// addDir replaces the module of a package that is to come from a directory.
-func (m *tempModule) addDir(with Module) error {
-	dir, path, err := moduleDir(with.Dir)
-	if err != nil {
-		return err
-	}
-	if with.Package != path && !strings.HasPrefix(with.Package, path+"/") {
-		return fmt.Errorf("it is not in the module %s of %s", path, dir)
-	}
-	return m.use(path, source{dir: dir})
+	return errors.Join(os.Symlink(from.dir, filepath.Join(m.dir, link)),
+		m.file.AddRequire(path, noVersion), m.file.AddReplace(path, "", "./"+link, ""))
 }
 
 // write writes go.mod, go.sum and main.go, with further packages.
@@ -194,7 +153,14 @@ func (m *tempModule) write(packages []Module) error {
 		if with.Dir == "" {
 			continue
 		}
-		if err := m.addDir(with); err != nil {
+		dir, path, err := moduleDir(with.Dir)
+		if err == nil && with.Package != path && !strings.HasPrefix(with.Package, path+"/") {
+			err = fmt.Errorf("it is not in the module %s of %s", path, dir)
+		}
+		if err == nil {
+			err = m.use(path, source{dir: dir})
+		}
+		if err != nil {
 			return fmt.Errorf("package %s: %w", with.Package, err)
 		}
 	}

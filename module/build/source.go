@@ -52,10 +52,9 @@ func (b *Builder) maddySource(ctx context.Context, g *goCommand) (s source, err 
 	return s, err
 }
 
-// checkSource finds the source of this project: the directory asked for, the
-// checkout around the working directory, the files this program was compiled
-// from, the module zip of its package, at last the released version that it was
-// installed from.
+// checkSource finds the source of this project: the directory asked for, the checkout around the
+// working directory, the files this program was compiled from, the module zip of its package, at
+// last the released version that it was installed from.
 func (b *Builder) checkSource(ctx context.Context, g *goCommand) (source, error) {
 	if b.Checkhelo != "" {
 		return sourceIn(b.Checkhelo, checkPath)
@@ -158,10 +157,9 @@ func (s source) versionIn(file string) string {
 	return oneWord.FindString(strings.TrimSpace(string(data)))
 }
 
-// checkVersion is the version of this project: the release, else what the file
-// VERSION of a source archive holds, else the tag of the commit that a checkout
-// stands on, else that commit, with "+dirty" after changes; "" when dir is no
-// checkout or there is no git.
+// checkVersion is the version of this project: the release, else what the file VERSION of a source
+// archive holds, else the tag of the commit that a checkout stands on, else that commit, with
+// "+dirty" after changes; "" when dir is no checkout or there is no git.
 func (s source) checkVersion(ctx context.Context) string {
 	if version := cmp.Or(s.version, s.versionIn("VERSION")); version != "" {
 		return version

@@ -179,28 +179,6 @@ func TestReleasedCheckhelo(t *testing.T) {
 	}
 }
 
-func TestRelativeReplaceOfMaddyDirectory(t *testing.T) {
-	checkhelo := unpackCheckhelo(t)
-	maddy := unpack(t, "github.com_foxcpp_maddy_v0.9.5")
-	fork := unpack(t, "dep.example_fork_v1.1.0")
-	if err := os.Rename(fork, filepath.Join(maddy, "fork")); err != nil {
-		t.Fatal(err)
-	}
-	mod := "module " + maddyPath + "\n\ngo 1.23.1\n\nrequire dep.example/part v1.0.0\n\n" +
-		"replace dep.example/part => ./fork\n"
-	if err := os.WriteFile(filepath.Join(maddy, "go.mod"), []byte(mod), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	offline(t)
-	b := Builder{Checkhelo: checkhelo, Maddy: maddy, Output: "out"}
-	if err := b.Build(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if got, want := runFile(t, "./out"), "0.9.5-custom fork [check ctl helo]"; got != want {
-		t.Errorf("the program prints %q, want %q", got, want)
-	}
-}
-
 func TestMaddyVersion(t *testing.T) {
 	tests := []struct{ content, want string }{
 		{"0.9.5\n", "0.9.5-custom"},
