@@ -14,19 +14,12 @@ import (
 // maxAddr is the length of the longest text of an IP address in octets.
 const maxAddr = len("0000:0000:0000:0000:0000:ffff:255.255.255.255")
 
-const ipv6Tag = "ipv6:"
-
-// tags are the tags of address literals, in any case. RFC 5321, 4.1.3 has the first
-// one; some clients write the second one by analogy, and many write no tag.
-var tags = [...]struct {
-	tag     string
-	fits    func(netip.Addr) bool
-	problem string
-}{
-	{ipv6Tag, netip.Addr.Is6, "the text after its IPv6 tag is not an IPv6 address"},
-	{"ipv4:", netip.Addr.Is4, "the text after its IPv4 tag is not an IPv4 address"},
-	{"", netip.Addr.IsValid, "the text in its brackets is not an IP address"},
-}
+// The tags of address literals, in any case. RFC 5321, 4.1.3 has the first one; some clients write
+// the second one by analogy, and many write no tag.
+const (
+	ipv6Tag = "ipv6:"
+	ipv4Tag = "ipv4:"
+)
 
 // cutTag returns s without a tag of that name, and whether s has it.
 func cutTag(s, tag string) (rest string, tagged bool) {
@@ -48,20 +41,19 @@ func (n *Name) parseLiteral() {
 		n.Problem = "its brackets are empty"
 		return
 	}
-	for _, form := range tags {
-		text, tagged := cutTag(s, form.tag)
-		if !tagged {
-			continue
-		}
-		switch addr := parseAddr(text); {
-		case form.fits(addr):
-			n.Kind, n.Addr = Literal, Unmap(addr)
-		case hasZone(s):
-			n.Problem = "the IPv6 address in its brackets has a zone"
-		default:
-			n.Problem = form.problem
-		}
-		return
+	text, is6 := cutTag(s, ipv6Tag)
+	text, is4 := cutTag(text, ipv4Tag)
+	switch addr := parseAddr(text); {
+	case addr.IsValid() && (!is6 || addr.Is6()) && (!is4 || addr.Is4()):
+		n.Kind, n.Addr = Literal, Unmap(addr)
+	case hasZone(s):
+		n.Problem = "the IPv6 address in its brackets has a zone"
+	case is6:
+		n.Problem = "the text after its IPv6 tag is not an IPv6 address"
+	case is4:
+		n.Problem = "the text after its IPv4 tag is not an IPv4 address"
+	default:
+		n.Problem = "the text in its brackets is not an IP address"
 	}
 }
 

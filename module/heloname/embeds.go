@@ -37,6 +37,7 @@ func spells(s string, client netip.Addr, loose bool) bool {
 
 // spells4 looks for the octets of ip as numbers, then for all of them in a row.
 func spells4(s string, ip [4]byte, loose bool) bool {
+	reversed := [4]byte{ip[3], ip[2], ip[1], ip[0]}
 	a, b, c, d := int(ip[0]), int(ip[1]), int(ip[2]), int(ip[3])
 	last := [4]int{-1, -1, -1, -1} // the last four numbers, newest at the end
 	for _, run := range runs(s, isDigit) {
@@ -47,14 +48,11 @@ func spells4(s string, ip [4]byte, loose bool) bool {
 		case loose && (three == [3]int{a, b, c} || three == [3]int{c, b, a} ||
 			three == [3]int{b, c, d} || three == [3]int{d, c, b}):
 			return true
+		case joined(run, ip, loose), joined(run, reversed, loose):
+			return true
 		}
 	}
-	for _, octets := range [...][4]byte{ip, {ip[3], ip[2], ip[1], ip[0]}} {
-		for _, run := range runs(s, isDigit) {
-			if joined(run, octets, loose) {
-				return true
-			}
-		}
+	for _, octets := range [...][4]byte{ip, reversed} {
 		var text [8]byte
 		hex.Encode(text[:], octets[:])
 		if holds(s, text[:]) || loose && strings.Contains(s, string(text[:])) {
@@ -84,10 +82,7 @@ func octet(s string) int {
 	if len(s) > 3 {
 		return -1
 	}
-	v := 0
-	for i := range len(s) {
-		v = 10*v + int(s[i]-'0')
-	}
+	v, _ := strconv.Atoi(s)
 	return v
 }
 

@@ -44,24 +44,19 @@ func (l *Lists) Dynamic(ascii string, client netip.Addr) (evidence string, ok bo
 }
 
 // accessWords returns the first access-network word of a name outside its organisational domain,
-// and the first one that stands next to a number. Both are "" when the name has a static word
-// outside its public suffix: in dsl-1-2-3-4.example.mx and example.email the suffix tells nothing.
+// and the first one that stands next to a number.
 func (l *Lists) accessWords(ascii string) (word, numbered string) {
-	suffix, org := len(ascii), -1 // where they start, looked up late
+	org := -1 // where the organisational domain starts, looked up late
 	for start, part := range runs(ascii, isLower) {
-		class := l.words[part] &^ rentedWord
+		class := l.words[part] & (lineWord | weakWord)
 		if class == 0 {
 			continue
 		}
 		if org < 0 {
-			suffix = suffixStart(ascii)
-			org = strings.LastIndexByte(ascii[:max(suffix-1, 0)], '.') + 1
+			org = len(ascii) - len(OrgDomain(ascii))
 		}
-		if class&(staticWord|mailWord) != 0 && start < suffix {
-			return "", ""
-		}
-		if class&(lineWord|weakWord) == 0 || start >= org {
-			continue
+		if start >= org {
+			break
 		}
 		if word == "" {
 			word = part
@@ -78,11 +73,11 @@ func (l *Lists) accessWords(ascii string) (word, numbered string) {
 // at the start or end of a part.
 const minStatic = 4
 
-// static tells whether a part of a name in front of its public suffix starts or
-// ends with a static word.
+// static tells whether a part of a name is, starts or ends with a word for static or mail hosts.
+// The public suffix does not count: in dsl-1-2-3-4.example.mx and example.email it tells nothing.
 func (l *Lists) static(ascii string) bool {
 	for _, part := range runs(ascii[:suffixStart(ascii)], isLower) {
-		for n := minStatic; n < len(part); n++ {
+		for n := min(minStatic, len(part)); n <= len(part); n++ {
 			if (l.words[part[:n]]|l.words[part[len(part)-n:]])&(staticWord|mailWord) != 0 {
 				return true
 			}
@@ -139,11 +134,8 @@ func (l *Lists) DefaultHost(ascii string) (evidence string, ok bool) {
 // defaultLabel returns who makes such labels, "" when nobody does. A mail server may be numbered
 // (mail-123456).
 func (l *Lists) defaultLabel(label string) string {
-	end := 0
-	for end < len(label) && isLower(label[end]) {
-		end++
-	}
-	word, tail := label[:end], label[end:]
+	tail := strings.TrimLeft(label, letters)
+	word := label[:len(label)-len(tail)]
 	for _, form := range defaultLabels {
 		if slices.Contains(form.words, word) && form.tail.MatchString(tail) {
 			return form.by

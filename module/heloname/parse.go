@@ -58,7 +58,10 @@ const (
 // acePrefix starts an A-label, RFC 5890, 2.3.2.1.
 const acePrefix = "xn--"
 
-const digits = "0123456789"
+const (
+	digits  = "0123456789"
+	letters = "abcdefghijklmnopqrstuvwxyz"
+)
 
 func isLower(c byte) bool   { return c >= 'a' && c <= 'z' }
 func isDigit(c byte) bool   { return c >= '0' && c <= '9' }
