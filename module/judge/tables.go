@@ -78,7 +78,7 @@ func (j *Judge) policyFor(ctx context.Context, rcpt string) (p *checkhelo.Policy
 	case preset == "off":
 		return nil, whyPolicyOff
 	}
-	if err := checkPolicy(preset); err != nil {
+	if err := CheckPolicy(preset); err != nil {
 		j.Exempt.Report("recipient_policy", err)
 		return j.Policy, ""
 	}
@@ -93,8 +93,8 @@ func (j *Judge) policyFor(ctx context.Context, rcpt string) (p *checkhelo.Policy
 	return kept.(*checkhelo.Policy), ""
 }
 
-// checkPolicy returns an error for a value that recipient_policy does not take.
-func checkPolicy(value string) error {
+// CheckPolicy returns an error for a value that recipient_policy does not take.
+func CheckPolicy(value string) error {
 	accepted := append([]checkhelo.Preset{"off", "ignore"}, checkhelo.Presets...)
 	if slices.Contains(accepted, checkhelo.Preset(value)) {
 		return nil
@@ -187,7 +187,7 @@ func (j *Judge) denial(table, value string) (d checkhelo.Denial, refuses bool) {
 		return d, false
 	case word == "REJECT":
 		text = strings.TrimSpace(rest)
-	case withoutAction(verb):
+	case WithoutAction(verb):
 		j.Exempt.Report(table, fmt.Errorf("value %q: the check has no such action, so that the entry"+
 			" refuses nobody", verb))
 		return d, false
@@ -213,9 +213,9 @@ func (j *Judge) denial(table, value string) (d checkhelo.Denial, refuses bool) {
 	return d, true
 }
 
-// withoutAction reports whether a verb of Postfix's access tables names an action that the check
+// WithoutAction reports whether a verb of Postfix's access tables names an action that the check
 // does not have: its entry refuses nobody.
-func withoutAction(verb string) bool {
+func WithoutAction(verb string) bool {
 	return slices.Contains([]string{"DEFER", "DEFER_IF_REJECT", "DEFER_IF_PERMIT", "DISCARD", "HOLD",
 		"FILTER", "REDIRECT", "BCC", "PREPEND", "INFO", "WARN"}, strings.ToUpper(verb))
 }
