@@ -762,14 +762,20 @@ func (v *Verdict) add(h Hit) {
 			h.Rule.Score = 0
 			continue
 		}
-		v.Score -= old.Score
-		v.refusable -= old.refusable(old.Score)
+		v.count(old, -old.Score)
 		old.Score = 0
 	}
 	v.Hits = append(v.Hits, h)
 	v.Would = max(v.Would, h.Rule.Action)
-	v.Score += h.Rule.Score
-	v.refusable += h.Rule.refusable(h.Rule.Score)
+	v.count(&h.Rule, h.Rule.Score)
+}
+
+// count adds points of r. Those of a row that may not refuse lead to no refusal (RFC 5321, 4.1.4).
+func (v *Verdict) count(r *Rule, points int) {
+	v.Score += points
+	if !r.NoReject && r.Most == Off {
+		v.refusable += points
+	}
 }
 
 // outweighs reports whether the points of r count and those of other do not. Rows that read the DNS
@@ -779,14 +785,6 @@ func (r *Rule) outweighs(other *Rule) bool {
 		return r.Action > other.Action
 	}
 	return r.Score >= other.Score
-}
-
-// refusable returns the part of a row's points that may lead to a refusal (RFC 5321, 4.1.4).
-func (r *Rule) refusable(points int) int {
-	if r.NoReject || r.Most != Off {
-		return 0
-	}
-	return points
 }
 
 func (p *Policy) byScore(score, refusable int) Action {
@@ -879,7 +877,7 @@ func (p *Policy) open(f *Facts, known Need) (need Need) {
 			if !r.weak {
 				points = e.Score
 			}
-			more.Score, more.refusable = more.Score+points, more.refusable+r.refusable(points)
+			more.count(r, points)
 			moreNeed |= missing
 		}
 	}

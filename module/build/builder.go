@@ -30,6 +30,9 @@ const (
 	binary     = "maddy" // in the temporary module
 )
 
+// oneWord keeps a version one word on the linker's command line.
+var oneWord = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z.+~-]*$`)
+
 // Builder is one request. The zero value builds the default Maddy into the
 // file "maddy" of the working directory.
 type Builder struct {
@@ -70,17 +73,12 @@ func ParseModule(s string) (Module, error) {
 // Build makes the binary and moves it to Output in one step; a failure leaves
 // an older file there as it was. The same inputs give the same bytes. What the
 // go command says is part of the error.
-func (b *Builder) Build(ctx context.Context) error {
-	if err := b.build(ctx); err != nil {
-		return fmt.Errorf("build: %w", err)
-	}
-	return nil
-}
-
-// oneWord keeps a version one word on the linker's command line.
-var oneWord = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z.+~-]*$`)
-
-func (b *Builder) build(ctx context.Context) error {
+func (b *Builder) Build(ctx context.Context) (err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("build: %w", err)
+		}
+	}()
 	if b.Version != "" && !oneWord.MatchString(b.Version) {
 		return fmt.Errorf("version %q; accepted: such as 1.2.3 or 1.2.3-rc1", b.Version)
 	}
@@ -115,7 +113,7 @@ func (b *Builder) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := os.Rename(filepath.Join(work, binary), output); err != nil {
+	if err = os.Rename(filepath.Join(work, binary), output); err != nil {
 		return fmt.Errorf("output: %w", err)
 	}
 	b.progress("wrote " + output)

@@ -18,9 +18,9 @@ import (
 )
 
 // The reasons for a table that only Maddy's own code can read, or only the server.
-const (
-	runMaddy  = "run `maddy helo explain`"
-	runServer = "only the running server opens it"
+var (
+	errRunMaddy  = errors.New("run `maddy helo explain`")
+	errRunServer = errors.New("only the running server opens it")
 )
 
 func kindOf(name string) string { return strings.TrimPrefix(name, "table.") }
@@ -55,9 +55,8 @@ func (r *reader) directives(nodes []config.Node) (kept []config.Node) {
 	for _, node := range nodes {
 		switch {
 		case checks.TakesTable(node):
-			if skip := r.prepare(&node); skip != nil {
-				skip.Directive = node.Name
-				r.NotEvaluated = append(r.NotEvaluated, *skip)
+			if kind, err := r.prepare(&node); err != nil {
+				r.NotEvaluated = append(r.NotEvaluated, Table{node.Name, kind, err.Error()})
 				continue
 			}
 		case node.Name == "exempt_networks" || node.Name == "exempt_recipients":
@@ -73,63 +72,60 @@ func (r *reader) directives(nodes []config.Node) (kept []config.Node) {
 }
 
 // prepare makes a directive whose Args are a table ready for Configure, in place of &NAME the table
-// of that name. Skip is a table that cannot be read here, although the server may read it.
-// Configure reports mistakes, with file and line.
-func (r *reader) prepare(node *config.Node) (skip *Table) {
+// of that name, and returns its kind. An error means that the table cannot be read here, although
+// the server may read it. Configure reports mistakes, with file and line.
+func (r *reader) prepare(node *config.Node) (kind string, err error) {
 	name, reference := strings.CutPrefix(node.Args[0], "&")
 	if reference {
 		block, known := r.named[name]
 		if !known || len(node.Args) > 1 || node.Children != nil {
-			return nil // Configure reports it
+			return "", nil // Configure reports it
 		}
 		node.Args, node.Children = []string{block.Name}, block.Children
 	}
-	kind := kindOf(node.Args[0])
+	kind = kindOf(node.Args[0])
 	switch known := modules.Get("table."+kind) != nil; {
 	case kind == "file":
-		return r.file(node)
+		err = r.file(node)
 	case standIns[kind] != nil:
 	case kind == "chain", r.linked && reference && !known: // the steps of a chain may write
-		return &Table{Table: kind, Reason: runServer}
+		err = errRunServer
 	case known:
-		return r.foreign(node, kind)
+		err = r.foreign(node, kind)
 	case !r.linked && (reference || modules.Get(kind) == nil):
-		return &Table{Table: kind, Reason: runMaddy}
+		err = errRunMaddy
 	}
-	return nil
+	return kind, err
 }
 
 // file makes the path of a table file absolute. Maddy takes a missing file for
 // an empty one; one without permission may still be readable for the server.
-func (r *reader) file(node *config.Node) *Table {
+func (r *reader) file(node *config.Node) error {
 	path := checks.TableFile(node)
 	if path == nil {
 		return nil
 	}
 	*path = r.absolute(*path)
-	file, err := os.Open(*path)
-	if err == nil {
-		file.Close()
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return &Table{Table: "file", Reason: err.Error()}
+	switch file, err := os.Open(*path); {
+	case err == nil:
+		return file.Close()
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	default:
+		return err
 	}
-	return nil
 }
 
 // foreign opens one of Maddy's other tables once, to see whether it can be
 // opened here. SQL tables are opened read-only.
-func (r *reader) foreign(node *config.Node, kind string) *Table {
-	var err error
+func (r *reader) foreign(node *config.Node, kind string) error {
 	if kind == "sql_query" || kind == "sql_table" {
-		err = r.readOnly(node, kind)
+		if err := r.readOnly(node, kind); err != nil {
+			return err
+		}
 	}
-	if err == nil {
-		_, err = modconfig.TableDirective(config.NewMap(r.globals, *node), *node)
-	}
-	if err != nil {
-		return &Table{Table: kind, Reason: err.Error()}
-	}
-	return nil
+	_, err := modconfig.TableDirective(config.NewMap(r.globals, *node), *node)
+	return err
 }
 
 // readOnly takes from an SQL table all that creates files or changes data. An
