@@ -74,10 +74,10 @@ func runExplain(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := show(c, "explain", e); err != nil || words[e.Action].status == 0 {
+	if err := show(c, "explain", e); err != nil || statuses[e.Action] == 0 {
 		return err
 	}
-	return cli.Exit("", words[e.Action].status)
+	return cli.Exit("", statuses[e.Action])
 }
 
 // notRecorded stands for a sender that nobody names: the null sender is another one.
@@ -120,14 +120,14 @@ type explained struct {
 	NotEvaluated []maddyconf.Table `json:"not_evaluated"`
 
 	*screen
-	All     bool               `json:"-"` // tells what did not decide, too
-	Fix     bool               `json:"-"` // tells the settings of each mail server
-	Proof   string             `json:"-"` // that Exemption asks for
-	HelpURL string             `json:"-"`
-	Login   string             `json:"-"`
-	Asked   []questionJSON     `json:"-"` // of the DNS, in the order of the answers
-	Judged  judge.Explanation  `json:"-"`
-	Top     *judge.RcptOutcome `json:"-"` // what the summary is about
+	All     bool              `json:"-"` // tells what did not decide, too
+	Fix     bool              `json:"-"` // tells the settings of each mail server
+	Proof   string            `json:"-"` // that Exemption asks for
+	HelpURL string            `json:"-"`
+	Login   string            `json:"-"`
+	Asked   []questionJSON    `json:"-"` // of the DNS, in the order of the answers
+	Judged  judge.Explanation `json:"-"`
+	Top     rcptJSON          `json:"-"` // what the summary is about
 }
 
 type hitJSON struct {
@@ -140,6 +140,7 @@ type rcptJSON struct {
 	Action string `json:"action"`
 	Exempt string `json:"exempt,omitempty"`
 	replies
+	Judged *judge.RcptOutcome `json:"-"`
 }
 
 // replies are what the client reads; null: accepted.
@@ -212,24 +213,25 @@ func newExplained(c *cli.Context, query judge.Query) (*explained, error) {
 
 // judged notes outcomes and facts.
 func (e *explained) judged(query judge.Query) {
-	e.Top = &e.Judged.Recipients[e.Judged.Deciding]
 	helo := &e.Judged.Facts.Helo
 	e.Helo.Said, e.Helo.Name, e.Helo.Kind = query.Helo, helo.ASCII, helo.Kind.String()
 	if helo.Addr.IsValid() {
 		e.Helo.Name = helo.Addr.String()
 	}
+	top := &e.Judged.Recipients[e.Judged.Deciding]
 	e.Action = actionWord(&e.Judged.Message)
 	if e.Judged.Message.Exempt != "" { // the refusal of recipients that are not exempt stands
-		e.Action = actionWord(&e.Top.Outcome)
+		e.Action = actionWord(&top.Outcome)
 	}
-	e.Score, e.Exempt, e.replies = e.Top.Score, e.Top.Exempt, repliesOf(e.Top)
-	for _, h := range e.Top.Hits {
+	e.Top = rcptJSON{top.Rcpt, e.Action, top.Exempt, repliesOf(top), top}
+	e.Score, e.Exempt, e.replies = top.Score, top.Exempt, e.Top.replies
+	for _, h := range top.Hits {
 		e.Hits = append(e.Hits, hitJSON{report.HitOf(&h), heloname.Line(h.Evidence, maxEvidence)})
 	}
 	for i := range query.Rcpts {
 		o := &e.Judged.Recipients[i]
 		e.Recipients = append(e.Recipients,
-			rcptJSON{o.Rcpt, actionWord(&o.Outcome), o.Exempt, repliesOf(o)})
+			rcptJSON{o.Rcpt, actionWord(&o.Outcome), o.Exempt, repliesOf(o), o})
 	}
 	for _, fact := range e.Known() {
 		e.Facts[fact.Name] = fact
@@ -279,15 +281,9 @@ func jsonReply(r checkhelo.Reply) *replyJSON {
 	return &replyJSON{r.Code, fmt.Sprintf("%d.%d.%d", e[0], e[1], e[2]), r.Text}
 }
 
-// words says what becomes of mail, by the word of its outcome: accepted unless it is here.
-var words = map[string]struct {
-	text, colour string
-	status       int // of the program
-}{
-	"reject":     {"reject", red, exitFailure},
-	"quarantine": {"quarantine", yellow, exitQuarantined},
-	"greylist":   {"wait", yellow, exitLater},
-	"tempfail":   {"try later", red, exitLater},
+// statuses are those of the program, by the word of an outcome; 0 where the mail is accepted.
+var statuses = map[string]int{
+	"reject": exitFailure, "quarantine": exitQuarantined, "greylist": exitLater, "tempfail": exitLater,
 }
 
 // actionWord names what becomes of one recipient's mail.
@@ -298,66 +294,8 @@ func actionWord(o *judge.Outcome) string {
 	return o.Word()
 }
 
-// ReadAs tells the name that the rules see where it is not what was said.
-func (e *explained) ReadAs() string {
-	if name := e.Helo.Name; name != "" && name != e.Judged.Facts.Helo.Raw {
-		return ", read as " + name
-	}
-	return ""
-}
-
-// Outcome returns a row that ends in an outcome.
-func (e *explained) Outcome(label, before string, o *judge.RcptOutcome, word string) string {
-	text, colour := "accept", green
-	if known, found := words[word]; found {
-		text, colour = known.text, known.colour
-	}
-	switch {
-	case o.Exempt != "":
-		text += ", exempt: " + o.Exempt
-	case o.Score > 0:
-		text += fmt.Sprintf(", score %d", o.Score)
-	}
-	if o.Would > o.Action {
-		text += fmt.Sprintf(" (max_action; else %s)", o.Would)
-	}
-	return e.Row(labelColumn, label, colour, before+text)
-}
-
-// Answer is the reply to RCPT TO.
-func (r replies) Answer() string {
-	switch {
-	case r.Reply != nil:
-		return r.Reply.String()
-	case r.WouldReply != nil:
-		return "accepted; without max_action " + r.WouldReply.String()
-	}
-	return "accepted"
-}
-
-func (r *replyJSON) String() string { return fmt.Sprintf("%d %s %s", r.Code, r.Enhanced, r.Text) }
-
-// Rule returns the row of a rule.
-func (e *explained) Rule(r checkhelo.Rule, state, evidence string) string {
-	text := checkhelo.Effect{Action: r.Action, Score: r.Score}.String()
-	colour := plain
-	switch {
-	case state != judge.StateHit:
-		text, colour = text+": "+state, grey
-	case r.Action == checkhelo.Reject:
-		colour = red
-	case r.Action >= checkhelo.Score:
-		colour = yellow
-	}
-	if evidence != "" {
-		text += ": " + heloname.Line(evidence, maxEvidence)
-	}
-	const column = 18
-	return e.Row(column, r.Name, colour, text)
-}
-
 // Others returns how many rules did not hit.
-func (e *explained) Others() int { return len(e.Top.Rules) - len(e.Top.Hits) }
+func (e *explained) Others() int { return len(e.Top.Judged.Rules) - len(e.Hits) }
 
 // ways are what the sender can do about the strongest hit.
 type ways struct{ First, Rest string }

@@ -271,8 +271,7 @@ func writeTally(w io.Writer, t *report.Report, format string) error {
 
 // notes tell the reader of a report what it lacks.
 func (r *replaying) notes(s *replay.Stats) []string {
-	var text strings.Builder
-	err := texts.ExecuteTemplate(&text, "notes", struct {
+	text, err := render("notes", struct {
 		*replay.Stats
 		Further int64 // files that are not among Unread
 		Memory  *simulation
@@ -280,7 +279,7 @@ func (r *replaying) notes(s *replay.Stats) []string {
 	if err != nil {
 		return []string{err.Error()}
 	}
-	return strings.Split(strings.TrimSpace(text.String()), "\n")
+	return strings.Split(text, "\n")
 }
 
 // timeOf reads a date or a time of RFC 3339; dates are local.

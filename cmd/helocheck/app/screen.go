@@ -15,10 +15,17 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
+	"maddy.example/checkhelo"
 	"maddy.example/checkhelo/module/heloname"
 )
 
-// The colours of a terminal (ECMA-48, 8.3.117).
+// colours are those of a terminal (ECMA-48, 8.3.117), by a word.
+var colours = map[string]string{
+	"ok": green, "could be better": yellow, selfToFix: red, selfUnknown: yellow, selfSkipped: grey,
+	"accept": green, "score": yellow, "greylist": yellow, "wait": yellow, "quarantine": yellow,
+	"reject": red, "try later": red, "other": grey,
+}
+
 const (
 	plain  = "\x1b[39m"
 	red    = "\x1b[31m"
@@ -70,16 +77,16 @@ func (s *screen) Field(label, text string) string { return s.Row(labelColumn, la
 // labelColumn is where the text beside a label begins.
 const labelColumn = 10
 
-// Row returns a label, and from a column on text that continues below itself. A label that is too
-// long has a line of its own.
-func (s *screen) Row(column int, label, colour, text string) string {
+// Row returns a label, and from a column on text in the colour of a word that continues below
+// itself. A label that is too long has a line of its own.
+func (s *screen) Row(column int, label, word, text string) string {
 	var lines []string
 	if label != "" && utf8.RuneCountInString(label) >= column {
 		indent := len(label) - len(strings.TrimLeft(label, " "))
 		lines, label = append(lines, s.Text(indent, label)), ""
 	}
 	for _, line := range fold(text, s.width-column) {
-		if s.colour && colour != "" {
+		if colour := colours[word]; s.colour && colour != "" {
 			line = colour + line + plain
 		}
 		lines = append(lines, strings.TrimRight(fmt.Sprintf("%-*s%s", column, label, line), " "))
@@ -136,13 +143,26 @@ func fold(text string, width int) (lines []string) {
 }
 
 // texts are what people read of each command.
-var texts = template.Must(template.New("").Funcs(template.FuncMap{
-	"clean": func(text string) string { return heloname.Clean(text, maxEvidence) },
-	"line":  func(text string) string { return heloname.Line(text, maxEvidence) },
-	"tld":   heloname.TLD, "org": heloname.OrgDomain, "reverse": dns.ReverseAddr,
-	"unreachable": unreachable, "replace": strings.ReplaceAll,
-	"colour": func(status string) string { return selfColours[status] },
-}).ParseFS(textFiles, "*.txt"))
+var texts = template.New("")
+
+func init() {
+	template.Must(texts.Funcs(template.FuncMap{
+		"clean": func(text string) string { return heloname.Clean(text, maxEvidence) },
+		"line":  func(text string) string { return heloname.Line(text, maxEvidence) },
+		"tld":   heloname.TLD, "org": heloname.OrgDomain, "reverse": dns.ReverseAddr,
+		"unreachable": unreachable, "replace": strings.ReplaceAll, "render": render,
+		"effect": func(r checkhelo.Rule) checkhelo.Effect {
+			return checkhelo.Effect{Action: r.Action, Score: r.Score}
+		},
+	}).ParseFS(textFiles, "*.txt"))
+}
+
+// render returns the text of a template.
+func render(name string, data any) (string, error) {
+	var text strings.Builder
+	err := texts.ExecuteTemplate(&text, name, data)
+	return strings.TrimSpace(text.String()), err
+}
 
 //go:embed *.txt
 var textFiles embed.FS

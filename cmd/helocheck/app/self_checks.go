@@ -21,11 +21,6 @@ const (
 	selfSkipped = "skipped"   // nothing to say before another fault is fixed
 )
 
-// selfColours has every outcome of a check. Few servers mind what could be better.
-var selfColours = map[string]string{
-	"ok": green, "could be better": yellow, selfToFix: red, selfUnknown: yellow, selfSkipped: grey,
-}
-
 // selfLine is the outcome of one check.
 type selfLine struct {
 	Check  string `json:"check"`
@@ -161,11 +156,11 @@ func (c *selfCheck) line(v *selfView) selfLine {
 	if problem := v.Known[c.asks].Error; problem != "" {
 		return selfLine{Check: c.name, Status: selfUnknown, Seen: "the DNS did not answer: " + problem}
 	}
-	var text strings.Builder
-	if err := texts.ExecuteTemplate(&text, "self "+c.name, v); err != nil {
+	text, err := render("self "+c.name, v)
+	if err != nil {
 		return selfLine{Check: c.name, Status: selfUnknown, Seen: err.Error()}
 	}
-	seen, do, _ := strings.Cut(strings.TrimSpace(text.String()), "\n")
+	seen, do, _ := strings.Cut(text, "\n")
 	status, seen, _ := strings.Cut(seen, ": ")
 	return selfLine{Check: c.name, Status: status, Seen: seen, Do: do}
 }
