@@ -102,7 +102,7 @@ func memoryPlace(c *cli.Context) (kind, place string, err error) {
 		if !named {
 			fmt.Fprintf(c.App.ErrWriter, "%s is used\n", path)
 		}
-		conf, err := loadConfig(c, path, c.String("check"))
+		conf, _, err := load(c, "", path, c.String("check"))
 		if err != nil {
 			return "", "", err
 		}

@@ -80,54 +80,49 @@ func isPreset(name string) bool {
 	return slices.Contains(checkhelo.Presets, checkhelo.Preset(name))
 }
 
-// usePreset puts a preset in the place of the policy of the file at path, whose other settings
-// stay. It returns a name for both.
-func usePreset(j *judge.Judge, preset, path string) (source string) {
-	j.Policy = j.Policy.With(checkhelo.Preset(preset), j.Policy.Ceiling)
-	return preset + " with " + path
-}
-
-// loadCheck makes the check that the flags name, otherwise that of the server's maddy.conf, and
-// prints the warnings about it. A file that is missing or has no check and that nobody named, and
-// one that only the server may read, leave the preset. Source is the preset or the file.
+// loadCheck makes the check that the flags name, otherwise that of the server's maddy.conf. A file
+// that is missing or has no check and that nobody named, and one that only the server may read,
+// leave the preset.
 func loadCheck(c *cli.Context) (conf *maddyconf.Config, source string, err error) {
 	preset, own := c.String("policy"), c.IsSet("config")
 	path, named := serverConfig(c)
-	if preset == "" || named {
-		conf, err = loadConfig(c, path, c.String("check"))
-		var absent usage
-		switch {
-		case errors.Is(err, fs.ErrPermission) && !own,
-			errors.As(err, &absent) && !named && !c.IsSet("check"):
-			fmt.Fprintf(c.App.ErrWriter, "preset %s is used: %s\n",
-				cmp.Or(preset, usualPreset), strings.TrimPrefix(err.Error(), "maddyconf: "))
-		case err != nil:
-			return nil, "", err
-		case !own:
-			fmt.Fprintf(c.App.ErrWriter, "%s is used\n", path)
+	if preset != "" && !named {
+		if c.IsSet("check") {
+			return nil, "", usage("--check needs --config")
 		}
-	} else if c.IsSet("check") {
-		return nil, "", usage("--check needs --config")
+		return load(c, preset, "", "")
 	}
+	conf, source, err = load(c, preset, path, c.String("check"))
+	var absent usage
 	switch {
-	case conf == nil:
+	case errors.Is(err, fs.ErrPermission) && !own,
+		errors.As(err, &absent) && !named && !c.IsSet("check"):
 		preset = cmp.Or(preset, usualPreset)
-		check, err := maddyconf.FromPolicy(preset)
-		return &maddyconf.Config{Check: check}, preset, err
-	case preset != "":
-		path = usePreset(conf.Check.Judge(), preset, path)
+		fmt.Fprintf(c.App.ErrWriter, "preset %s is used: %s\n",
+			preset, strings.TrimPrefix(err.Error(), "maddyconf: "))
+		return load(c, preset, "", "")
+	case err == nil && !own:
+		fmt.Fprintf(c.App.ErrWriter, "%s is used\n", path)
 	}
-	return conf, path, nil
+	return conf, source, err
 }
 
-// loadConfig reads a maddy.conf. A missing one, or one without the check, is an error of usage.
-func loadConfig(c *cli.Context, path, name string) (*maddyconf.Config, error) {
-	conf, err := maddyconf.Load(path, name)
+// load makes a check by a preset, by the maddy.conf at path, or by both: the preset then replaces
+// that of the file. It prints the warnings about the file. One that is missing or lacks the check is
+// an error of usage. Source names what judges.
+func load(
+	c *cli.Context, preset, path, name string,
+) (conf *maddyconf.Config, source string, err error) {
+	if path == "" {
+		check, err := maddyconf.FromPolicy(preset)
+		return &maddyconf.Config{Check: check}, preset, err
+	}
+	conf, err = maddyconf.Load(path, name)
 	if errors.Is(err, maddyconf.ErrNoCheck) || errors.Is(err, fs.ErrNotExist) {
-		return nil, usage(err.Error())
+		return nil, "", usage(err.Error())
 	}
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	for _, text := range conf.Warnings {
 		fmt.Fprintf(c.App.ErrWriter, "%s: %s\n", path, text)
@@ -135,7 +130,12 @@ func loadConfig(c *cli.Context, path, name string) (*maddyconf.Config, error) {
 	for _, table := range conf.NotEvaluated {
 		fmt.Fprintf(c.App.ErrWriter, "%s: %s\n", path, table)
 	}
-	return conf, nil
+	if preset != "" {
+		j := conf.Check.Judge()
+		j.Policy = j.Policy.With(checkhelo.Preset(preset), j.Policy.Ceiling)
+		path = preset + " with " + path
+	}
+	return conf, path, nil
 }
 
 // serverConfig returns the path of the server's maddy.conf: that of --config of the command or of

@@ -18,7 +18,6 @@ import (
 	"maddy.example/checkhelo"
 	"maddy.example/checkhelo/cmd/helocheck/report"
 	"maddy.example/checkhelo/module"
-	"maddy.example/checkhelo/module/maddyconf"
 	"maddy.example/checkhelo/module/replay"
 )
 
@@ -212,23 +211,18 @@ func judgeOf(c *cli.Context, check *module.Check, source string) (*Recorded, str
 
 // addAgainst prepares the comparison with a second policy. A preset beside --config keeps the other
 // settings of the file.
-func (r *replaying) addAgainst(c *cli.Context) (err error) {
-	name, conf := c.String("against"), &maddyconf.Config{}
-	switch path := c.String("config"); {
-	case name == "":
+func (r *replaying) addAgainst(c *cli.Context) error {
+	preset, path := "", c.String("against")
+	if path == "" {
 		return nil
-	case !isPreset(name):
-		conf, err = loadConfig(c, name, c.String("check"))
-		var absent usage
-		if errors.As(err, &absent) && c.IsSet("check") { // it names a block of --config
-			conf, err = loadConfig(c, name, "")
-		}
-	case path == "":
-		conf.Check, err = maddyconf.FromPolicy(name)
-	default:
-		if conf, err = loadConfig(c, path, c.String("check")); err == nil {
-			name = usePreset(conf.Check.Judge(), name, path)
-		}
+	}
+	if isPreset(path) {
+		preset, path = path, c.String("config")
+	}
+	conf, name, err := load(c, preset, path, c.String("check"))
+	var absent usage
+	if errors.As(err, &absent) && preset == "" && c.IsSet("check") { // it names a block of --config
+		conf, name, err = load(c, "", path, "")
 	}
 	if err != nil {
 		return err
