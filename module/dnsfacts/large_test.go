@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -31,6 +32,8 @@ func peakHeap(f func()) int {
 			}
 		}
 	}()
+	// Garbage does not count, however late a loaded machine collects it.
+	defer debug.SetGCPercent(debug.SetGCPercent(10))
 	runtime.GC() // of what other tests have left
 	f()
 	close(done)
@@ -47,7 +50,7 @@ func TestMemoryOfLargeAnswers(t *testing.T) {
 	}
 	const (
 		clients = 500
-		limit   = 384 // MiB, with what the server of this test takes
+		limit   = 256 // MiB, with what the server of this test takes
 	)
 	// The server packs its records once, with names that point at the question: it takes no
 	// memory of its own for them.
