@@ -91,11 +91,7 @@ func (p *Pending) lists(f *checkhelo.Facts) (listed checkhelo.Answer[[]checkhelo
 
 // listing returns the strongest entry that a list has for a name; without Addr it has none.
 func (p *Pending) listing(z *Blocklist, name string) (hit checkhelo.Listing, err *Error) {
-	k := key{name: name + "." + z.Zone, qtype: dns.TypeA}
-	if p.g.leftOut(z.Zone) {
-		return hit, nil
-	}
-	addrs, err := listed(k, p.get(k))
+	addrs, err := p.listed(name, z.Zone)
 	responses := z.Responses
 	if len(responses) == 0 {
 		responses = []Response{{Codes: []netip.Prefix{listAnswers}}}
@@ -118,7 +114,7 @@ func (p *Pending) listing(z *Blocklist, name string) (hit checkhelo.Listing, err
 		}
 	}
 	if hit.Addr.IsValid() {
-		hit.Reason = p.reason(k.name)
+		hit.Reason = p.reason(name + "." + z.Zone)
 	}
 	return hit, err
 }
@@ -137,24 +133,25 @@ func (p *Pending) reason(entry string) string {
 	return heloname.Line(r.texts[0], reasonOctets)
 }
 
-// listed returns the addresses in the answer to k that mean a listing. What lies outside of
-// 127.0.0.0/8 comes from elsewhere (a wildcard, a captive portal) and does not count.
-func listed(k key, r *record) (hits []netip.Addr, err *Error) {
-	if r.failed() {
-		return nil, r.err
+// listed returns the addresses with which a zone lists a name or a reversed address. What lies
+// outside of 127.0.0.0/8 comes from elsewhere (a wildcard, a captive portal) and does not count.
+// A zone that failed its last test is not asked.
+func (p *Pending) listed(name, zone string) (hits []netip.Addr, err *Error) {
+	if _, out := p.g.out.Load(zone); out {
+		return nil, nil
 	}
+	k := key{name: name + "." + zone, qtype: dns.TypeA}
+	r := p.get(k)
 	for _, addr := range r.addrs {
 		switch {
-		case refusal(addr):
+		case inAny(addr, listErrors):
 			return nil, wrap(fault(KindListError, addr.String()), k)
 		case listAnswers.Contains(addr):
 			hits = append(hits, addr)
 		}
 	}
-	return hits, nil
+	return hits, r.err
 }
-
-func refusal(addr netip.Addr) bool { return inAny(addr, listErrors) }
 
 func inAny(addr netip.Addr, networks []netip.Prefix) bool {
 	return slices.ContainsFunc(networks, func(n netip.Prefix) bool { return n.Contains(addr) })
@@ -169,15 +166,14 @@ func (g *Gatherer) AllowListed(
 	if len(g.Allowlists) == 0 || !client.IsValid() {
 		return "", checkhelo.NotFound
 	}
-	p, reversed := g.pending(&checkhelo.Facts{Client: client}), reversedAddr(client)
+	p := g.pending(&checkhelo.Facts{Client: client})
+	// An address as lists of addresses have it.
+	reversed := strings.TrimSuffix(key{addr: client}.question(), ".in-addr.arpa")
+	reversed = strings.TrimSuffix(reversed, ".ip6.arpa")
 	p.until(ctx, func() {
 		zone, state = "", checkhelo.NotFound
 		for _, z := range g.Allowlists {
-			k := key{name: reversed + "." + z, qtype: dns.TypeA}
-			if g.leftOut(z) {
-				continue
-			}
-			switch hits, err := listed(k, p.get(k)); {
+			switch hits, err := p.listed(reversed, z); {
 			case state == checkhelo.Found:
 			case err != nil || slices.Contains(hits, dnswlBlocked):
 				state = checkhelo.Failed
@@ -187,18 +183,6 @@ func (g *Gatherer) AllowListed(
 		}
 	})
 	return zone, state
-}
-
-// reversedAddr returns an address as lists of addresses have it, without a zone.
-func reversedAddr(addr netip.Addr) string {
-	name := key{addr: addr}.question()
-	return strings.TrimSuffix(strings.TrimSuffix(name, ".in-addr.arpa"), ".ip6.arpa")
-}
-
-// leftOut reports whether a zone failed its last test.
-func (g *Gatherer) leftOut(zone string) bool {
-	_, out := g.out.Load(zone)
-	return out
 }
 
 // Times between two tests of the DNS lists, the second after a test without an answer.
@@ -225,16 +209,37 @@ func (g *Gatherer) Run(ctx context.Context, report func(zone, news string, faile
 	}
 }
 
-// testLists tests every DNS list by its entries for tests, RFC 5782, section 5:
-// `invalid` and `test` of domain lists, 127.0.0.1 and 127.0.0.2 of Allowlists. It
+// testLists tests every DNS list by its entries for tests, RFC 5782, section 5: `invalid`,
+// which it must never have, and `test` of domain lists, 127.0.0.1 and 127.0.0.2 of Allowlists.
+// A zone that lists the first is asked no more until a later test finds it well. testLists
 // returns false when a zone did not answer, which changes nothing.
 func (g *Gatherer) testLists(
 	ctx context.Context, report func(zone, news string, failed bool),
 ) (answered bool) {
 	answered = true
 	test := func(zone, never, always string) {
-		news, failed := g.testList(ctx, zone, never, always)
-		answered = answered && news != noAnswer
+		var bad, good *record
+		p := g.pending(new(checkhelo.Facts))
+		p.until(ctx, func() {
+			bad = p.get(key{name: never + "." + zone, qtype: dns.TypeA})
+			good = p.get(key{name: always + "." + zone, qtype: dns.TypeA})
+		})
+		news, failed := "", true
+		switch lists := listAnswers.Contains; {
+		case bad.failed() || good.failed():
+			answered, news = false, "its test got no answer"
+		case slices.ContainsFunc(bad.addrs, lists):
+			g.out.Store(zone, true)
+			news = "lists " + never + " and is not asked"
+		case g.out.CompareAndDelete(zone, true):
+			news, failed = "lists "+never+" no more and is asked again", false
+		case slices.ContainsFunc(good.addrs, func(a netip.Addr) bool { return inAny(a, listErrors) }):
+			news = "refuses to answer"
+		case !slices.ContainsFunc(good.addrs, lists):
+			news = "does not list " + always
+		default:
+			failed = false
+		}
 		report(shownZone(zone), news, failed)
 	}
 	for i := range g.Blocklists {
@@ -244,36 +249,4 @@ func (g *Gatherer) testLists(
 		test(zone, "1.0.0.127", "2.0.0.127")
 	}
 	return answered
-}
-
-const noAnswer = "its test got no answer"
-
-// testList tests a zone by an entry that it must never have and one that it should
-// have. A zone that lists the first is asked no more until a later test finds it well.
-func (g *Gatherer) testList(
-	ctx context.Context, zone, never, always string,
-) (news string, failed bool) {
-	var bad, good *record
-	p := g.pending(new(checkhelo.Facts))
-	p.until(ctx, func() {
-		bad = p.get(key{name: never + "." + zone, qtype: dns.TypeA})
-		good = p.get(key{name: always + "." + zone, qtype: dns.TypeA})
-	})
-	lists := func(r *record) bool { return slices.ContainsFunc(r.addrs, listAnswers.Contains) }
-	switch {
-	case bad.failed() || good.failed():
-		return noAnswer, true
-	case lists(bad):
-		g.out.Store(zone, true)
-		return "lists " + never + " and is not asked", true
-	}
-	switch _, was := g.out.LoadAndDelete(zone); {
-	case was:
-		return "lists " + never + " no more and is asked again", false
-	case slices.ContainsFunc(good.addrs, refusal):
-		return "refuses to answer", true
-	case !lists(good):
-		return "does not list " + always, true
-	}
-	return "", false
 }
