@@ -188,11 +188,8 @@ func (g *Gatherer) HostAddrs(
 	if f.Helo.ASCII == "" {
 		return nil
 	}
-	if p == nil || !p.acquire(ctx) {
-		p = g.pending(f)
-	} else {
-		defer p.release()
-	}
+	p, release := g.alone(ctx, p, f)
+	defer release()
 	p.want = checkhelo.NeedMX
 	p.until(ctx, func() {
 		fact(p, f, checkhelo.NeedMX, &f.MX, (*Pending).hosts)

@@ -76,9 +76,11 @@ func (g *Gatherer) Start(
 		return nil
 	}
 	p.busy = make(chan struct{}, 1)
-	n, limit := g.network(p.client), cmp.Or(g.ShareJobs, DefaultShareJobs)
-	if s.jobs >= g.maxQuestions() || n.jobs >= limit ||
-		n.wide != nil && n.wide.jobs >= wideShare*limit {
+	n, full := g.network(p.client), s.jobs >= g.maxQuestions()
+	for at := n; at != nil; at = at.wide {
+		full = full || at.jobs >= at.weight*cmp.Or(g.ShareJobs, DefaultShareJobs)
+	}
+	if full {
 		return p
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
@@ -89,7 +91,7 @@ func (g *Gatherer) Start(
 	p.busy <- struct{}{}
 	facts := *f
 	go func() {
-		defer p.release()
+		defer func() { <-p.busy }()
 		p.fill(p.ctx, &facts, need)
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -110,25 +112,23 @@ func (p *Pending) of(f *checkhelo.Facts) bool {
 // spent on look-ups counts against Timeout: a pause of the client between EHLO
 // and RCPT TO uses up nothing. When ctx ends first, what is still out is Failed.
 func (p *Pending) Wait(ctx context.Context, f *checkhelo.Facts, need checkhelo.Need) {
-	if !p.acquire(ctx) {
-		p.g.Fill(ctx, f, need)
-		return
-	}
-	defer p.release()
+	p, release := p.g.alone(ctx, p, f)
+	defer release()
 	p.fill(ctx, f, need)
 }
 
-// acquire waits until nobody looks up for this greeting. It returns false when ctx ends first.
-func (p *Pending) acquire(ctx context.Context) bool {
-	select {
-	case p.busy <- struct{}{}:
-		return true
-	case <-ctx.Done():
-		return false
+// alone waits until nobody looks up with p, and returns it and what gives it back. When ctx
+// ends first, and for nil, it returns a Pending of its own.
+func (g *Gatherer) alone(ctx context.Context, p *Pending, f *checkhelo.Facts) (*Pending, func()) {
+	if p != nil {
+		select {
+		case p.busy <- struct{}{}:
+			return p, func() { <-p.busy }
+		case <-ctx.Done():
+		}
 	}
+	return g.pending(f), func() {}
 }
-
-func (p *Pending) release() { <-p.busy }
 
 // fill sets in f what need names and f lacks.
 func (p *Pending) fill(ctx context.Context, f *checkhelo.Facts, need checkhelo.Need) {

@@ -32,13 +32,13 @@ type shares struct {
 	flights      map[key]*flight
 	greetings    map[netip.AddrPort]*Pending // that run ahead
 	jobs, asking int
-	ticks        bool
 }
 
 // network is one client network and what it has of its share.
 type network struct {
 	wide         *network // the /48 of an IPv6 /64
 	narrow       int      // networks that this one is the wide one of
+	weight       int      // shares that it has: 1, or wideShare
 	jobs, asking int
 	recent       int        // questions asked, less a share for each second since
 	queue        []*Pending // want a place; the first has the next turn
@@ -50,56 +50,43 @@ type flight struct {
 	cancel  context.CancelFunc
 }
 
-// networksOf returns the network whose share a client has, and the wider one of IPv6.
-func networksOf(client netip.Addr) (narrow, wide netip.Prefix) {
-	narrow = heloname.ClientNetwork(client)
-	if narrow.Addr().Is6() {
-		wide, _ = narrow.Addr().Prefix(48)
-	}
-	return narrow, wide
-}
-
 // network returns the network of a client. The caller holds mu.
 func (g *Gatherer) network(client netip.Addr) *network {
 	s := &g.shares
-	narrow, wide := networksOf(client)
-	n := s.networks[narrow]
-	if n != nil {
-		return n
-	}
 	if s.networks == nil {
 		s.networks = make(map[netip.Prefix]*network)
 		s.flights = make(map[key]*flight)
 		s.greetings = make(map[netip.AddrPort]*Pending)
 	}
-	n = new(network)
+	if len(s.networks) == 0 {
+		time.AfterFunc(time.Second, g.tick)
+	}
+	narrow := heloname.ClientNetwork(client)
+	n := s.networks[narrow]
+	if n != nil {
+		return n
+	}
+	n = &network{weight: 1}
 	s.networks[narrow] = n
-	if wide.IsValid() {
+	if narrow.Addr().Is6() {
+		wide, _ := narrow.Addr().Prefix(48)
 		if n.wide = s.networks[wide]; n.wide == nil {
-			n.wide = new(network)
+			n.wide = &network{weight: wideShare}
 			s.networks[wide] = n.wide
 		}
 		n.wide.narrow++
 	}
-	if !s.ticks {
-		s.ticks = true
-		time.AfterFunc(time.Second, g.tick)
-	}
 	return n
 }
 
-// tick runs once a second. It gives each network the questions of that second and
-// forgets those that have nothing left.
+// tick runs once a second while there are networks. It gives each the questions of that second
+// and forgets those that have nothing left.
 func (g *Gatherer) tick() {
 	s := &g.shares
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for prefix, n := range s.networks {
-		second := g.share()
-		if n.narrow > 0 {
-			second *= wideShare
-		}
-		n.recent = max(0, n.recent-second)
+		n.recent = max(0, n.recent-n.weight*g.share())
 		if n.narrow+n.jobs+n.asking+n.recent+len(n.queue) > 0 {
 			continue
 		}
@@ -109,7 +96,7 @@ func (g *Gatherer) tick() {
 		}
 	}
 	g.serve(nil)
-	if s.ticks = len(s.networks) > 0; s.ticks {
+	if len(s.networks) > 0 {
 		time.AfterFunc(time.Second, g.tick)
 	}
 }
@@ -132,7 +119,8 @@ func (s *shares) add(n *network, jobs, questions int) {
 // that has none. The caller holds mu.
 func (g *Gatherer) room(n *network) bool {
 	free := g.maxQuestions() - g.shares.asking
-	for most := g.share(); n != nil; n, most = n.wide, wideShare*most {
+	for ; n != nil; n = n.wide {
+		most := n.weight * g.share()
 		if free == 0 || n.recent >= burst*most || n.asking > 0 && n.asking >= min(most, free/2) {
 			return false
 		}

@@ -18,7 +18,8 @@ import (
 )
 
 // spf learns the SPF result of the HELO identity (RFC 7208, section 2.3). A
-// name that can have no SPF record, such as a literal, has "none".
+// name that can have no SPF record, such as a literal, has "none". The library runs over
+// the answers there are. The cache keeps the result for as long as its answers.
 func (p *Pending) spf(f *checkhelo.Facts) (a checkhelo.Answer[string]) {
 	switch {
 	case !f.Client.IsValid():
@@ -26,24 +27,16 @@ func (p *Pending) spf(f *checkhelo.Facts) (a checkhelo.Answer[string]) {
 	case f.Helo.Kind != heloname.FQDN:
 		return known(string(spf.None))
 	}
-	r := p.evaluated(f)
-	return answer(r, strings.Join(r.texts, ""))
-}
-
-// evaluated returns the result that is known, or runs the library over the answers
-// there are. While an answer is out, the result is dropped, and the library runs again
-// when that has arrived. The result is kept for as long as its answers.
-func (p *Pending) evaluated(f *checkhelo.Facts) *record {
 	name, client := f.Helo.ASCII, f.Client
 	k := key{name: name, addr: client, qtype: typeSPF}
 	txt := key{name: name, qtype: dns.TypeTXT}
 	if _, asked := p.answer(txt); !asked && p.over == nil {
 		if r := p.g.Cache.get(k); r != nil {
-			return r
+			return known(r.texts[0])
 		}
 	}
 	if r := p.get(txt); r.failed() {
-		return r
+		return answer(r, "")
 	}
 	s := &spfResolver{p: p, facts: f, ttl: maxTTL}
 	result, _ := spf.CheckHostWithSender(client.AsSlice(), name, "postmaster@"+name,
@@ -51,13 +44,12 @@ func (p *Pending) evaluated(f *checkhelo.Facts) *record {
 	if s.failure != nil && result != spf.Pass {
 		// A failed look-up counts as "this mechanism does not match" in some
 		// places, which can turn a pass into a fail. Only a pass is sure then.
-		return &record{err: s.failure}
+		return answer(&record{err: s.failure}, "")
 	}
-	r := &record{texts: []string{string(result)}}
 	if !p.missed {
-		p.g.Cache.put(k, r, s.ttl)
+		p.g.Cache.put(k, &record{texts: []string{string(result)}}, s.ttl)
 	}
-	return r
+	return known(string(result))
 }
 
 // spfResolver answers the library from what the greeting has learnt. An answer
