@@ -80,14 +80,14 @@ func (s *spfResolver) look(name string, qtype uint16) (*record, error) {
 		_, name, _ = strings.Cut(name, ".")
 	}
 	if name == "" {
-		return nil, errNotFound
+		return new(record), errNotFound
 	}
 	return s.answer(key{name: name, qtype: qtype})
 }
 
 func (s *spfResolver) answer(k key) (*record, error) {
 	if s.stops {
-		return nil, errStop
+		return notYet, errStop
 	}
 	_, asked := s.p.answer(k)
 	r := s.p.get(k)
@@ -96,14 +96,14 @@ func (s *spfResolver) answer(k key) (*record, error) {
 		return unknown, nil
 	case r == notYet:
 		s.stops = true
-		return nil, errStop
+		return r, errStop
 	case r.failed():
 		s.failure = cmp.Or(s.failure, r.err)
-		return nil, &net.DNSError{Err: r.err.Kind, IsTemporary: true}
+		return r, &net.DNSError{Err: r.err.Kind, IsTemporary: true}
 	}
 	s.ttl = min(s.ttl, s.p.g.Cache.left(r))
 	if !r.found() {
-		return nil, errNotFound
+		return r, errNotFound
 	}
 	return r, nil
 }
@@ -111,27 +111,21 @@ func (s *spfResolver) answer(k key) (*record, error) {
 // LookupTXT implements spf.DNSResolver.
 func (s *spfResolver) LookupTXT(_ context.Context, name string) ([]string, error) {
 	r, err := s.look(name, dns.TypeTXT)
-	if err != nil {
-		return nil, err
-	}
 	if r == unknown {
 		return []string{spfVersion + " ?all"}, nil
 	}
 	hasExists := func(txt string) bool { return strings.Contains(strings.ToLower(txt), "exists:") }
 	s.exists = s.exists || slices.ContainsFunc(r.texts, hasExists)
-	return r.texts, nil
+	return r.texts, err
 }
 
 // LookupMX implements spf.DNSResolver.
 func (s *spfResolver) LookupMX(_ context.Context, name string) (hosts []*net.MX, err error) {
 	r, err := s.look(name, dns.TypeMX)
-	if err != nil {
-		return nil, err
-	}
 	for _, host := range r.texts {
 		hosts = append(hosts, &net.MX{Host: host})
 	}
-	return hosts, nil
+	return hosts, err
 }
 
 // LookupIPAddr implements spf.DNSResolver. RFC 7208, section 5 asks for
@@ -147,11 +141,8 @@ func (s *spfResolver) LookupIPAddr(_ context.Context, host string) (list []net.I
 	var failed error = errNotFound
 	for _, qtype := range types {
 		r, err := s.look(host, qtype)
-		if err != nil {
-			if err != error(errNotFound) {
-				failed = err
-			}
-			continue
+		if err != nil && err != error(errNotFound) {
+			failed = err
 		}
 		for _, addr := range r.addrs {
 			list = append(list, net.IPAddr{IP: addr.AsSlice()})
