@@ -145,9 +145,7 @@ func (g *Gatherer) resolve(ctx context.Context, k key) (*record, time.Duration, 
 	}
 	at, hops := &dns.RR_Header{Name: dns.Fqdn(name), Rrtype: k.qtype, Ttl: ^uint32(0)}, 0
 	for range 2 {
-		m := &dns.Msg{Question: []dns.Question{{Name: at.Name, Qtype: k.qtype, Qclass: dns.ClassINET}}}
-		m.RecursionDesired = true
-		resp, err := g.Exchange(ctx, m)
+		resp, err := g.Exchange(ctx, new(dns.Msg).SetQuestion(at.Name, k.qtype))
 		if err == nil {
 			hops, err = follow(resp, at, hops)
 		}

@@ -8,18 +8,12 @@ import (
 	"maddy.example/checkhelo/module/heloname"
 )
 
-// The widest networks that an exemption takes without a warning, in bits. A
+// NetworkProblem returns what is wrong with a network of exempt_networks or
+// self_addresses, "" for nothing. Never is true where it cannot be meant. A
 // regional registry gives nobody more than an IPv4 /8 or an IPv6 /16. Private and
 // link-local networks never hold the servers of many operators.
-const (
-	widest4       = 8
-	widest6       = 16
-	widestPrivate = 7 // fc00::/7, RFC 4193
-)
-
-// NetworkProblem returns what is wrong with a network of exempt_networks or
-// self_addresses, "" for nothing. Never is true where it cannot be meant.
 func NetworkProblem(p netip.Prefix) (problem string, never bool) {
+	const widest4, widest6, widestPrivate = 8, 16, 7 // fc00::/7, RFC 4193
 	addr, widest := p.Addr(), widest6
 	switch {
 	case addr.Is4():
