@@ -34,14 +34,18 @@ func (c *Check) CheckConnection(_ context.Context, conn *module.ConnState) (refu
 	}
 	c.metrics.Verdict(s.Early())
 	source := heloname.ClientNetwork(s.Facts().Client).String() + s.Early().Rule()
-	if ok, more := c.quiet.Allows(source, time.Now()); ok {
+	if n, more := c.lines.Add(source, time.Now()); n == 1 {
 		c.logVerdict(s.Early(), s.Facts(), "", more)
 	}
 	return c.refusal(s.Early(), s.Facts())
 }
 
-// maxGreetings is how many greetings of one connection are judged in ten minutes.
-const maxGreetings = 100
+// The greetings of one connection that are judged, and the time in which they are counted. Maddy
+// does not tell when a connection ends, and another one may have the same port later.
+const (
+	maxGreetings = 100
+	greetingsFor = 10 * time.Minute
+)
 
 // tooMany counts a greeting. Past a bound a connection gets one reply, whatever it says. Maddy
 // takes no mail from it then: its last greeting was refused. A check cannot close a connection of
@@ -57,13 +61,13 @@ func (c *Check) tooMany(conn *module.ConnState) error {
 			" front hides them, and the rules about addresses judge it instead", "greetings", n,
 			"src_ip", addr.String())
 	}
-	n := c.greetings.Add(remote, now)
+	n, _ := c.greetings.Add(remote, now)
 	if n <= maxGreetings {
 		return nil
 	}
 	c.metrics.Exempt("greetings")
 	if n == maxGreetings+1 {
-		if ok, _ := c.quiet.Allows(heloname.ClientNetwork(client).String()+" greetings", now); ok {
+		if lines, _ := c.lines.Add(heloname.ClientNetwork(client).String()+" greetings", now); lines == 1 {
 			c.log.Msg("too many greetings in one connection", "greetings", n, "src_ip", client.String())
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -39,8 +40,8 @@ type Check struct {
 	header   bool
 	metrics  metrics.Instance
 
-	quiet     flood.Quiet
-	greetings flood.Greetings // of connections
+	lines     flood.Count[string] // of the log, each minute
+	greetings flood.Count[netip.AddrPort]
 	front     flood.Front
 
 	noResolver error // the system's DNS servers are unknown
@@ -66,7 +67,8 @@ func New(c *container.C, _, instName string) (module.Module, error) {
 		log:      c.DefaultLogger.Sublogger(modName),
 		judge:    &judge.Judge{Gatherer: new(dnsfacts.Gatherer)},
 
-		greetings: flood.NewGreetings(),
+		lines:     flood.Count[string]{For: time.Minute},
+		greetings: flood.Count[netip.AddrPort]{For: greetingsFor},
 	}
 	check.metrics.Judge = check.judge
 	check.key = sessionKey{check, fmt.Sprintf("%s#%d", modName, instances.Add(1))}
@@ -166,7 +168,7 @@ func (k sessionKey) Name() string { return k.name }
 
 // tableFailed logs the failure of an operator's table, at most once a minute.
 func (c *Check) tableFailed(table string, err error) {
-	if ok, _ := c.quiet.Allows(table, time.Now()); !ok {
+	if n, _ := c.lines.Add(table, time.Now()); n > 1 {
 		return
 	}
 	if err == nil { // a list in the DNS

@@ -1,86 +1,50 @@
 // Package flood bounds what the check logs and counts of clients that come again and again: lines
 // of the log, greetings of one connection, and a day's warning about a proxy in front.
 //
-//	var q flood.Quiet
-//	if ok, more := q.Allows("192.0.2.7", time.Now()); ok {
+//	lines := flood.Count[string]{For: time.Minute}
+//	if n, more := lines.Add("192.0.2.7", time.Now()); n == 1 {
 //		log.Println("refused", more)
 //	}
 package flood
 
 import (
-	"math"
 	"net/netip"
 	"sync"
 	"time"
-
-	"github.com/coocood/freecache"
 )
 
-// Quiet lets one line a minute and source into the log, and counts those that it holds back.
-type Quiet struct {
-	mu   sync.Mutex
-	last map[string]heldBack
+// Count counts what comes from each source. A count ends after a time that begins with its first
+// one. It is safe for concurrent use.
+type Count[K comparable] struct {
+	For time.Duration
+
+	mu      sync.Mutex
+	sources map[K]counted
 }
 
-type heldBack struct {
-	at    time.Time // of the last line
-	lines int       // held back since
+type counted struct {
+	since time.Time
+	n     int
 }
 
-const (
-	quietFor   = time.Minute
-	maxSources = 4096 // kept at a time
-)
+const maxSources = 1 << 15 // counted at a time
 
-// Allows reports whether a line may be written now, and how many were held back before it.
-func (q *Quiet) Allows(source string, now time.Time) (ok bool, lines int) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.last == nil {
-		q.last = make(map[string]heldBack)
+// Add returns the number in the count of the source, this one included. Where that is 1, further
+// is how many followed the first one in the count before.
+func (c *Count[K]) Add(source K, now time.Time) (n, further int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	last, known := c.sources[source]
+	if age := now.Sub(last.since); known && age >= 0 && age < c.For {
+		last.n++
+		c.sources[source] = last
+		return last.n, 0
 	}
-	held, known := q.last[source]
-	if known && now.Sub(held.at) < quietFor && !now.Before(held.at) {
-		held.lines++
-		q.last[source] = held
-		return false, 0
+	if c.sources == nil || !known && len(c.sources) >= maxSources {
+		c.sources = make(map[K]counted) // after a flood of sources all counts begin anew
 	}
-	if !known && len(q.last) >= maxSources {
-		clear(q.last) // a flood of sources: the counts are lost, the lines are bounded
-	}
-	q.last[source] = heldBack{at: now}
-	return true, held.lines
-}
-
-const (
-	countedFor    = 10 * time.Minute
-	countedOctets = 2 << 20 // some 50,000 connections at a time
-)
-
-// Greetings counts those of each connection.
-type Greetings struct{ cache func() *freecache.Cache }
-
-// NewGreetings returns a count that takes 2 MiB from the first greeting on.
-func NewGreetings() Greetings {
-	return Greetings{sync.OnceValue(func() *freecache.Cache {
-		return freecache.NewCache(countedOctets)
-	})}
-}
-
-// Add returns the number of greetings of the connection, this one included and 255 at most. It
-// begins anew ten minutes after the first one: Maddy does not tell when a connection ends, and
-// another one may have the same port later.
-func (g Greetings) Add(remote netip.AddrPort, now time.Time) int {
-	var key [32]byte
-	var n [1]byte
-	id, _ := remote.AppendBinary(key[:0])
-	left := int(countedFor / time.Second)
-	if v, until, err := g.cache().GetWithExpirationAndBuf(id, n[:]); err == nil {
-		n[0], left = v[0], max(1, int(int64(until)-now.Unix()))
-	}
-	n[0] = min(n[0], math.MaxUint8-1) + 1
-	_ = g.cache().Set(id, n[:], left)
-	return int(n[0])
+	c.sources[source] = counted{now, 1}
+	return 1, max(0, last.n-1)
 }
 
 const (

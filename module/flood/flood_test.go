@@ -7,42 +7,54 @@ import (
 	"time"
 )
 
-func TestQuiet(t *testing.T) {
-	var q Quiet
+func TestCount(t *testing.T) {
+	c := Count[string]{For: time.Minute}
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	for i, tc := range []struct {
-		after time.Duration
-		want  bool
-		held  int
-	}{{0, true, 0}, {time.Second, false, 0}, {59 * time.Second, false, 0}, {time.Minute, true, 2},
-		{61 * time.Second, false, 0}, {-time.Hour, true, 1}} {
-		if got, held := q.Allows("deny_names", now.Add(tc.after)); got != tc.want || held != tc.held {
-			t.Errorf("step %d: %v, %d held back", i, got, held)
+		after      time.Duration
+		n, further int
+	}{{0, 1, 0}, {time.Second, 2, 0}, {59 * time.Second, 3, 0}, {time.Minute, 1, 2},
+		{61 * time.Second, 2, 0}, {-time.Hour, 1, 1}} {
+		if n, further := c.Add("deny_names", now.Add(tc.after)); n != tc.n || further != tc.further {
+			t.Errorf("step %d: %d, %d further", i, n, further)
 		}
 	}
 	for i := range 3 * maxSources {
-		q.Allows(strconv.Itoa(i), now)
+		c.Add(strconv.Itoa(i), now)
 	}
-	if len(q.last) > maxSources {
-		t.Errorf("%d sources are kept", len(q.last))
+	if len(c.sources) > maxSources {
+		t.Errorf("%d sources are counted", len(c.sources))
 	}
 }
 
-// A flood of connections does not make the counts grow. A flood of a third of the room does not
-// reset a connection that greets on.
-func TestGreetings(t *testing.T) {
-	g := NewGreetings()
-	now := time.Now()
+// A connection that greets on begins anew ten minutes after its first greeting, since another
+// connection may have its port by then.
+func TestCountEnds(t *testing.T) {
+	c, now := Count[netip.AddrPort]{For: 10 * time.Minute}, time.Now()
 	busy := netip.MustParseAddrPort("192.0.2.7:4000")
-	const room = countedOctets / 31 // octets of an IPv4 connection
-	for i := range 3 * room {
-		if n := g.Add(busy, now); n != min(i+1, 255) && i < room/3 {
+	for i := range 10 {
+		if n, _ := c.Add(busy, now.Add(time.Duration(i)*time.Minute)); n != i+1 {
+			t.Errorf("greeting %d is counted as %d", i+1, n)
+		}
+	}
+	if n, _ := c.Add(busy, now.Add(c.For)); n != 1 {
+		t.Errorf("after %v a greeting is counted as %d", c.For, n)
+	}
+}
+
+// A flood of connections does not make the counts grow, and one that fits does not reset a
+// connection that greets on.
+func TestCountInFlood(t *testing.T) {
+	c, now := Count[netip.AddrPort]{For: 10 * time.Minute}, time.Now()
+	busy := netip.MustParseAddrPort("192.0.2.7:4000")
+	for i := range 3 * maxSources {
+		if n, _ := c.Add(busy, now); n != i+1 && i < maxSources-1 {
 			t.Fatalf("greeting %d is counted as %d", i+1, n)
 		}
-		g.Add(netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, byte(i >> 16), 1}), uint16(i)), now)
-	}
-	if held := g.cache().EntryCount(); held > room {
-		t.Errorf("%d connections are held", held)
+		c.Add(netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, byte(i >> 16), 1}), uint16(i)), now)
+		if len(c.sources) > maxSources {
+			t.Fatalf("%d connections are counted", len(c.sources))
+		}
 	}
 }
 
