@@ -67,7 +67,8 @@ func (c *Check) tooMany(conn *module.ConnState) error {
 	}
 	c.metrics.Exempt("greetings")
 	if n == maxGreetings+1 {
-		if lines, _ := c.lines.Add(heloname.ClientNetwork(client).String()+" greetings", now); lines == 1 {
+		network := heloname.ClientNetwork(client).String()
+		if lines, _ := c.lines.Add(network+" greetings", now); lines == 1 {
 			c.log.Msg("too many greetings in one connection", "greetings", n, "src_ip", client.String())
 		}
 	}

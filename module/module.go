@@ -139,7 +139,9 @@ func (c *Check) openMemory() {
 		return
 	}
 	db, err := memory.Open(c.memoryKind, c.memoryPlace, memory.Options{Report: func(err error) {
-		c.log.Error("memory does not answer, nobody is known or waits", err)
+		if n, _ := c.lines.Add("memory store", time.Now()); n == 1 {
+			c.log.Error("memory does not answer, nobody is known or waits", err)
+		}
 	}})
 	if err != nil {
 		c.log.Error("memory is off", err)

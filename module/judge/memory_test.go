@@ -31,7 +31,7 @@ func remembering(t *testing.T, preset checkhelo.Preset, change func(*checkhelo.P
 	change(j.Policy)
 	c := &clock{time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}
 	j.Exempt.Clock = c.Now
-	j.Memory = &memory.Memory{Store: memory.NewMap(1000), Clock: c.Now, Delay: 5 * time.Minute}
+	j.Memory = &memory.Memory{Store: memory.NewMap(&memory.Room{Most: 1000}), Clock: c.Now, Delay: 5 * time.Minute}
 	return j, c
 }
 

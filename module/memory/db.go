@@ -5,7 +5,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"maps"
 	"math"
 	"os"
 	"slices"
@@ -19,10 +18,8 @@ const (
 	writeTime   = 10 * time.Second      // of one batch
 	startTime   = 2 * time.Second       // that Open takes for the first connection
 	closeTime   = 3 * time.Second       // of the last batch, for which the last Close waits
-	reportEvery = 60                    // seconds between two reports
 	maxFailures = 4                     // reads in a row; then it is away until a batch reaches it
-	knownTTL    = 60
-	strangerTTL = 5 // seconds; another server may have accepted a message meanwhile
+	cachedFor   = 5                     // seconds; another server may accept a message meanwhile
 
 	viewRows       = 1 << 16
 	queueRows      = 1 << 16
@@ -37,7 +34,7 @@ type Options struct {
 	// MaxRows bounds the rows of each kind; 0 is 2,000,000. A full store takes no new row;
 	// strangers of earlier days make room.
 	MaxRows int64
-	// Report, when set, gets what keeps the store from working, at most once a minute.
+	// Report, when set, gets what keeps the store from working, each time.
 	Report func(error)
 	// Clock is time.Now when nil.
 	Clock func() time.Time
@@ -61,7 +58,6 @@ type Counters struct {
 type DB struct {
 	place
 	opts     Options
-	tool     bool // it learns old mail, and waits longer
 	readOnly bool
 	readTime time.Duration // of one lookup
 
@@ -73,9 +69,8 @@ type DB struct {
 	view      *Map            // rows as far as this process knows them
 	loaded    map[scope]int64 // its scopes, and the Unix times of reading all their rows; 0: never
 	total     Counters
-	failed    int   // reads in a row
-	unwritten bool  // the last batch failed
-	reported  int64 // Unix time of the last report
+	failed    int  // reads in a row
+	unwritten bool // the last batch failed
 
 	writing chan struct{} // full while a batch is written; it guards what follows
 	file    os.FileInfo   // what is open, for SQLite
@@ -125,8 +120,8 @@ func newDB(p place, opts Options) *DB {
 	opts.Every = cmp.Or(opts.Every, time.Second)
 	opts.MaxRows = cmp.Or(opts.MaxRows, defaultMaxRows)
 	return &DB{
-		place: p, opts: opts, readTime: readTime, queue: NewMap(queueRows),
-		view: NewMap(math.MaxInt), loaded: map[scope]int64{},
+		place: p, opts: opts, readTime: readTime, queue: NewMap(&Room{Most: queueRows}),
+		view: NewMap(&Room{Most: math.MaxInt}), loaded: map[scope]int64{},
 		writing: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
 	}
 }
@@ -155,18 +150,9 @@ func (d *DB) Counters() Counters {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	c := d.total
-	c.Queued = d.queue.size
+	c.Queued = d.queue.room.Rows
 	c.Away = d.db.Load() == nil || d.unwritten || d.failed >= maxFailures
 	return c
-}
-
-// Learner returns a Map of at most that many rows for mail of the past. Known senders and
-// neighbours that are put into it go into the database too; what it answers does not come from
-// there. So what is learnt depends on the mail alone, and learning it again changes nothing.
-func (d *DB) Learner(most int) *Map {
-	m := NewMap(most)
-	m.db = d
-	return m
 }
 
 func (d *DB) secret() []byte {
@@ -175,56 +161,36 @@ func (d *DB) secret() []byte {
 	return d.key
 }
 
-func (d *DB) get(ctx context.Context, k key, now int64) (row, error) {
+// list returns the rows of a scope as the view has them. It reads them from the database before,
+// unless that was done just now.
+func (d *DB) list(ctx context.Context, s scope, now int64) (rows []row, at int64, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if err := d.load(ctx, k, now); err != nil {
-		return row{}, err
-	}
-	return d.view.row(k).unlessOld(k.kind, d.queue.era.at(now)), nil
-}
-
-func (d *DB) list(ctx context.Context, s scope, now int64) ([]stored, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if err := d.load(ctx, key{scope: s}, now); err != nil {
-		return nil, err
-	}
-	return withoutOld(slices.Clone(d.view.rows[s]), d.queue.era.at(now)), nil
-}
-
-// load reads the rows of the scope of a key into the view, unless they are there. It needs the
-// lock, and frees it while it reads.
-func (d *DB) load(ctx context.Context, k key, now int64) error {
-	ttl := int64(strangerTTL)
-	if d.view.row(k).accepted {
-		ttl = knownTTL
-	}
-	if read, ok := d.loaded[k.scope]; ok && now >= read && now-read < ttl {
+	at = d.queue.era.at(now)
+	if read, ok := d.loaded[s]; ok && now >= read && now-read < cachedFor {
 		d.total.Cached++
-		return nil
+		return d.view.rows[s], at, nil
 	}
-	queued := slices.Clone(d.queue.rows[k.scope]) // a batch may be written meanwhile
-	found, err := d.read(ctx, k.scope)
+	queued := d.queue.rows[s] // a batch may be written meanwhile
+	found, err := d.read(ctx, s)
 	if err != nil {
 		d.total.Failed++
-		return d.clean(err)
+		return nil, at, d.clean(err)
 	}
 	d.total.Read++
-	d.room()
-	at := d.queue.era.at(now)
-	d.view.set(k.scope, withoutOld(found, at))
-	d.loaded[k.scope] = now
-	for _, r := range append(queued, d.queue.rows[k.scope]...) {
-		_ = d.view.merge(r.key, r.row, at) // past the share of the scope
+	d.makeRoom()
+	d.view.set(s, withoutOld(found, at))
+	d.loaded[s] = now
+	for _, r := range slices.Concat(queued, d.queue.rows[s]) {
+		_ = d.view.merge(r, at) // past the share of the scope
 	}
-	return nil
+	return d.view.rows[s], at, nil
 }
 
-// room drops random scopes from a full view. It needs the lock.
-func (d *DB) room() {
+// makeRoom drops random scopes from a full view. It needs the lock.
+func (d *DB) makeRoom() {
 	for s := range d.loaded {
-		if max(d.view.size, len(d.loaded)) < viewRows {
+		if max(d.view.room.Rows, len(d.loaded)) < viewRows {
 			return
 		}
 		d.view.set(s, nil)
@@ -233,50 +199,45 @@ func (d *DB) room() {
 }
 
 // put queues a row. What is written already today costs one look into the cache.
-func (d *DB) put(k key, n row, now int64) error {
+func (d *DB) put(n row, now int64) error {
 	d.mu.Lock()
 	jumped := d.queue.era.wrote(now)
-	err := d.enqueue(k, n, d.queue.era.at(now))
+	err := d.enqueue(n, d.queue.era.at(now))
 	switch {
 	case errors.Is(err, ErrFull):
 		d.total.Dropped++
 	case err != nil:
 		d.total.OverShare++
 	}
-	full := d.tool && d.queue.size > queueRows/2
 	d.mu.Unlock()
 	if jumped {
 		d.say(errJumped)
 	}
-	if full { // a tool that learns has nobody else to write it; its last Flush has the error
-		_ = d.Flush(context.Background())
-	}
 	return err
 }
 
-func (d *DB) enqueue(k key, n row, at int64) error {
-	known := d.view.row(k)
-	if known.with(k.kind, n) == known {
+func (d *DB) enqueue(n row, at int64) error {
+	if known := find(d.view.rows[n.scope], n.key); known.with(n, at) == known {
 		return nil
 	}
-	if k.kind == waitingRow && d.total.Waiting >= d.opts.MaxRows {
+	if n.kind == waitingRow && d.total.Waiting >= d.opts.MaxRows {
 		return ErrFull
 	}
-	if err := d.queue.merge(k, n, at); err != nil {
+	if err := d.queue.merge(n, at); err != nil {
 		return err
 	}
-	if _, ok := d.loaded[k.scope]; !ok {
-		d.room()
-		d.loaded[k.scope] = 0
+	if _, ok := d.loaded[n.scope]; !ok {
+		d.makeRoom()
+		d.loaded[n.scope] = 0
 	}
-	if err := d.view.merge(k, n, at); k.kind == waitingRow { // its scope was read just now
+	if err := d.view.merge(n, at); n.kind == waitingRow { // its scope was read just now
 		return err
 	}
 	return nil
 }
 
 // read reads a scope for at most 50 ms. It needs the lock, and frees it for that time.
-func (d *DB) read(ctx context.Context, s scope) ([]stored, error) {
+func (d *DB) read(ctx context.Context, s scope) ([]row, error) {
 	db := d.db.Load()
 	if db == nil || d.failed >= maxFailures {
 		return nil, ErrAway
@@ -284,7 +245,7 @@ func (d *DB) read(ctx context.Context, s scope) ([]stored, error) {
 	d.mu.Unlock()
 	limit, cancel := context.WithTimeout(ctx, d.readTime)
 	defer cancel()
-	var rows []stored
+	var rows []row
 	err := within(limit, func() (err error) {
 		rows, err = query(limit, db, readScope, s.String())
 		return err
@@ -355,18 +316,12 @@ func (d *DB) take(ctx context.Context, steps ...func(context.Context, *sql.DB) e
 	return d.clean(err)
 }
 
-// say reports an error, at most once a minute.
+// say reports an error.
 func (d *DB) say(err error) {
-	now := d.opts.Clock().Unix()
 	d.mu.Lock()
 	report := d.opts.Report
-	if err == nil || d.reported != 0 && now >= d.reported && now-d.reported < reportEvery {
-		report = nil
-	} else {
-		d.reported = now
-	}
 	d.mu.Unlock()
-	if report != nil {
+	if err != nil && report != nil {
 		report(d.clean(err))
 	}
 }
@@ -391,7 +346,7 @@ func (d *DB) connect(ctx context.Context) (*sql.DB, error) {
 		}
 		d.file = file
 	}
-	db, err := d.open(d.readOnly, d.tool)
+	db, err := d.open(d.readOnly)
 	if err != nil {
 		return nil, err
 	}
@@ -405,7 +360,7 @@ func (d *DB) connect(ctx context.Context) (*sql.DB, error) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.view, d.loaded = NewMap(math.MaxInt), map[scope]int64{}
+	d.view, d.loaded = NewMap(&Room{Most: math.MaxInt}), map[scope]int64{}
 	d.queue.era.sure = cmp.Or(d.queue.era.sure, m.newest)
 	d.key = []byte(m.secret)
 	d.db.Store(db)
@@ -419,22 +374,21 @@ func (d *DB) Flush(ctx context.Context) error {
 
 func (d *DB) flush(ctx context.Context, db *sql.DB) error {
 	d.mu.Lock()
-	batch, e := make(map[key]row, d.queue.size), d.queue.era
-	for _, list := range d.queue.rows {
-		for _, r := range list {
-			batch[r.key] = r.row
-		}
-	}
+	batch, e := d.queue.all(), d.queue.era
 	d.mu.Unlock()
-
 	m, err := d.write(ctx, db, batch, e)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.unwritten = err != nil; err != nil {
 		return err
 	}
+	written := make(map[row]bool, len(batch))
+	for _, r := range batch {
+		written[r] = true
+	}
 	for s, list := range d.queue.rows { // what has changed since stays
-		d.queue.set(s, slices.DeleteFunc(list, func(r stored) bool { return r.row == batch[r.key] }))
+		list = slices.Clone(list)
+		d.queue.set(s, slices.DeleteFunc(list, func(r row) bool { return written[r] }))
 	}
 	d.failed = 0
 	d.total.Written += uint64(len(batch))
@@ -443,20 +397,20 @@ func (d *DB) flush(ctx context.Context, db *sql.DB) error {
 	return nil
 }
 
-// write writes a batch in one transaction. Without rows it asks whether the database answers.
-func (d *DB) write(ctx context.Context, db *sql.DB, batch map[key]row, e era) (m meta, _ error) {
-	if len(batch) == 0 {
+// write writes rows in one transaction. Without rows it asks whether the database answers.
+func (d *DB) write(ctx context.Context, db *sql.DB, rows []row, e era) (m meta, _ error) {
+	if len(rows) == 0 {
 		return m, m.read(ctx, db, readMeta)
 	}
 	at := e.at(d.opts.Clock().Unix())
-	return change(ctx, db, func(tx *sql.Tx, m *meta) (err error) {
+	return change(ctx, db, func(tx *sql.Tx, m *meta) error {
 		m.newest = max(m.newest, e.sure)
-		for keys := range slices.Chunk(slices.Collect(maps.Keys(batch)), mostKeys) {
-			if err == nil {
-				err = d.merge(ctx, tx, m, keys, batch, at)
+		for some := range slices.Chunk(rows, mergedRows) {
+			if err := d.merge(ctx, tx, m, some, at); err != nil {
+				return err
 			}
 		}
-		return err
+		return nil
 	})
 }
 
@@ -470,9 +424,9 @@ func (d *DB) expire(ctx context.Context, db *sql.DB) error {
 	if err != nil {
 		return err
 	}
-	n, err := d.remove(ctx, db, slices.DeleteFunc(rows, func(r stored) bool {
+	n, err := d.remove(ctx, db, slices.DeleteFunc(rows, func(r row) bool {
 		inTheWay := full && r.kind == knownRow && !r.accepted && r.days < seenDays && r.last < dayOf(at)
-		return r.unlessOld(r.kind, at) != row{} && !inTheWay
+		return !r.old(at) && !inTheWay
 	}))
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -491,7 +445,7 @@ func (d *DB) checkpoint(ctx context.Context, db *sql.DB) (err error) {
 
 // after returns the portion of the table behind a key, and moves the key to its end. Behind the
 // last portion it is empty: the beginning.
-func after(ctx context.Context, db *sql.DB, k *key) ([]stored, error) {
+func after(ctx context.Context, db *sql.DB, k *key) ([]row, error) {
 	rows, err := query(ctx, db, readPortion, k.String(), k.kind, k.name)
 	*k = key{}
 	if len(rows) == portionRows {

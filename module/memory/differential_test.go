@@ -18,7 +18,7 @@ func TestMapAndDatabaseAgree(t *testing.T) {
 		c := newClock()
 		db := openDB(t, driver, dsn, c)
 		stored := &Memory{Store: db, Clock: c.now}
-		entries, today := NewMap(1<<16), int64(0)
+		entries, today := NewMap(&Room{Most: 1 << 16}), int64(0)
 		mapped := &Memory{Store: entries, Clock: c.now}
 		ctx := context.Background()
 		names := []string{"mail.example.org", "out.example.org", "mail.example.net", "a.example",
@@ -102,6 +102,8 @@ func TestMapAndDatabaseAgree(t *testing.T) {
 // Merging rows gives the same whatever the batches are, and twice the same changes nothing.
 func TestMergeOfRows(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 4))
+	const now = 120 * daySeconds
+	k := key{kind: knownRow, name: "mail.example.org"}
 	for range 20000 {
 		var days []int64
 		d := int64(100)
@@ -111,17 +113,17 @@ func TestMergeOfRows(t *testing.T) {
 		}
 		touch := func(from, to int) (r row) {
 			for _, d := range days[from:to] {
-				r = r.with(knownRow, row{d * daySeconds, d * daySeconds, 1, d%5 == 0})
+				r = r.with(row{k, d * daySeconds, d * daySeconds, 1, d%5 == 0}, now)
 			}
 			return r
 		}
 		whole := touch(0, len(days))
-		cut := random.IntN(len(days) + 1)
+		cut := random.IntN(len(days))
 		a, b := touch(0, cut), touch(cut, len(days))
-		if got := a.with(knownRow, b); got != whole {
+		if got := a.with(b, now); got != whole {
 			t.Fatalf("%v cut at %d: %+v, want %+v", days, cut, got, whole)
 		}
-		if got := a.with(knownRow, b).with(knownRow, b); got != whole {
+		if got := a.with(b, now).with(b, now); got != whole {
 			t.Fatalf("%v twice: %+v, want %+v", days, got, whole)
 		}
 		if n := len(slices.Compact(slices.Clone(days))); whole.days != n {

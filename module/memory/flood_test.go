@@ -176,15 +176,15 @@ func TestViewIsBounded(t *testing.T) {
 	db := openDB(t, "sqlite", filepath.Join(t.TempDir(), "helo.db"), c)
 	m := &Memory{Store: db, Clock: c.now}
 	small := db.queue
-	db.queue = NewMap(4 * viewRows)
+	db.queue = NewMap(&Room{Most: 4 * viewRows})
 	for i := range viewRows {
 		m.Greet(sender(fmt.Sprintf("mail.s%d.example", i), fmt.Sprintf("10.%d.%d.1", i/256, i%256)), true)
 	}
 	if _, err := m.Known(context.Background(), friend); err != nil {
 		t.Fatal(err)
 	}
-	if len(db.loaded) > viewRows || db.view.size > viewRows+1 || db.view.size < viewRows/2 {
-		t.Errorf("%d scopes, %d rows", len(db.loaded), db.view.size)
+	if len(db.loaded) > viewRows || db.view.room.Rows > viewRows+1 || db.view.room.Rows < viewRows/2 {
+		t.Errorf("%d scopes, %d rows", len(db.loaded), db.view.room.Rows)
 	}
 	db.queue = small // nothing is to be written
 }
@@ -192,15 +192,15 @@ func TestViewIsBounded(t *testing.T) {
 // The same in a Map, which a replay uses: it says that its answers are incomplete.
 func TestMapOverflows(t *testing.T) {
 	c := newClock()
-	s := NewMap(1000)
+	s := NewMap(&Room{Most: 1000})
 	m := &Memory{Store: s, Clock: c.now}
 	m.Accept(friend)
 	for i := range 5000 {
 		m.Greet(sender(fmt.Sprintf("mail.s%d.example", i), fmt.Sprintf("10.%d.%d.1", i/250, i%250)),
 			true)
 	}
-	if s.Dropped() == 0 || s.Len() > 1000 {
-		t.Errorf("%d rows, %d dropped", s.Len(), s.Dropped())
+	if s.Dropped() == 0 || s.room.Rows > 1000 {
+		t.Errorf("%d rows, %d dropped", s.room.Rows, s.Dropped())
 	}
 	if g := grade(t, m, friend); g != checkhelo.Accepted {
 		t.Errorf("the friend is %v", g)
@@ -216,7 +216,7 @@ func TestMapOverflows(t *testing.T) {
 	}
 	dropped := s.Dropped()
 	m.Greet(sender("mail.new.example", "198.51.100.7"), true)
-	if s.Dropped() != dropped || s.Len() > 10 {
-		t.Errorf("%d rows, %d dropped more", s.Len(), s.Dropped()-dropped)
+	if s.Dropped() != dropped || s.room.Rows > 10 {
+		t.Errorf("%d rows, %d dropped more", s.room.Rows, s.Dropped()-dropped)
 	}
 }

@@ -52,13 +52,13 @@ type Sender struct {
 	Lists     *heloname.Lists // nil: the built-in lists
 }
 
-// Store keeps the rows of a Memory: a DB or a Map. What is older at a time than its kind is kept is
-// not there, unless the clock has jumped.
+// Store keeps the rows of a Memory: a DB or a Map.
 type Store interface {
-	get(ctx context.Context, k key, now int64) (row, error)
-	list(ctx context.Context, s scope, now int64) ([]stored, error)
+	// list returns the rows of a scope, which must not be changed, and the time that they are old
+	// by: another one than now when the clock has jumped.
+	list(ctx context.Context, s scope, now int64) (rows []row, at int64, err error)
 	// put merges a row. It never blocks on the database.
-	put(k key, n row, now int64) error
+	put(n row, now int64) error
 	secret() []byte // key of the hashes; nil while the store is away
 }
 
@@ -88,8 +88,17 @@ func (m *Memory) Known(ctx context.Context, s Sender) (checkhelo.Known, error) {
 	if m == nil || !k.network.IsValid() || k.name == "" {
 		return checkhelo.Stranger, nil
 	}
-	r, err := m.Store.get(ctx, k, m.now())
+	r, err := m.row(ctx, k, m.now())
 	return r.grade(), err
+}
+
+// row returns the row of a key, or none.
+func (m *Memory) row(ctx context.Context, k key, now int64) (row, error) {
+	rows, at, err := m.Store.list(ctx, k.scope, now)
+	if r := find(rows, k); !r.old(at) {
+		return r, err
+	}
+	return row{}, err
 }
 
 func (r row) grade() checkhelo.Known {
@@ -110,13 +119,13 @@ func (m *Memory) Neighbours(ctx context.Context, s Sender) checkhelo.Answer[[]st
 	if m == nil || own == "" || !network.IsValid() {
 		return checkhelo.Answer[[]string]{State: checkhelo.NotFound}
 	}
-	rows, err := m.Store.list(ctx, scope{network: network}, m.now())
+	rows, at, err := m.Store.list(ctx, scope{network: network}, m.now())
 	if err != nil {
 		return checkhelo.Answer[[]string]{State: checkhelo.Failed, Err: err}
 	}
 	var others []string
 	for _, r := range rows {
-		if r.kind == neighbourRow && r.name != own {
+		if r.kind == neighbourRow && r.name != own && !r.old(at) {
 			others = append(others, r.name)
 		}
 	}
@@ -185,13 +194,13 @@ func (m *Memory) Wait(ctx context.Context, s Sender, from, rcpt string) (Wait, e
 		}
 		return Wait{Result: WaitAgain, Left: delay - waited}, nil
 	}
-	switch err := m.Store.put(own, row{last: now}, now); {
+	switch err := m.Store.put(row{key: own, last: now}, now); {
 	case errors.Is(err, errShare):
 		return Wait{Result: WaitShare, Left: delay}, nil
 	case err != nil:
 		return Wait{}, err
 	case org.org != "" && ofOrg == 0:
-		_ = m.Store.put(org, row{last: now}, now) // a help: the wait counts without it
+		_ = m.Store.put(row{key: org, last: now}, now) // a help: the wait counts without it
 	}
 	return Wait{Result: WaitStarted, Left: delay}, nil
 }
@@ -202,7 +211,7 @@ func (m *Memory) attempt(ctx context.Context, k key, now int64) (int64, error) {
 	if k.scope == (scope{}) {
 		return 0, nil
 	}
-	r, err := m.Store.get(ctx, k, now)
+	r, err := m.row(ctx, k, now)
 	if r.last > now || now-r.last > windowSeconds {
 		return 0, err
 	}
@@ -229,10 +238,10 @@ func (m *Memory) see(s Sender, taken, accepted bool) {
 	today := dayOf(now)
 	// The store counts what it does not take.
 	if org := s.org(); org != "" {
-		_ = m.Store.put(key{k.scope, neighbourRow, org}, row{last: today}, now)
+		_ = m.Store.put(row{key: key{k.scope, neighbourRow, org}, last: today}, now)
 	}
 	if taken && k.name != "" {
-		_ = m.Store.put(k, row{today, today, 1, accepted}, now)
+		_ = m.Store.put(row{k, today, today, 1, accepted}, now)
 	}
 }
 

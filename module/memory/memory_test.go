@@ -139,7 +139,7 @@ func onStores(t *testing.T, script string, change ...func(*Memory)) {
 		r := scriptRunner{t, c, m, func() { after(m, c) }}
 		r.run(script)
 	}
-	t.Run("map", func(t *testing.T) { run(t, NewMap(1000), func(*Memory, *fakeClock) {}) })
+	t.Run("map", func(t *testing.T) { run(t, NewMap(&Room{Most: 1000}), func(*Memory, *fakeClock) {}) })
 	onDatabases(t, func(t *testing.T, driver, dsn string) {
 		t.Helper()
 		another := func(n int) string {
@@ -420,7 +420,7 @@ func TestNilMemory(t *testing.T) {
 
 // A client without an address, as one on a Unix socket, is never remembered.
 func TestNoAddress(t *testing.T) {
-	m := &Memory{Store: NewMap(10)}
+	m := &Memory{Store: NewMap(&Room{Most: 10})}
 	ctx, s := context.Background(), Sender{Helo: sender("mail.example.org", "192.0.2.1").Helo}
 	m.Accept(s)
 	if g, err := m.Known(ctx, s); g != checkhelo.Stranger || err != nil {
@@ -432,7 +432,7 @@ func TestNoAddress(t *testing.T) {
 	if a := m.Neighbours(ctx, s); a.State != checkhelo.NotFound {
 		t.Error(a)
 	}
-	if n := m.Store.(*Map).Len(); n != 0 {
+	if n := m.Store.(*Map).room.Rows; n != 0 {
 		t.Errorf("%d rows", n)
 	}
 }

@@ -1,7 +1,6 @@
 package memory
 
 import (
-	"cmp"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -73,10 +72,10 @@ func (p place) Place() string {
 }
 
 // open returns the database without connecting to it.
-func (p place) open(readOnly, tool bool) (*sql.DB, error) {
+func (p place) open(readOnly bool) (*sql.DB, error) {
 	dsn := p.dsn
 	if p.kind == sqlite {
-		dsn = p.sqliteDSN(readOnly, tool)
+		dsn = p.sqliteDSN(readOnly)
 	}
 	db, err := sql.Open(p.driver, dsn)
 	if err != nil {
@@ -88,17 +87,13 @@ func (p place) open(readOnly, tool bool) (*sql.DB, error) {
 }
 
 // sqliteDSN names each PRAGMA twice: as driver sqlite3 reads it, and as driver sqlite does.
-func (p place) sqliteDSN(readOnly, tool bool) string {
-	lockTime := "200" // ms that a statement waits for another process
-	if tool {
-		lockTime = "10000" // a server writes for a moment only
-	}
+func (p place) sqliteDSN(readOnly bool) string {
 	options := url.Values{}
 	set := func(pragma, value string) {
 		options.Add("_"+pragma, value)
 		options.Add("_pragma", pragma+"="+value)
 	}
-	set("busy_timeout", lockTime)
+	set("busy_timeout", "500") // ms that a write waits for that of another process
 	if readOnly {
 		options.Set("mode", "ro")
 		set("query_only", "1")
@@ -117,17 +112,14 @@ func (p place) prepare() (os.FileInfo, error) {
 		return nil, nil
 	}
 	f, err := os.OpenFile(p.dsn, os.O_CREATE|os.O_RDWR, fileMode)
-	if err == nil {
-		_ = f.Close() // nothing was written
+	if err != nil {
+		return nil, err
 	}
-	info, statErr := os.Stat(p.dsn)
-	switch {
-	case statErr != nil:
-		return nil, cmp.Or(err, statErr)
-	case info.Mode().Perm()&^fileMode != 0:
-		return info, os.Chmod(p.dsn, fileMode)
+	defer func() { _ = f.Close() }() // nothing was written
+	if err := f.Chmod(fileMode); err != nil {
+		return nil, err
 	}
-	return info, nil // a file that cannot be written may still be readable
+	return f.Stat()
 }
 
 // replaced tells whether another file, or none, has taken the place of an open one.

@@ -3,6 +3,7 @@ package memory
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -45,15 +46,6 @@ func (k kind) oldest(now int64) int64 {
 	return now - kinds[k].keep
 }
 
-// share returns how many rows of its scope leave room for a new row. Accepted senders have twice
-// the share of their network.
-func (k kind) share(n row) int {
-	if n.accepted {
-		return 2 * kinds[k].share
-	}
-	return kinds[k].share
-}
-
 // scope is a network, or the organisation of a waiting message. Its rows of one kind share a limit.
 type scope struct {
 	network netip.Prefix
@@ -85,45 +77,56 @@ type key struct {
 // row is what is kept under a key. Times are Unix seconds. Those of a sender or a neighbour are the
 // start of a day (UTC).
 type row struct {
+	key
 	first    int64 // of a known sender, otherwise 0
 	last     int64 // of a waiting message the first attempt; 0: there is no row
 	days     int   // days with a greeting, of a known sender
 	accepted bool
 }
 
-// stored is a row and its key.
-type stored struct {
-	key
-	row
-}
-
-// unlessOld returns r, or no row if it is older than its kind is kept.
-func (r row) unlessOld(k kind, now int64) row {
-	if r.last < k.oldest(now) {
-		return row{}
-	}
-	return r
-}
+// old tells whether a row is older than its kind is kept, or there is none.
+func (r row) old(at int64) bool { return r.last < r.kind.oldest(at) }
 
 // with returns r with what n adds, which is later or of the same day. It gives the same row when n
 // was merged before.
-func (r row) with(k kind, n row) row {
-	switch {
-	case n.last == 0:
-		return r
-	case r.last == 0 || k == waitingRow:
+func (r row) with(n row, at int64) row {
+	if r.old(at) || r.kind == waitingRow {
 		return n
 	}
 	more := n.days
 	if n.first <= r.last { // r has this day already
 		more--
 	}
-	if k == knownRow {
+	if r.kind == knownRow {
 		r.days += min(more, int(max(0, n.last-r.last)/daySeconds))
 	}
 	r.first, r.last = min(r.first, n.first), max(r.last, n.last)
 	r.accepted = r.accepted || n.accepted
 	return r
+}
+
+// share returns how many rows of its scope leave room for a new row. Accepted senders have twice
+// the share of their network.
+func (r row) share() int {
+	if r.accepted {
+		return 2 * kinds[r.kind].share
+	}
+	return kinds[r.kind].share
+}
+
+// find returns the row of a key, or none.
+func find(rows []row, k key) row {
+	for _, r := range rows {
+		if r.key == k {
+			return r
+		}
+	}
+	return row{}
+}
+
+// withoutOld returns the rows that are not old.
+func withoutOld(rows []row, at int64) []row {
+	return slices.DeleteFunc(slices.Clone(rows), func(r row) bool { return r.old(at) })
 }
 
 const (
@@ -162,26 +165,21 @@ func (e *era) at(now int64) int64 {
 // those that it has read. It is safe for concurrent use.
 type Map struct {
 	mu      sync.Mutex
-	rows    map[scope][]stored
-	size    int
-	most    int
+	rows    map[scope][]row // a list is never changed in place, so that readers can keep it
+	room    *Room
 	era     era
 	swept   int64 // when old rows were last looked for, in units of sweepSeconds
 	dropped uint64
-	db      *DB // of a Learner
 }
+
+// Room is how many rows there are in the Maps that share it, and may be. These serve one goroutine
+// at a time.
+type Room struct{ Rows, Most int }
 
 const sweepSeconds = 60 * 60
 
-// NewMap returns a Map of at most that many rows.
-func NewMap(most int) *Map { return &Map{rows: map[scope][]stored{}, most: most} }
-
-// Resize sets the largest number of rows.
-func (m *Map) Resize(most int) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.most = most
-}
+// NewMap returns an empty Map.
+func NewMap(room *Room) *Map { return &Map{rows: map[scope][]row{}, room: room} }
 
 // Dropped returns how many writes found the Map full. Answers are incomplete when it is not 0.
 func (m *Map) Dropped() uint64 {
@@ -190,56 +188,25 @@ func (m *Map) Dropped() uint64 {
 	return m.dropped
 }
 
-// Len returns the number of rows, old ones included.
-func (m *Map) Len() int {
+func (m *Map) list(_ context.Context, s scope, now int64) ([]row, int64, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.size
-}
-
-func (m *Map) get(_ context.Context, k key, now int64) (row, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.row(k).unlessOld(k.kind, m.era.at(now)), nil
-}
-
-func (m *Map) list(_ context.Context, s scope, now int64) ([]stored, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return withoutOld(slices.Clone(m.rows[s]), m.era.at(now)), nil
-}
-
-// row returns the row of a key, or none.
-func (m *Map) row(k key) row {
-	for _, r := range m.rows[k.scope] {
-		if r.key == k {
-			return r.row
-		}
-	}
-	return row{}
-}
-
-// withoutOld removes old rows from a list.
-func withoutOld(list []stored, at int64) []stored {
-	return slices.DeleteFunc(list, func(r stored) bool { return r.unlessOld(r.kind, at) == row{} })
+	return m.rows[s], m.era.at(now), nil
 }
 
 // put looks for old rows when a row finds no room.
-func (m *Map) put(k key, n row, now int64) error {
-	if m.db != nil && k.kind != waitingRow {
-		_ = m.db.put(k, n, now) // it counts what it does not take
-	}
+func (m *Map) put(n row, now int64) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.era.wrote(now)
 	at := m.era.at(now)
-	err := m.merge(k, n, at)
-	if bin := now / sweepSeconds; err != nil && bin != m.swept {
+	err := m.merge(n, at)
+	if bin := now / sweepSeconds; errors.Is(err, ErrFull) && bin != m.swept {
 		m.swept = bin
 		for s, list := range m.rows {
 			m.set(s, withoutOld(list, at))
 		}
-		err = m.merge(k, n, at)
+		err = m.merge(n, at)
 	}
 	if errors.Is(err, ErrFull) {
 		m.dropped++
@@ -247,39 +214,44 @@ func (m *Map) put(k key, n row, now int64) error {
 	return err
 }
 
-// merge merges a row. Strangers leave a quarter of the rows to accepted senders.
-func (m *Map) merge(k key, n row, at int64) error {
-	list, same := m.rows[k.scope], 0
-	for i := range list {
-		switch r := &list[i]; {
-		case r.key == k:
-			r.row = r.unlessOld(k.kind, at).with(k.kind, n)
+// merge merges a row. Strangers leave a quarter of the room to accepted senders.
+func (m *Map) merge(n row, at int64) error {
+	list, same := m.rows[n.scope], 0
+	for i, r := range list {
+		switch {
+		case r.key == n.key:
+			list = slices.Clone(list)
+			list[i] = r.with(n, at)
+			m.rows[n.scope] = list
 			return nil
-		case r.kind == k.kind:
+		case r.kind == n.kind && !r.old(at):
 			same++
 		}
 	}
-	most := m.most
+	most := m.room.Most
 	if !n.accepted {
 		most -= most / 4
 	}
 	switch {
-	case same >= k.kind.share(n):
+	case same >= n.share():
 		return errShare
-	case m.size >= most:
+	case m.room.Rows >= most:
 		return ErrFull
 	}
-	m.set(k.scope, append(list, stored{k, n}))
+	m.set(n.scope, append(list, n))
 	return nil
 }
 
 // set replaces the rows of a scope.
-func (m *Map) set(s scope, list []stored) {
-	m.size += len(list) - len(m.rows[s])
+func (m *Map) set(s scope, list []row) {
+	m.room.Rows += len(list) - len(m.rows[s])
 	if m.rows[s] = list; len(list) == 0 {
 		delete(m.rows, s)
 	}
 }
+
+// all returns all rows, those of one scope together.
+func (m *Map) all() []row { return slices.Concat(slices.Collect(maps.Values(m.rows))...) }
 
 var mapSecret = []byte{} // a Map is written nowhere
 

@@ -6,7 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"slices"
+	"math"
 	"strconv"
 	"strings"
 )
@@ -37,16 +37,9 @@ const (
 	readPortion = `SELECT * FROM helo_memory WHERE (scope, kind, name) > ($1, $2, $3)
 		ORDER BY scope, kind, name LIMIT 1000` // portionRows
 
-	// The next ones take a list of rows. readRows returns a row for each of them. One that is not in
-	// the table has 0 as its last time, and as its days the number of rows of its scope and kind
-	// that are not older than the last time that was asked with.
-	readRows = `SELECT v.column1, v.column2, v.column3, COALESCE(m.first_seen, 0),
-		COALESCE(m.last_seen, 0), COALESCE(m.days, (SELECT count(*) FROM helo_memory AS o
-			WHERE o.scope = v.column1 AND o.kind = v.column2 AND o.last_seen >= v.column5)),
-		COALESCE(m.accepted, 0)
-		FROM (VALUES %s) AS v LEFT JOIN helo_memory AS m
-		ON m.scope = v.column1 AND m.kind = v.column2 AND m.name = v.column3`
-	writeRows = `INSERT INTO helo_memory VALUES %s ON CONFLICT (scope, kind, name) DO UPDATE SET
+	// The next ones take a list of rows. readScopes reads all rows of their scopes.
+	readScopes = `SELECT * FROM helo_memory WHERE scope IN (SELECT column1 FROM (VALUES %s) AS v)`
+	writeRows  = `INSERT INTO helo_memory VALUES %s ON CONFLICT (scope, kind, name) DO UPDATE SET
 		first_seen = excluded.first_seen, last_seen = excluded.last_seen, days = excluded.days,
 		accepted = excluded.accepted`
 	// deleteRows deletes those that have not changed, and returns them.
@@ -54,7 +47,7 @@ const (
 		WHERE (scope, kind, name, first_seen, last_seen, days, accepted) IN (VALUES %s) RETURNING *`
 
 	portionRows = 1000
-	mostKeys    = 200 // of one statement
+	mergedRows  = 100 // by one statement, which can read the 3,000 rows of 100 networks
 )
 
 // Counts are numbers of rows.
@@ -84,25 +77,25 @@ type queryer interface {
 }
 
 // query returns the rows of a statement.
-func query(ctx context.Context, q queryer, statement string, args ...any) ([]stored, error) {
+func query(ctx context.Context, q queryer, statement string, args ...any) ([]row, error) {
 	rows, err := q.QueryContext(ctx, statement, args...)
 	if err != nil {
 		return nil, err
 	}
-	var list []stored
+	var list []row
 	for rows.Next() {
-		var s stored
+		var r row
 		var scope string
-		err = errors.Join(err, rows.Scan(&scope, &s.kind, &s.name, &s.first, &s.last, &s.days,
-			&s.accepted))
-		s.scope = parseScope(scope)
-		list = append(list, s)
+		err = errors.Join(err, rows.Scan(&scope, &r.kind, &r.name, &r.first, &r.last, &r.days,
+			&r.accepted))
+		r.scope = parseScope(scope)
+		list = append(list, r)
 	}
 	return list, errors.Join(err, rows.Err(), rows.Close())
 }
 
 // values sets rows into a statement. Only text is a parameter.
-func (p place) values(statement string, rows []stored) (text string, args []any) {
+func (p place) values(statement string, rows []row) (text string, args []any) {
 	var b strings.Builder
 	for i, r := range rows {
 		accepted := 0
@@ -142,62 +135,52 @@ func change(
 	return m, tx.Commit()
 }
 
-// merge merges rows of a batch into the table. A new one needs room in its scope and in the table.
-func (d *DB) merge(
-	ctx context.Context, tx *sql.Tx, m *meta, keys []key, batch map[key]row, at int64,
-) error {
-	asked := make([]stored, len(keys))
-	for i, k := range keys {
-		asked[i] = stored{k, row{last: k.kind.oldest(at)}}
-	}
-	text, args := d.values(readRows, asked)
+// merge merges rows into the table. A new one needs room in its scope and in the table.
+func (d *DB) merge(ctx context.Context, tx *sql.Tx, m *meta, rows []row, at int64) error {
+	text, args := d.values(readScopes, rows)
 	found, err := query(ctx, tx, text, args...)
 	if err != nil {
 		return err
 	}
-	added, merged := map[key]int{}, asked[:0]
+	table := NewMap(&Room{Most: math.MaxInt})
 	for _, r := range found {
-		n := batch[r.key]
-		if r.last == 0 {
-			in, count := key{scope: r.scope, kind: r.kind}, m.of(r.kind)
-			if r.days+added[in] >= r.kind.share(n) || *count >= d.opts.MaxRows {
-				m.over++
-				continue
-			}
-			added[in]++
-			*count++
-			r.row = row{}
+		table.rows[r.scope] = append(table.rows[r.scope], r)
+	}
+	var changed []row
+	for _, n := range rows {
+		before, count := find(table.rows[n.scope], n.key), m.of(n.kind)
+		added := before.last == 0
+		if added && *count >= d.opts.MaxRows || table.merge(n, at) != nil {
+			m.over++
+			continue
 		}
-		now := r.unlessOld(r.kind, at).with(r.kind, n)
-		if now != r.row {
-			merged = append(merged, stored{r.key, now})
+		if added {
+			*count++
+		}
+		if now := before.with(n, at); now != before {
+			changed = append(changed, now)
 		}
 	}
-	if len(merged) > 0 {
-		text, args = d.values(writeRows, merged)
+	if len(changed) > 0 {
+		text, args = d.values(writeRows, changed)
 		_, err = tx.ExecContext(ctx, text, args...)
 	}
 	return err
 }
 
-// remove deletes those of some rows that have not changed, and returns their number.
-func (d *DB) remove(ctx context.Context, db *sql.DB, rows []stored) (n int, err error) {
+// remove deletes those of a portion of rows that have not changed, and returns their number.
+func (d *DB) remove(ctx context.Context, db *sql.DB, rows []row) (n int, err error) {
 	if len(rows) == 0 {
 		return 0, nil
 	}
+	text, args := d.values(deleteRows, rows)
 	_, err = change(ctx, db, func(tx *sql.Tx, m *meta) error {
-		for some := range slices.Chunk(rows, mostKeys) {
-			text, args := d.values(deleteRows, some)
-			gone, fault := query(ctx, tx, text, args...)
-			if fault != nil {
-				return fault
-			}
-			for _, r := range gone {
-				*m.of(r.kind)--
-			}
-			n += len(gone)
+		gone, fault := query(ctx, tx, text, args...)
+		for _, r := range gone {
+			*m.of(r.kind)--
 		}
-		return nil
+		n = len(gone)
+		return fault
 	})
 	if err != nil {
 		return 0, err

@@ -26,7 +26,10 @@ const (
 	KindWaiting   = "waiting"
 )
 
-const toolReadTime = 10 * time.Second
+const (
+	toolReadTime = 10 * time.Second
+	learntRows   = 2000 // in one transaction, for which a running server waits
+)
 
 // Entry is one row, for the operator. A waiting message has the time of its first attempt, the
 // others have days.
@@ -39,16 +42,16 @@ type Entry struct {
 	Grade       checkhelo.Known
 }
 
-func (s stored) entry() Entry {
+func (r row) entry() Entry {
 	day := func(unix int64) string { return time.Unix(unix, 0).UTC().Format(time.DateOnly) }
-	e := Entry{kinds[s.kind].name, s.String(), s.name, day(s.first), day(s.last), s.days, s.grade()}
-	switch s.kind {
+	e := Entry{kinds[r.kind].name, r.String(), r.name, day(r.first), day(r.last), r.days, r.grade()}
+	switch r.kind {
 	case neighbourRow:
 		e.First = e.Last
 	case waitingRow:
-		e.First, e.Last = time.Unix(s.last, 0).UTC().Format(time.RFC3339), ""
-		if s.org != "" {
-			e.Network, e.Name = "", s.org+" "+s.name
+		e.First, e.Last = time.Unix(r.last, 0).UTC().Format(time.RFC3339), ""
+		if r.org != "" {
+			e.Network, e.Name = "", r.org+" "+r.name
 		}
 	}
 	return e
@@ -79,13 +82,29 @@ func ParseFilter(arg string) (Filter, error) {
 }
 
 // has tells whether f chooses a row. The organisation of a waiting message is its scope.
-func (f Filter) has(s stored) bool {
-	name := s.name
-	if s.kind == waitingRow {
-		name = s.org
+func (f Filter) has(r row) bool {
+	name := r.name
+	if r.kind == waitingRow {
+		name = r.org
 	}
-	return (!f.Network.IsValid() || s.network == f.Network) &&
+	return (!f.Network.IsValid() || r.network == f.Network) &&
 		(f.Name == "" || heloname.Below(name, f.Name))
+}
+
+// Learn writes the known senders and neighbours of a Map, which mail of the past has filled. The
+// result depends on the mail alone, and learning it again changes nothing.
+func (d *DB) Learn(ctx context.Context, m *Map) error {
+	rows := slices.DeleteFunc(m.all(), func(r row) bool { return r.kind == waitingRow })
+	for some := range slices.Chunk(rows, learntRows) {
+		err := d.take(ctx, func(ctx context.Context, db *sql.DB) error {
+			_, err := d.write(ctx, db, some, m.era)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // OpenTool opens a store beside a running server, or without one. It reads only, unless write is
@@ -104,7 +123,7 @@ func OpenTool(ctx context.Context, driver, dsn string, write bool) (*DB, error) 
 		return nil, err
 	}
 	d := newDB(p, Options{Every: math.MaxInt64})
-	d.users, d.tool, d.readOnly, d.readTime = 1, true, !write, toolReadTime
+	d.users, d.readOnly, d.readTime = 1, !write, toolReadTime
 	if err := d.Flush(ctx); err != nil {
 		return nil, err
 	}
@@ -113,13 +132,13 @@ func OpenTool(ctx context.Context, driver, dsn string, write bool) (*DB, error) 
 }
 
 // portions yields the rows that f chooses, in the order of keys.
-func (d *DB) portions(ctx context.Context, f Filter) iter.Seq2[[]stored, error] {
-	return func(yield func([]stored, error) bool) {
+func (d *DB) portions(ctx context.Context, f Filter) iter.Seq2[[]row, error] {
+	return func(yield func([]row, error) bool) {
 		at := key{scope: scope{network: f.Network}}
 		for {
 			rows, err := after(ctx, d.db.Load(), &at)
 			end := at == key{} || f.Network.IsValid() && at.network != f.Network
-			chosen := slices.DeleteFunc(rows, func(s stored) bool { return !f.has(s) })
+			chosen := slices.DeleteFunc(rows, func(r row) bool { return !f.has(r) })
 			if !yield(chosen, d.clean(err)) || err != nil || end {
 				return
 			}
@@ -135,8 +154,8 @@ func (d *DB) List(ctx context.Context, f Filter) iter.Seq2[Entry, error] {
 				yield(Entry{}, err)
 				return
 			}
-			for _, s := range rows {
-				if !yield(s.entry(), nil) {
+			for _, r := range rows {
+				if !yield(r.entry(), nil) {
 					return
 				}
 			}
@@ -145,7 +164,7 @@ func (d *DB) List(ctx context.Context, f Filter) iter.Seq2[Entry, error] {
 }
 
 // Forget deletes the entries that f chooses, in portions, and returns how many there were. A
-// running server remembers them for another minute.
+// running server remembers them for another 5 seconds.
 func (d *DB) Forget(ctx context.Context, f Filter) (n int64, err error) {
 	for rows, err := range d.portions(ctx, f) {
 		gone := 0

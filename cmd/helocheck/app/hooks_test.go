@@ -135,7 +135,7 @@ func TestHooksAgreeWithReplay(t *testing.T) {
 			h := &hooked{t: t, check: loaded.Check}
 			var now time.Time
 			_, _, m := h.check.Memory()
-			m.Clock, m.Store = func() time.Time { return now }, memory.NewMap(10_000)
+			m.Clock, m.Store = func() time.Time { return now }, memory.NewMap(&memory.Room{Most: 10_000})
 			h.check.Judge().Memory = &m
 			var waiting []greeted // their clients try again after the delay
 			fates := make(map[string]int)

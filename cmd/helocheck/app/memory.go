@@ -179,17 +179,18 @@ func learnMemory(c *cli.Context, paths []string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	learner := db.Learner(learntRows)
-	r.judge.memory.store = learner
+	learnt := memory.NewMap(&memory.Room{Most: learntRows})
+	r.judge.memory.learnt = learnt
 	before, err := db.Stats(c.Context)
 	if err != nil {
 		return err
 	}
 	stats, problem := r.read(c)
-	if err = db.Flush(context.WithoutCancel(c.Context)); err != nil {
+	ctx := context.WithoutCancel(c.Context) // what was read is learnt
+	if err = db.Learn(ctx, learnt); err != nil {
 		return err
 	}
-	after, err := db.Stats(context.WithoutCancel(c.Context))
+	after, err := db.Stats(ctx)
 	if err != nil {
 		return err
 	}
@@ -198,12 +199,12 @@ func learnMemory(c *cli.Context, paths []string) (err error) {
 	return cmp.Or(texts.ExecuteTemplate(c.App.ErrWriter, "learnt", struct {
 		Untimed int64
 		Dropped uint64
-	}{r.judge.memory.Untimed, learner.Dropped()}), ended(&stats, problem))
+	}{r.judge.memory.Untimed, learnt.Dropped()}), ended(&stats, problem))
 }
 
 func forgetMemory(ctx context.Context, w io.Writer, db *memory.DB, f memory.Filter) error {
 	n, err := db.Forget(ctx, f)
-	fmt.Fprintf(w, "%d entries deleted; a running server remembers them for another minute\n", n)
+	fmt.Fprintf(w, "%d entries deleted; a running server remembers them for another 5 seconds\n", n)
 	return err
 }
 

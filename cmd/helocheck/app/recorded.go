@@ -226,10 +226,10 @@ const (
 // at hand. Records must come in the order of their times.
 type simulation struct {
 	settings memory.Memory
-	store    *memory.Map               // all servers', to learn from the input; nil: a simulation
+	learnt   *memory.Map               // all servers', to learn from the input; nil: a simulation
+	room     memory.Room               // of the others' stores
 	Servers  map[string]*memory.Memory // by Record.Server
 	now      time.Time
-	rows     int              // of all servers
 	waiting  []*replay.Record // that their clients send again, at their time
 	Untimed  int64            // messages judged without memory: no time, or too many servers
 }
@@ -241,6 +241,7 @@ func newSimulation(check *module.Check) *simulation {
 		return nil
 	}
 	s := &simulation{settings: settings, Servers: make(map[string]*memory.Memory)}
+	s.room.Most = simulatedRows
 	if s.settings.Delay == 0 {
 		s.settings.Delay = memory.DefaultDelay
 	}
@@ -250,16 +251,16 @@ func newSimulation(check *module.Check) *simulation {
 
 // with runs do with the memory of a record's server at its time; nil: none.
 func (s *simulation) with(rec *replay.Record, do func(*memory.Memory)) {
-	if s == nil || s.store != nil && rec.Class == "spam" {
+	if s == nil || s.learnt != nil && rec.Class == "spam" {
 		do(nil)
 		return
 	}
 	m := s.Servers[rec.Server]
 	if m == nil && len(s.Servers) < simulatedServers && !rec.Time.IsZero() {
 		one := s.settings
-		one.Store = s.store
-		if s.store == nil {
-			one.Store = memory.NewMap(0)
+		one.Store = s.learnt
+		if s.learnt == nil {
+			one.Store = memory.NewMap(&s.room)
 		}
 		m = &one
 		s.Servers[rec.Server] = m
@@ -270,15 +271,7 @@ func (s *simulation) with(rec *replay.Record, do func(*memory.Memory)) {
 		return
 	}
 	s.now = rec.Time
-	if s.store != nil {
-		do(m)
-		return
-	}
-	store := m.Store.(*memory.Map)
-	before := store.Len()
-	store.Resize(simulatedRows - s.rows + before)
 	do(m)
-	s.rows += store.Len() - before
 }
 
 // Dropped returns how many writes found no room.
@@ -292,7 +285,7 @@ func (s *simulation) Dropped() (n uint64) {
 // wait notes a message that was told to wait. Its client tries again after the delay, and is known
 // from then on. That is not learnt.
 func (s *simulation) wait(rec *replay.Record) {
-	if s.store != nil {
+	if s.learnt != nil {
 		return
 	}
 	again := *rec

@@ -184,8 +184,8 @@ func TestSimulationIsBounded(t *testing.T) {
 		rec.Time = time.Unix(1_700_000_000+int64(i), 0)
 		j.result(t.Context(), &rec, nil)
 	}
-	if j.memory.rows > simulatedRows || len(j.memory.Servers) > simulatedServers {
-		t.Errorf("%d rows of %d servers", j.memory.rows, len(j.memory.Servers))
+	if j.memory.room.Rows > simulatedRows || len(j.memory.Servers) > simulatedServers {
+		t.Errorf("%d rows of %d servers", j.memory.room.Rows, len(j.memory.Servers))
 	}
 	if j.memory.Dropped() == 0 || j.memory.Untimed == 0 {
 		t.Errorf("%d dropped, %d without memory: nothing was counted", j.memory.Dropped(), j.memory.Untimed)

@@ -64,7 +64,7 @@ func TestReplayIsTheServer(t *testing.T) {
 			}
 			var now time.Time
 			_, _, m := conf.Check.Memory()
-			m.Store, m.Clock = memory.NewMap(10_000), func() time.Time { return now }
+			m.Store, m.Clock = memory.NewMap(&memory.Room{Most: 10_000}), func() time.Time { return now }
 			conf.Check.Judge().Memory = &m
 			server := hooked{t: t, check: conf.Check}
 			want := make(map[string]int)
