@@ -61,8 +61,8 @@ var eximNoMail = regexp.MustCompile(`^(no MAIL in |SMTP (connection|call) from |
 	`SMTP syntax error in |SMTP command timeout |SMTP data timeout |unexpected disconnection |` +
 	`TLS error on |unqualified |Connection from |[^(]* authenticator failed for )`)
 
-// eximArrival reads what follows the client of a message that was taken: a subject, which the
-// sender chose, comes last.
+// eximArrival reads what follows the client of a message that was taken. Recipients come last,
+// behind "for"; so does a subject, in quotes, which the sender chose.
 func (r *run) eximArrival(rest []byte) bool {
 	proto := eximField(rest, " P=")
 	if bytes.HasPrefix(proto, []byte("local")) || bytes.HasPrefix(proto, []byte("lmtp")) {
@@ -70,22 +70,15 @@ func (r *run) eximArrival(rest []byte) bool {
 		return false
 	}
 	rec := &r.rec
-	rec.Outcome, rec.Rcpts = Accepted, eximRcpts(rest)
+	rec.Outcome = Accepted
+	if _, list, _ := cutLast(rest, []byte(" for ")); !bytes.HasSuffix(list, []byte(`"`)) {
+		rec.Rcpts = addRcpts(nil, strings.Fields(string(list))...)
+	}
 	rec.Auth = isAuthProtocol(string(proto)) || len(eximField(rest, " A=")) > 0
 	if rec.Helo == "" {
 		rec.Helo = literal(rec.Client)
 	}
 	return true
-}
-
-// eximRcpts returns the recipients, which stand last on the line after "for".
-// The subject, in quotes, may hold such words as well.
-func eximRcpts(b []byte) []string {
-	_, list, _ := cutLast(b, []byte(" for "))
-	if bytes.HasSuffix(list, []byte(`"`)) {
-		return nil
-	}
-	return addRcpts(nil, strings.Fields(string(list))...)
 }
 
 // eximHost reads "name (helo) [ip]:port" and its shorter forms. Exim leaves
@@ -179,10 +172,8 @@ func (r *run) eximForbidden(rest []byte) bool {
 	if !ok {
 		r.st.Broken++
 	}
-	r.rec.Reason, r.rec.Helo = "syntactically invalid argument", text(helo)
-	if r.rec.Helo == "(no argument given)" {
-		r.rec.Helo = ""
-	}
+	r.rec.Reason = "syntactically invalid argument"
+	r.rec.Helo = text(bytes.TrimPrefix(helo, []byte("(no argument given)")))
 	return ok
 }
 

@@ -34,15 +34,28 @@ var marks = [256]bool{
 	'"': true, '=': true, ';': true, ',': true,
 }
 
+// peelTime cuts a time, and a header of RFC 5424 behind it.
 func (r *run) peelTime(e *entry) bool {
 	at, rest, ok := r.stamp.cut(e.msg)
-	if ok {
-		e.at = at
-		e.cut(nil, rest)
-		e.peel5424()
+	if !ok {
+		return false
 	}
-	return ok
+	e.at = at
+	e.cut(nil, rest)
+	_, behind := cutWord(rest)
+	_, behind = cutWord(behind)
+	if process := firstField(behind); digits(process) || string(process) == "-" {
+		if parts := header5424.FindSubmatch(rest); parts != nil {
+			e.cut(parts[1], rest[len(parts[0]):])
+		}
+	}
+	return true
 }
+
+// header5424 is what stands behind a time in the form of RFC 5424, 6, "host program 123 - - ":
+// host, program, process, kind of message, structured data and a byte order mark.
+var header5424 = regexp.MustCompile(
+	`^((?:[^ <>(){}"=;,]+ +){2}(?:\d+|-)) +[^ ]* +(?:- |\[.*?\] ) *(?:\x{FEFF})?`)
 
 // peel cuts one prefix off e.msg: a syslog header, the plain words before a time, or
 // those before a mark of container tools. Behind the colon of a header only times
@@ -131,23 +144,6 @@ func (r *run) ends(word, rest []byte) bool {
 	tag := closed && len(program) > 0 && (len(id) == 0 || digits(id)) ||
 		!process && bytes.IndexByte(word, '/') > 0
 	return tag || rest[0] == '{' || r.timed(rest)
-}
-
-// header5424 is what stands behind a time in the form of RFC 5424, 6: host, program,
-// process, kind of message, structured data and a byte order mark.
-var header5424 = regexp.MustCompile(
-	`^((?:[^ <>(){}"=;,]+ +){2}(?:\d+|-)) +[^ ]* +(?:- |\[.*?\] ) *(?:\x{FEFF})?`)
-
-// peel5424 cuts "host postfix/smtpd 123 - - " behind a time.
-func (e *entry) peel5424() {
-	_, rest := cutWord(e.msg)
-	_, rest = cutWord(rest)
-	if pid := firstField(rest); !digits(pid) && string(pid) != "-" {
-		return // as nearly always
-	}
-	if parts := header5424.FindSubmatch(e.msg); parts != nil {
-		e.cut(parts[1], e.msg[len(parts[0]):])
-	}
 }
 
 // members are those of a JSON object and of the objects in it, strings decoded.

@@ -80,12 +80,7 @@ func (r *Record) Plain() string {
 	if !r.Masked {
 		return r.Helo
 	}
-	return strings.Map(func(c rune) rune {
-		if c == '?' || c == '_' {
-			return 'x'
-		}
-		return c
-	}, r.Helo)
+	return strings.NewReplacer("?", "x", "_", "x").Replace(r.Helo)
 }
 
 // FirstRcpt returns the first recipient, "" when none is recorded.

@@ -2,7 +2,6 @@ package replay
 
 import (
 	"bytes"
-	"cmp"
 	"math"
 	"regexp"
 	"strconv"
@@ -69,25 +68,23 @@ func (s *stamper) value(b []byte) (time.Time, bool) {
 	return at, ok && len(rest) == 0
 }
 
-func (s *stamper) parse(form, text string) bool {
-	t, err := time.Parse(form, text)
-	if err == nil {
-		s.text, s.local, s.utc = text, s.in(s.zone, t), s.in(time.UTC, t)
-	}
-	return err == nil
-}
-
-// in moves t to a zone. A date without a year gets the latest that is not in the
+// parse reads a time without a zone. A date without a year gets the latest that is not in the
 // future, with a day of grace for clocks and zones.
-func (s *stamper) in(zone *time.Location, t time.Time) time.Time {
-	in := func(year int) time.Time {
-		return time.Date(year, t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), 0, zone)
+func (s *stamper) parse(form, text string) bool {
+	local, err := time.ParseInLocation(form, text, s.zone)
+	if err != nil {
+		return false
 	}
-	year := cmp.Or(t.Year(), s.now.In(zone).Year())
-	if at := in(year); t.Year() > 0 || !at.After(s.now.Add(24*time.Hour)) {
-		return at
+	utc, _ := time.Parse(form, text) // as valid
+	if local.Year() == 0 {
+		year := s.now.In(s.zone).Year()
+		if local.AddDate(year, 0, 0).After(s.now.Add(24 * time.Hour)) {
+			year--
+		}
+		local, utc = local.AddDate(year, 0, 0), utc.AddDate(year, 0, 0)
 	}
-	return in(year - 1)
+	s.text, s.local, s.utc = text, local, utc
+	return true
 }
 
 // cutZone reads "Z", " UTC ", "+01:00", "+0100" or " +0100".
