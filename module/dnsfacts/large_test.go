@@ -50,7 +50,7 @@ func TestMemoryOfLargeAnswers(t *testing.T) {
 	}
 	const (
 		clients = 500
-		limit   = 256 // MiB, with what the server of this test takes
+		limit   = 384 // MiB, with what the server of this test takes
 	)
 	// The server packs its records once, with names that point at the question: it takes no
 	// memory of its own for them.
