@@ -67,7 +67,7 @@ func (g *Gatherer) Start(
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if old := s.greetings[remote]; old != nil {
-		if !done && old.of(f) {
+		if !done && old.helo == f.Helo && old.client == f.Client {
 			return old
 		}
 		old.cancel()
@@ -101,11 +101,6 @@ func (g *Gatherer) Start(
 		}
 	}()
 	return p
-}
-
-// of reports whether p is for the greeting of f.
-func (p *Pending) of(f *checkhelo.Facts) bool {
-	return f.Helo.ASCII == p.helo.ASCII && f.Helo.Kind == p.helo.Kind && f.Client == p.client
 }
 
 // Wait adds to f what was learnt and looks up what else need names. Only time
@@ -203,7 +198,9 @@ func (p *Pending) until(ctx context.Context, step func()) {
 	timer := time.NewTimer(p.left)
 	defer timer.Stop()
 	for p.over == nil {
-		if p.over = p.await(ctx, timer); p.over == nil && p.done(step) {
+		if err := p.await(ctx, timer); err != nil { // of all that the greeting asks
+			p.over = wrap(err, key{name: p.helo.ASCII, qtype: dns.TypeANY})
+		} else if p.done(step) {
 			return
 		}
 	}
@@ -237,10 +234,10 @@ func (p *Pending) renew() {
 }
 
 // await asks what is queued and waits for an answer. It returns why none will come.
-func (p *Pending) await(ctx context.Context, timer *time.Timer) *Error {
+func (p *Pending) await(ctx context.Context, timer *time.Timer) error {
 	err := cmp.Or(ctx.Err(), p.ctx.Err())
 	if err != nil || p.left <= 0 {
-		return p.failure(cmp.Or(err, context.DeadlineExceeded))
+		return cmp.Or(err, context.DeadlineExceeded)
 	}
 	left, begun := p.ask(), time.Now()
 	defer func() { *left -= time.Since(begun) }()
@@ -249,16 +246,10 @@ func (p *Pending) await(ctx context.Context, timer *time.Timer) *Error {
 	case <-p.news:
 		return nil
 	case <-timer.C:
-		err = context.DeadlineExceeded
+		return context.DeadlineExceeded
 	case <-ctx.Done():
-		err = ctx.Err()
+		return ctx.Err()
 	case <-p.ctx.Done():
-		err = p.ctx.Err()
+		return p.ctx.Err()
 	}
-	return p.failure(err)
-}
-
-// failure is an error of all that a greeting asks.
-func (p *Pending) failure(err error) *Error {
-	return wrap(err, key{name: p.helo.ASCII, qtype: dns.TypeANY})
 }

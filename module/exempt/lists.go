@@ -31,7 +31,18 @@ type Networks struct{ table bart.Lite }
 // may end in CR LF. An error names the entry and the accepted forms, in a file also path and line.
 func ParseNetworks(args []string) (*Networks, error) {
 	n := new(Networks)
-	if err := parseList(args, n.add); err != nil {
+	err := parseList(args, func(entry string) error {
+		prefix, err := heloname.ParsePrefix(entry)
+		if err != nil {
+			return fmt.Errorf("%w; %s", err, accepted)
+		}
+		if problem, never := NetworkProblem(prefix); never {
+			return fmt.Errorf("%s %s", entry, problem)
+		}
+		n.table.Insert(prefix)
+		return nil
+	})
+	if err != nil {
 		return nil, err
 	}
 	return n, nil
@@ -44,18 +55,6 @@ func (n *Networks) Contains(ip netip.Addr) bool {
 
 // All yields every network.
 func (n *Networks) All() iter.Seq[netip.Prefix] { return n.table.All() }
-
-func (n *Networks) add(entry string) error {
-	prefix, err := heloname.ParsePrefix(entry)
-	if err != nil {
-		return fmt.Errorf("%w; %s", err, accepted)
-	}
-	if problem, never := NetworkProblem(prefix); never {
-		return fmt.Errorf("%s %s", entry, problem)
-	}
-	n.table.Insert(prefix)
-	return nil
-}
 
 // acceptedRcpt ends every error about a recipient.
 const acceptedRcpt = `accepted: a local part for any domain (postmaster), ` +

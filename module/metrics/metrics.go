@@ -40,6 +40,8 @@ var (
 		"Time from the first attempt to the one that passed after a greylist wait", 60, 3, "module")
 )
 
+var binary = map[bool]float64{true: 1}
+
 func counters(name, help string, labels ...string) *prometheus.CounterVec {
 	return promauto.NewCounterVec(prometheus.CounterOpts{Name: prefix + name, Help: help}, labels)
 }
@@ -70,7 +72,7 @@ func (i *Instance) Dead(failed int) { dead.WithLabelValues(i.Label).Add(float64(
 
 // Tested shows whether the last test of a DNS list failed.
 func (i *Instance) Tested(list string, failed bool) {
-	listFailed.WithLabelValues(i.Label, list).Set(binary(failed))
+	listFailed.WithLabelValues(i.Label, list).Set(binary[failed])
 }
 
 // Verdict counts the outcome for one recipient, or one refused greeting.
@@ -207,13 +209,6 @@ func (c *collector) Collect(metrics chan<- prometheus.Metric) {
 		total(memoryWrites, n.Expired, store, "expired")
 		total(memoryWrites, n.Dropped, store, "dropped")
 		total(memoryWrites, n.OverShare, store, "over_share")
-		gauge(memoryAway, binary(n.Away), store)
+		gauge(memoryAway, binary[n.Away], store)
 	}
-}
-
-func binary(yes bool) float64 {
-	if yes {
-		return 1
-	}
-	return 0
 }
