@@ -167,7 +167,10 @@ func (p *Pending) get(k key) *record {
 	if p.over != nil && p.over.Kind == KindPanic {
 		return &record{err: p.over}
 	}
-	r, asked := p.answer(k)
+	s := &p.g.shares
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r, asked := p.answers[k]
 	if !asked {
 		r = p.g.Cache.get(k)
 	}
@@ -180,8 +183,11 @@ func (p *Pending) get(k key) *record {
 	case p.budget == 0:
 		return &record{err: wrap(fault(KindBudget, "more questions than one greeting may ask"), k)}
 	default:
+		if p.answers == nil {
+			p.answers, p.news = make(map[key]*record), make(chan struct{}, 1)
+		}
+		p.answers[k], p.queue = nil, append(p.queue, k)
 		p.budget--
-		p.enqueue(k)
 	}
 	p.missed = true
 	return notYet

@@ -128,25 +128,13 @@ func (g *Gatherer) room(n *network) bool {
 	return true
 }
 
-// answer returns the answer to k, nil for none yet, and whether p has asked for it.
-func (p *Pending) answer(k key) (r *record, asked bool) {
+// asked reports whether p has asked for k, or queued it.
+func (p *Pending) asked(k key) bool {
 	s := &p.g.shares
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r, asked = p.answers[k]
-	return r, asked
-}
-
-// enqueue adds k to what p asks next.
-func (p *Pending) enqueue(k key) {
-	s := &p.g.shares
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if p.answers == nil {
-		p.answers, p.news = make(map[key]*record), make(chan struct{}, 1)
-	}
-	p.answers[k] = nil
-	p.queue = append(p.queue, k)
+	_, asked := p.answers[k]
+	return asked
 }
 
 // ask gives p its turn, and returns which of its times runs until the next answer.

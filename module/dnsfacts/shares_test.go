@@ -320,6 +320,7 @@ func TestNetworksOf(t *testing.T) {
 		"2001:db8:1:2::ffff:0:0": "2001:db8:1:2::/64 2001:db8:1::/48",
 	} {
 		g := new(Gatherer)
+		g.shares.mu.Lock()
 		g.network(netip.MustParseAddr(client))
 		for network := range g.shares.networks {
 			if !slices.Contains(strings.Fields(want), network.String()) {
@@ -329,6 +330,7 @@ func TestNetworksOf(t *testing.T) {
 		if n := len(strings.Fields(want)); len(g.shares.networks) != n {
 			t.Errorf("%s: %v, want %s", client, g.shares.networks, want)
 		}
+		g.shares.mu.Unlock()
 	}
 }
 

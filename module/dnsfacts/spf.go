@@ -30,7 +30,7 @@ func (p *Pending) spf(f *checkhelo.Facts) (a checkhelo.Answer[string]) {
 	name, client := f.Helo.ASCII, f.Client
 	k := key{name: name, addr: client, qtype: typeSPF}
 	txt := key{name: name, qtype: dns.TypeTXT}
-	if _, asked := p.answer(txt); !asked && p.over == nil {
+	if !p.asked(txt) && p.over == nil {
 		if r := p.g.Cache.get(k); r != nil {
 			return known(r.texts[0])
 		}
@@ -89,8 +89,7 @@ func (s *spfResolver) answer(k key) (*record, error) {
 	if s.stops {
 		return notYet, errStop
 	}
-	_, asked := s.p.answer(k)
-	r := s.p.get(k)
+	asked, r := s.p.asked(k), s.p.get(k)
 	switch {
 	case r == notYet && !asked:
 		return unknown, nil
