@@ -62,7 +62,7 @@ func (r *run) readLog() error {
 			r.logLine(line)
 		}
 	})
-	r.giveUp(len(r.pending.index))
+	r.giveUp(len(r.held))
 	r.decideNames()
 	if len(r.seen) == 0 && errors.Is(err, io.EOF) {
 		return errUnknown
@@ -163,7 +163,8 @@ func (r *run) decideNames() {
 // maxHeld bounds the memory of all messages under way, in bytes.
 const maxHeld = 12 << 20
 
-// held is a greeting whose answer is not known yet.
+// held is a greeting whose answer is not known yet. Its key names a message ID of Maddy, a process
+// of Postfix, its queue ID, or a client that a policy server of Postfix has seen.
 type held struct {
 	key     uint64
 	number  int // in the order in which they came
@@ -173,32 +174,22 @@ type held struct {
 	verdict bool // Maddy: rec.Reason is the rule of our own check
 }
 
-// pending holds messages under way. Keys name a message ID of Maddy, a process of Postfix,
-// its queue ID, or a client that a policy server of Postfix has seen.
-type pending struct {
-	index map[uint64]*held
-	spare *held // for the next, so that most messages need no new one
-	last  int   // number given
-	bytes int
-}
-
-func (r *run) waiting() bool { return len(r.pending.index) > 0 }
+func (r *run) waiting() bool { return len(r.held) > 0 }
 
 // hold keeps rec for key until its answer is known. When all take too much memory, the oldest
 // eighth is given up; Stats counts it.
 func (r *run) hold(key uint64, rec *Record) {
-	p := &r.pending
 	r.done(key)
-	h := p.spare
-	if p.spare = nil; h == nil {
+	h := r.spare
+	if r.spare = nil; h == nil {
 		h = new(held)
 	}
-	p.last++
-	*h = held{key: key, number: p.last, rec: *rec}
-	p.index[key] = h
-	p.resize(h)
-	if p.bytes > maxHeld {
-		n := len(p.index) / 8
+	r.number++
+	*h = held{key: key, number: r.number, rec: *rec}
+	r.held[key] = h
+	r.resize(h)
+	if r.bytes > maxHeld {
+		n := len(r.held) / 8
 		r.st.Skipped[SkippedDropped] += int64(n)
 		r.giveUp(n)
 	}
@@ -207,45 +198,45 @@ func (r *run) hold(key uint64, rec *Record) {
 // giveUp hands out the n messages that are held the longest.
 func (r *run) giveUp(n int) {
 	byAge := func(a, b *held) int { return cmp.Compare(a.number, b.number) }
-	for _, h := range slices.SortedFunc(maps.Values(r.pending.index), byAge)[:n] {
+	for _, h := range slices.SortedFunc(maps.Values(r.held), byAge)[:n] {
 		r.done(h.key)
 	}
 }
 
 // resize counts what h takes after its record has grown.
-func (p *pending) resize(h *held) {
+func (r *run) resize(h *held) {
 	const fixed = 512 // the record, its key in the index, the allocator's loss
 	size := fixed + len(h.rec.Helo) + len(h.rec.PTR) + len(h.rec.From) + len(h.rec.Reason) +
 		len(h.rec.MsgID) + len(h.rec.Server)
 	for _, rcpt := range h.rec.Rcpts {
 		size += 32 + len(rcpt)
 	}
-	p.bytes += size - h.size
+	r.bytes += size - h.size
 	h.size = size
 }
 
 // take forgets what is held for key, and returns it until the next is held.
-func (p *pending) take(key uint64) *held {
-	h := p.index[key]
+func (r *run) take(key uint64) *held {
+	h := r.held[key]
 	if h != nil {
-		delete(p.index, key)
-		p.bytes -= h.size
-		p.spare = h
+		delete(r.held, key)
+		r.bytes -= h.size
+		r.spare = h
 	}
 	return h
 }
 
 // done forgets what is held for key and hands it out.
 func (r *run) done(key uint64) {
-	if h := r.pending.take(key); h != nil {
+	if h := r.take(key); h != nil {
 		r.emit(&h.rec)
 	}
 }
 
 // add gives h the recipients that it does not have.
-func (p *pending) add(h *held, rcpts []string) {
+func (r *run) add(h *held, rcpts []string) {
 	h.rec.Rcpts = addRcpts(h.rec.Rcpts, rcpts...)
-	p.resize(h)
+	r.resize(h)
 }
 
 // addRcpts adds the recipients that are not there yet.

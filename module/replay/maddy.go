@@ -3,6 +3,7 @@ package replay
 import (
 	"bytes"
 	"cmp"
+	"regexp"
 )
 
 // maddyEvents are the lines that matter; true where the line ends a message.
@@ -26,7 +27,7 @@ func (r *run) maddyEvent(e *entry) bool {
 	r.members = r.members[:0]
 	ok = r.members.read(fields, 0)
 	f := r.members
-	switch h := r.pending.index[keyOf(e.host, f.get("msg_id"))]; {
+	switch h := r.held[keyOf(e.host, f.get("msg_id"))]; {
 	case bytes.HasPrefix(name, []byte("lmtp")):
 	case !ok:
 		r.st.Broken++
@@ -40,7 +41,7 @@ func (r *run) maddyEvent(e *entry) bool {
 		r.maddyVerdict(e, h, f)
 	case h != nil:
 		h.answer(string(event), f)
-		r.pending.resize(h)
+		r.resize(h)
 		if last {
 			r.done(h.key)
 		}
@@ -48,17 +49,15 @@ func (r *run) maddyEvent(e *entry) bool {
 	return true
 }
 
-// maddyTabs are what a tab becomes in programs between.
-var maddyTabs = []string{"#011", `\t`, "^I", "<009>", "<09>"}
+// maddyTab is what a tab becomes in programs between.
+var maddyTab = regexp.MustCompile(` *(?:#011|\\t|\^I|<0?09>)$`)
 
 // maddyName splits "smtp: RCPT ok\t" into the logger's name and the event. A logger
 // without a name writes the event alone.
 func maddyName(head []byte) (name, event []byte, tab bool) {
 	bare := bytes.TrimRight(head, " \t")
 	if !bytes.HasSuffix(head, []byte("\t")) {
-		for _, s := range maddyTabs {
-			bare = bytes.TrimRight(bytes.TrimSuffix(bare, []byte(s)), " ")
-		}
+		bare = bare[:len(bare)-len(maddyTab.Find(bare))]
 	}
 	name, event, ok := cutLast(bare, []byte(": "))
 	if !ok {

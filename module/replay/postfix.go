@@ -95,7 +95,7 @@ func (r *run) postfixEvent(e *entry) bool {
 	case accepted:
 		r.postfixAccepted(e, id, client, program)
 	case bytes.HasPrefix(rest, []byte("from=<")):
-		h := r.pending.index[keyOf(e.host, id)]
+		h := r.held[keyOf(e.host, id)]
 		if h != nil && bytes.HasSuffix(rest, []byte(" (queue active)")) {
 			h.rec.Outcome = Accepted
 			r.done(h.key)
@@ -186,7 +186,7 @@ func (r *run) postfixGreeting(e *entry, l *postfixLine) {
 	default:
 		// The first warning stays until the answer.
 		key := keyOf(e.who, nil)
-		if h := r.pending.index[key]; h == nil || !sameGreeting(&h.rec, rec) {
+		if h := r.held[key]; h == nil || !sameGreeting(&h.rec, rec) {
 			r.hold(key, rec)
 		}
 	}
@@ -274,21 +274,21 @@ func (r *run) postfixNote(e *entry) {
 func (r *run) postfixRefused(e *entry, l *postfixLine) {
 	rec := &r.rec
 	stage := string(l.stage)
-	h := r.pending.index[keyOf(e.host, l.id)]
+	h := r.held[keyOf(e.host, l.id)]
 	switch {
 	case h == nil:
 	case l.content || stage == "END-OF-MESSAGE" || stage == "DATA":
 		rec.Auth = rec.Auth || h.rec.Auth
 		rec.Rcpts = addRcpts(h.rec.Rcpts, rec.Rcpts...)
-		r.pending.take(h.key)
+		r.take(h.key)
 	default: // the message goes on without this recipient, which may have been warned of
 		h.rec.Rcpts = slices.DeleteFunc(h.rec.Rcpts, func(rcpt string) bool {
 			return strings.EqualFold(rcpt, rec.FirstRcpt())
 		})
-		r.pending.resize(h)
+		r.resize(h)
 	}
-	r.pending.take(keyOf(e.host, rec.Client.AsSlice()))
-	if h = r.pending.take(keyOf(e.who, nil)); h != nil && !sameGreeting(&h.rec, rec) {
+	r.take(keyOf(e.host, rec.Client.AsSlice()))
+	if h = r.take(keyOf(e.who, nil)); h != nil && !sameGreeting(&h.rec, rec) {
 		r.emit(&h.rec)
 	}
 	r.emit(rec)
@@ -304,7 +304,7 @@ func sameGreeting(a, b *Record) bool {
 // postfixTaken notes the greeting of a message that is taken in.
 func (r *run) postfixTaken(e *entry) {
 	key, rec := keyOf(e.host, []byte(r.rec.MsgID)), &r.rec
-	h := r.pending.index[key]
+	h := r.held[key]
 	if h == nil {
 		r.hold(key, rec)
 		// A line after "client=" names the greeting after all.
@@ -317,7 +317,7 @@ func (r *run) postfixTaken(e *entry) {
 		rec.Auth = h.rec.Auth
 		h.rec = *rec
 	}
-	r.pending.add(h, rec.Rcpts)
+	r.add(h, rec.Rcpts)
 }
 
 // postfixAccepted reads what follows "ID: client=", "name[ip], sasl_username=u": the
@@ -327,13 +327,13 @@ func (r *run) postfixAccepted(e *entry, id, client, program []byte) {
 	_, addr, _ := r.splitClient(client)
 	rec := &r.rec
 	*rec = Record{}
-	if h := r.pending.take(keyOf(e.who, nil)); h != nil {
+	if h := r.take(keyOf(e.who, nil)); h != nil {
 		*rec = h.rec
 	}
 	if !addr.IsValid() || isSubmission(program) {
 		return
 	}
-	h := r.pending.take(keyOf(e.host, addr.AsSlice()))
+	h := r.take(keyOf(e.host, addr.AsSlice()))
 	if h != nil && rec.Helo == "" && r.postfixClient(&h.rec, e.who, client) {
 		*rec = h.rec
 	}
@@ -347,7 +347,7 @@ func (r *run) postfixAccepted(e *entry, id, client, program []byte) {
 	}
 	rec.MsgID = text(id)
 	key := keyOf(e.host, id)
-	r.pending.take(key)
+	r.take(key)
 	r.hold(key, rec)
 }
 
@@ -383,8 +383,8 @@ func (r *run) policyEvent(e *entry) {
 		rec.Rcpts = []string{to}
 	}
 	key := keyOf(e.host, addr.AsSlice())
-	if h := r.pending.index[key]; h != nil && h.rec.Helo == rec.Helo {
-		r.pending.add(h, rec.Rcpts)
+	if h := r.held[key]; h != nil && h.rec.Helo == rec.Helo {
+		r.add(h, rec.Rcpts)
 	} else {
 		r.hold(key, &rec)
 	}

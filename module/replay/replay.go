@@ -218,8 +218,8 @@ func Read(ctx context.Context, paths []string, opt Options, fn func(*Record) err
 	r.st.Skipped = make(map[string]int64)
 	r.stamp.zone = cmp.Or(opt.Zone, time.Local)
 	r.raw, r.flat = bufio.NewReaderSize(nil, maxLine), bufio.NewReaderSize(nil, maxLine)
-	r.notes, r.events = make(map[string]Record), make(map[uint64]int64)
-	r.pending.index = make(map[uint64]*held)
+	r.held, r.events = make(map[uint64]*held), make(map[uint64]int64)
+	r.notes = make(map[string]Record)
 	err := r.walk(paths)
 	return r.st, err
 }
@@ -236,10 +236,13 @@ type run struct {
 	flat    *bufio.Reader // unpacked
 	br      *bufio.Reader // the one of them that is read
 	stamp   stamper
-	line    entry           // the current line of a log
-	seen    map[string]bool // whose lines the current log holds
-	named   bool            // a client is named by its PTR record
-	pending pending
+	line    entry             // the current line of a log
+	seen    map[string]bool   // whose lines the current log holds
+	named   bool              // a client is named by its PTR record
+	held    map[uint64]*held  // messages under way, by key
+	spare   *held             // for the next, so that most messages need no new one
+	number  int               // of the latest
+	bytes   int               // of all, towards maxHeld
 	unnamed []Record          // wait for the first client with a name
 	several bool              // more than one input
 	events  map[uint64]int64  // the first input with each event, see repeated
