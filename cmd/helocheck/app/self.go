@@ -113,9 +113,9 @@ func newSelfRun(c *cli.Context) (*selfRun, error) {
 
 // check reads the settings afresh and judges every name and address once.
 func (r *selfRun) check(ctx context.Context) (*selfReport, error) {
-	names := make([]selfName, 0, len(r.helo))
+	names := make([]selfResult, 0, len(r.helo))
 	for _, helo := range r.helo {
-		names = append(names, selfName{helo, "--helo", true, netip.Addr{}})
+		names = append(names, selfResult{said: helo, Source: "--helo", greets: true})
 	}
 	if len(names) == 0 {
 		var err error
@@ -124,13 +124,13 @@ func (r *selfRun) check(ctx context.Context) (*selfReport, error) {
 		}
 	}
 	report := &selfReport{Notes: []string{}}
-	pairs, err := r.pairs(names, report)
-	if err != nil {
+	var err error
+	if report.Results, err = r.pairs(names, report); err != nil {
 		return nil, err
 	}
 	r.gatherer.Cache = nil // what changed since the last time is to be seen
-	for _, pair := range pairs {
-		report.Results = append(report.Results, pair.judge(ctx, r.gatherer))
+	for i := range report.Results {
+		report.Results[i].judge(ctx, r.gatherer)
 		if err := ctx.Err(); err != nil {
 			return nil, err // what is missing now is no answer of the DNS
 		}
@@ -139,20 +139,20 @@ func (r *selfRun) check(ctx context.Context) (*selfReport, error) {
 }
 
 // pairs joins names, those that greet first, and addresses, each pair once.
-func (r *selfRun) pairs(names []selfName, report *selfReport) (pairs []selfName, _ error) {
+func (r *selfRun) pairs(names []selfResult, report *selfReport) (pairs []selfResult, _ error) {
 	for _, n := range names {
 		addrs, err := r.addresses(n, report)
 		if err != nil {
 			return nil, err
 		}
 		for _, n.addr = range addrs {
-			i := slices.IndexFunc(pairs, func(p selfName) bool {
+			i := slices.IndexFunc(pairs, func(p selfResult) bool {
 				return p.said == n.said && (p.addr == n.addr || !n.addr.IsValid())
 			})
 			if i < 0 {
 				pairs = append(pairs, n)
-			} else if !strings.Contains(pairs[i].source, n.source) {
-				pairs[i].source += "; " + n.source
+			} else if !strings.Contains(pairs[i].Source, n.Source) {
+				pairs[i].Source += "; " + n.Source
 			}
 		}
 	}
@@ -160,7 +160,7 @@ func (r *selfRun) pairs(names []selfName, report *selfReport) (pairs []selfName,
 }
 
 // addresses returns where mail with that name leaves from, one that is not valid for none.
-func (r *selfRun) addresses(n selfName, report *selfReport) (public []netip.Addr, err error) {
+func (r *selfRun) addresses(n selfResult, report *selfReport) (public []netip.Addr, err error) {
 	switch {
 	case !n.greets, n.addr.IsValid() && len(r.ips) == 0:
 		return []netip.Addr{n.addr}, nil
@@ -250,22 +250,12 @@ func selfChanges(last, now map[string]string) (lines []string) {
 	return lines
 }
 
-// selfName is a name that this server gives itself.
-type selfName struct {
-	said   string
-	source string // where it was set, for a reader
-	// greets: said in HELO to other servers. Else the name stands only in the
-	// answers of an endpoint, which nobody compares with an address.
-	greets bool
-	addr   netip.Addr // that it is said from; of a name in maddy.conf its local_ip
-}
-
 // readSelfConf returns the hostname of each target that delivers by SMTP, then those of the
 // endpoints and the global one. A server without targets relays through something unknown to us.
-func readSelfConf(path string) (names []selfName, err error) {
+func readSelfConf(path string) (names []selfResult, err error) {
 	top, err := maddyconf.Read(path)
 	if err != nil {
-		return nil, fmt.Errorf("self: %w", err)
+		return nil, err
 	}
 	global := hostname(top, "hostname")
 	for _, node := range targets(top) {
@@ -277,8 +267,7 @@ func readSelfConf(path string) (names []selfName, err error) {
 		if local := child(node.Children, "local_ip"); local != nil && node.Name == "remote" {
 			addr, err := netip.ParseAddr(local.Args[0])
 			if err != nil {
-				return nil, fmt.Errorf("self: %w",
-					parser.NodeErr(*local, "local_ip is no address: %q", local.Args[0]))
+				return nil, parser.NodeErr(*local, "local_ip is no address: %q", local.Args[0])
 			}
 			name.addr = addr.Unmap()
 		}
@@ -292,7 +281,7 @@ func readSelfConf(path string) (names []selfName, err error) {
 			names = append(names, hostname(node.Children, "hostname of the "+node.Name+" endpoint"))
 		}
 	}
-	names = slices.DeleteFunc(append(names, global), func(n selfName) bool { return n.said == "" })
+	names = slices.DeleteFunc(append(names, global), func(n selfResult) bool { return n.said == "" })
 	if len(names) == 0 {
 		return nil, fmt.Errorf("self: %s has no hostname; set: hostname mail.example.org", path)
 	}
@@ -317,13 +306,13 @@ func targets(nodes []parser.Node) (found []parser.Node) {
 }
 
 // hostname returns the name that the directive hostname sets, "" without one.
-func hostname(nodes []parser.Node, what string) selfName {
+func hostname(nodes []parser.Node, what string) selfResult {
 	node := child(nodes, "hostname")
 	if node == nil {
-		return selfName{}
+		return selfResult{}
 	}
 	source := fmt.Sprintf("%s, %s:%d", what, filepath.Base(node.File), node.Line)
-	return selfName{said: node.Args[0], source: source}
+	return selfResult{said: node.Args[0], Source: source}
 }
 
 // child returns the first node of that name with a value.

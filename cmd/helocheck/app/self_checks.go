@@ -69,39 +69,44 @@ const (
 	maxSelfName = 255 // octets of a name shown
 )
 
-// selfResult is what is known of one pair.
+// selfResult is a name that this server gives itself, and what is known of it.
 type selfResult struct {
 	Name    string     `json:"name"`
 	Address string     `json:"address,omitempty"` // "" for a name that only listens
-	Source  string     `json:"source"`
+	Source  string     `json:"source"`            // where it was set
 	Checks  []selfLine `json:"checks"`
+
+	said string // the name as it was set
+	// greets: said in HELO to other servers. Else the name stands only in the answers of an endpoint,
+	// which nobody compares with an address.
+	greets bool
+	addr   netip.Addr // that it is said from; of a name in maddy.conf its local_ip
 }
 
-func (p selfName) judge(ctx context.Context, gatherer *dnsfacts.Gatherer) selfResult {
-	v := p.look(ctx, gatherer)
-	r := selfResult{Name: heloname.Clean(p.said, maxSelfName), Source: p.source}
-	if p.addr.IsValid() {
-		r.Address = p.addr.String()
+func (r *selfResult) judge(ctx context.Context, gatherer *dnsfacts.Gatherer) {
+	v := r.look(ctx, gatherer)
+	r.Name = heloname.Clean(r.said, maxSelfName)
+	if r.addr.IsValid() {
+		r.Address = r.addr.String()
 	}
 	for i := range selfChecks {
-		if check := &selfChecks[i]; !check.addr || p.addr.IsValid() {
+		if check := &selfChecks[i]; !check.addr || r.addr.IsValid() {
 			line := check.line(v)
 			line.Old = strings.ReplaceAll(line.Status, selfToFix, "to mend")
 			v.Bad[check.name] = line.Status == selfToFix || line.Status == selfSkipped
 			r.Checks = append(r.Checks, line)
 		}
 	}
-	return r
 }
 
 // look asks the DNS, and lets all rules of the table judge.
-func (p selfName) look(ctx context.Context, gatherer *dnsfacts.Gatherer) *selfView {
-	wire := p.said // as Maddy sends it
+func (r *selfResult) look(ctx context.Context, gatherer *dnsfacts.Gatherer) *selfView {
+	wire := r.said // as Maddy sends it
 	if ascii, err := idna.ToASCII(wire); err == nil {
 		wire = ascii
 	}
 	v := &selfView{
-		Facts: checkhelo.Facts{Helo: heloname.Parse(wire), Client: p.addr},
+		Facts: checkhelo.Facts{Helo: heloname.Parse(wire), Client: r.addr},
 		Hits:  make(map[string]*checkhelo.Hit), Known: make(map[string]fact), Bad: make(map[string]bool),
 	}
 	f := &v.Facts
@@ -122,7 +127,7 @@ func (p selfName) look(ctx context.Context, gatherer *dnsfacts.Gatherer) *selfVi
 	for _, hit := range checkhelo.NewPolicy(checkhelo.Strict).Evaluate(f).Hits { // all rules
 		v.Hits[hit.Rule.Name] = &hit
 	}
-	if !p.addr.IsValid() {
+	if !r.addr.IsValid() {
 		delete(v.Hits, "dynamic_name") // nobody compares the name of an endpoint with an address
 	}
 	return v

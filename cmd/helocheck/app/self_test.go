@@ -160,9 +160,11 @@ func TestSelfNamesTheFault(t *testing.T) {
 func selfJudged(t *testing.T, zone, helo, ip string) selfResult {
 	t.Helper()
 	server := dnstest.Serve(t, zone)
-	return selfName{helo, "test", true, netip.MustParseAddr(ip)}.judge(t.Context(), &dnsfacts.Gatherer{
+	got := selfResult{said: helo, greets: true, addr: netip.MustParseAddr(ip)}
+	got.judge(t.Context(), &dnsfacts.Gatherer{
 		Exchange: dnsfacts.NewClient([]string{server.Addr}).Exchange, Timeout: 3 * time.Second,
 	})
+	return got
 }
 
 // Nobody is told to publish an address that the Internet cannot reach.
@@ -229,7 +231,7 @@ func TestSelfConf(t *testing.T) {
 		{"none", "tls off\n", "error: no hostname"},
 		{"bad local_ip", "hostname a.example.org\ntarget.remote out {\n local_ip nonsense\n}\n",
 			"error: local_ip is no address"},
-		{"broken", "hostname {\n", "error: self:"},
+		{"broken", "hostname {\n", "error: unexpected EOF"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -250,8 +252,8 @@ func TestSelfConf(t *testing.T) {
 			}
 			var got []string
 			for _, p := range pairs {
-				if !strings.Contains(p.source, ", maddy.conf:") {
-					t.Errorf("source %q", p.source)
+				if !strings.Contains(p.Source, ", maddy.conf:") {
+					t.Errorf("source %q", p.Source)
 				}
 				got = append(got, fmt.Sprintf("%s %v", p.said, p.addr))
 			}
@@ -306,7 +308,7 @@ func TestSelfAddresses(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			report := &selfReport{}
-			addrs, err := test.run.addresses(selfName{greets: true, addr: test.ip}, report)
+			addrs, err := test.run.addresses(selfResult{greets: true, addr: test.ip}, report)
 			got := fmt.Sprint(addrs)
 			if err != nil && strings.Contains(err.Error(), "--ip") {
 				got += " --ip"
