@@ -125,7 +125,6 @@ type explained struct {
 	Proof   string            `json:"-"` // that Exemption asks for
 	HelpURL string            `json:"-"`
 	Login   string            `json:"-"`
-	Asked   []questionJSON    `json:"-"` // of the DNS, in the order of the answers
 	Judged  judge.Explanation `json:"-"`
 	Top     rcptJSON          `json:"-"` // what the summary is about
 }
@@ -197,7 +196,7 @@ func newExplained(c *cli.Context, query judge.Query) (*explained, error) {
 	}
 	e.Judged = j.Explain(c.Context, query)
 	mu.Lock()
-	e.Asked = asked
+	e.Facts["questions"] = asked // in the order of the answers
 	mu.Unlock()
 	e.judged(query)
 	known := e.Judged.Facts
@@ -223,20 +222,18 @@ func (e *explained) judged(query judge.Query) {
 	if e.Judged.Message.Exempt != "" { // the refusal of recipients that are not exempt stands
 		e.Action = actionWord(&top.Outcome)
 	}
-	e.Top = rcptJSON{top.Rcpt, e.Action, top.Exempt, repliesOf(top), top}
+	e.Top = rcptOf(top)
+	e.Top.Action = e.Action
 	e.Score, e.Exempt, e.replies = top.Score, top.Exempt, e.Top.replies
 	for _, h := range top.Hits {
 		e.Hits = append(e.Hits, hitJSON{report.HitOf(&h), heloname.Line(h.Evidence, maxEvidence)})
 	}
 	for i := range query.Rcpts {
-		o := &e.Judged.Recipients[i]
-		e.Recipients = append(e.Recipients,
-			rcptJSON{o.Rcpt, actionWord(&o.Outcome), o.Exempt, repliesOf(o), o})
+		e.Recipients = append(e.Recipients, rcptOf(&e.Judged.Recipients[i]))
 	}
 	for _, fact := range e.Known() {
 		e.Facts[fact.Name] = fact
 	}
-	e.Facts["questions"] = e.Asked
 }
 
 // useMemory lets the check read its memory, and returns it if there is one. What the check
@@ -267,7 +264,8 @@ func (e *explained) useMemory(
 	return db
 }
 
-func repliesOf(o *judge.RcptOutcome) (r replies) {
+func rcptOf(o *judge.RcptOutcome) rcptJSON {
+	r := rcptJSON{Rcpt: o.Rcpt, Action: actionWord(&o.Outcome), Exempt: o.Exempt, Judged: o}
 	if o.Reply.Code != 0 {
 		r.Reply = jsonReply(o.Reply)
 	} else if o.Would != o.Action && o.WouldReply.Code != 0 {

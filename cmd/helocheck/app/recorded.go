@@ -166,7 +166,8 @@ func (j *Recorded) session(
 	q, first := queryOf(rec), true
 	q.Known, q.Memory, final = f, m, true
 	s, whole := j.Deliver(ctx, q, func(_ *judge.Session, _ string, other judge.Outcome) {
-		final = final && !remembers(&other)
+		// A memory can change these, but for neighbours.
+		final = final && other.Would != checkhelo.Greylist && other.Would != checkhelo.Quarantine
 		if first || other.Weight() > o.Weight() {
 			o, first = other, false
 		}
@@ -179,11 +180,6 @@ func (j *Recorded) session(
 	}
 	final = m == nil || final && s.Facts().Neighbours.State == checkhelo.NotAsked
 	return s, o, final
-}
-
-// remembers reports whether a memory can change the outcome, but for neighbours.
-func remembers(o *judge.Outcome) bool {
-	return o.Would == checkhelo.Greylist || o.Would == checkhelo.Quarantine
 }
 
 // recall takes what the receiving server wrote down about the client's PTR record for the DNS.

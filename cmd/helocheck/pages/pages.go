@@ -129,9 +129,6 @@ func newSite(o Options) (*site, error) {
 		return nil, fmt.Errorf("found contact %q; accepted: an address such as"+
 			" postmaster@example.org", o.Contact)
 	}
-	if len(o.Langs) == 0 {
-		return nil, fmt.Errorf("found no language; accepted: %s", strings.Join(Languages(), ", "))
-	}
 	s := &site{Options: o, Mailto: url.PathEscape(o.Contact), out: make(map[string][]byte)}
 	if s.Rules == nil {
 		s.Rules = checkhelo.Rules()

@@ -533,7 +533,6 @@ func TestOptions(t *testing.T) {
 		{"name and address", func(o *Options) { o.Contact = "A <a@example.org>" }, "error: found contact"},
 		{"language", func(o *Options) { o.Langs = []string{"tlh"} }, "error: accepted, each once: de, en"},
 		{"path as language", func(o *Options) { o.Langs = []string{"../texts/en"} }, "error: found language"},
-		{"no language", func(o *Options) { o.Langs = nil }, "error: found no language"},
 		{"twice", func(o *Options) { o.Langs = []string{"de", "de"} }, `error: language "de"; accepted, each once`},
 		{"PNG", func(o *Options) { o.Logo = logo("a.PNG") }, "logo.png"},
 		{"JPEG", func(o *Options) { o.Logo = logo("b.jpeg") }, "logo.jpeg"},
