@@ -58,7 +58,7 @@ func Commands() []*cli.Command {
 func Mounted() *cli.Command {
 	mounted := &cli.Command{
 		Name:        "helo",
-		Usage:       "build, explain and tune the HELO check",
+		Usage:       "build, explain and tune the HELO check of Maddy",
 		Subcommands: Commands(),
 		Action:      noCommand,
 	}
@@ -115,7 +115,6 @@ func wrongUsage(c *cli.Context, err error, _ bool) error {
 // wrong usage. Errors are one line on stderr, with details in further lines.
 func Main(args []string, stdout, stderr io.Writer) int {
 	mounted := Mounted()
-	mounted.Usage = "build, explain and tune the HELO check of Maddy"
 	program := &cli.App{
 		Name:                  "helocheck",
 		CustomAppHelpTemplate: help(mounted),

@@ -238,9 +238,6 @@ func newSimulation(check *module.Check) *simulation {
 	}
 	s := &simulation{settings: settings, Servers: make(map[string]*memory.Memory)}
 	s.room.Most = simulatedRows
-	if s.settings.Delay == 0 {
-		s.settings.Delay = memory.DefaultDelay
-	}
 	s.settings.Clock = func() time.Time { return s.now }
 	return s
 }
