@@ -108,14 +108,15 @@ func loadCheck(c *cli.Context) (conf *maddyconf.Config, source string, err error
 }
 
 // load makes a check by a preset, by the maddy.conf at path, or by both: the preset then replaces
-// that of the file. It prints the warnings about the file. One that is missing or lacks the check is
-// an error of usage. Source names what judges.
+// that of the file. Warnings about the file are printed. A file that is missing or lacks the check
+// is an error of usage. Source names what judges.
 func load(
 	c *cli.Context, preset, path, name string,
 ) (conf *maddyconf.Config, source string, err error) {
 	if path == "" {
-		check, err := maddyconf.FromPolicy(preset)
-		return &maddyconf.Config{Check: check}, preset, err
+		conf = new(maddyconf.Config)
+		conf.Check, err = maddyconf.FromPolicy(preset)
+		return conf, preset, err
 	}
 	conf, err = maddyconf.Load(path, name)
 	if errors.Is(err, maddyconf.ErrNoCheck) || errors.Is(err, fs.ErrNotExist) {

@@ -44,7 +44,7 @@ func selfCommand() *cli.Command {
 // selfRun is one call of the command.
 type selfRun struct {
 	config   string
-	helo     []string
+	names    []selfResult // of --helo
 	ips      []netip.Addr
 	gatherer *dnsfacts.Gatherer
 	machine  func() ([]net.Addr, error)
@@ -90,7 +90,10 @@ func newSelfRun(c *cli.Context) (*selfRun, error) {
 	if every := c.Duration("every"); every < time.Second {
 		return nil, usage(fmt.Sprintf("self: --every is %s; accepted: 1s or more", every))
 	}
-	run := &selfRun{helo: c.StringSlice("helo"), machine: net.InterfaceAddrs}
+	run := &selfRun{machine: net.InterfaceAddrs}
+	for _, helo := range c.StringSlice("helo") {
+		run.names = append(run.names, selfResult{said: helo, Source: "--helo", greets: true})
+	}
 	run.config, _ = serverConfig(c)
 	for _, text := range c.StringSlice("ip") {
 		addr, err := netip.ParseAddr(text)
@@ -113,19 +116,15 @@ func newSelfRun(c *cli.Context) (*selfRun, error) {
 
 // check reads the settings afresh and judges every name and address once.
 func (r *selfRun) check(ctx context.Context) (*selfReport, error) {
-	names := make([]selfResult, 0, len(r.helo))
-	for _, helo := range r.helo {
-		names = append(names, selfResult{said: helo, Source: "--helo", greets: true})
-	}
-	if len(names) == 0 {
-		var err error
-		if names, err = readSelfConf(r.config); err != nil {
-			return nil, err
-		}
-	}
-	report := &selfReport{Notes: []string{}}
+	report, names := &selfReport{Notes: []string{}}, r.names
 	var err error
-	if report.Results, err = r.pairs(names, report); err != nil {
+	if len(names) == 0 {
+		names, err = readSelfConf(r.config)
+	}
+	if err == nil {
+		report.Results, err = r.pairs(names, report)
+	}
+	if err != nil {
 		return nil, err
 	}
 	r.gatherer.Cache = nil // what changed since the last time is to be seen
