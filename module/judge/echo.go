@@ -61,12 +61,7 @@ func (g *greeting) answer(ctx context.Context, rcpt string) Outcome {
 	for _, rule := range []string{"deny_name", "listed", "neighbours"} {
 		p.Override[rule] = checkhelo.Rule{Action: checkhelo.Off}
 	}
-	var need checkhelo.Need
-	for _, r := range p.Rules() {
-		if r.Action != checkhelo.Off {
-			need |= r.Needs
-		}
-	}
+	const need = checkhelo.NeedProof | checkhelo.NeedMX | checkhelo.NeedTLD | checkhelo.NeedSPF
 	if j.asks() {
 		j.Gatherer.Fill(ctx, &f, need)
 	}

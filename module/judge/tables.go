@@ -82,14 +82,11 @@ func (j *Judge) policyFor(ctx context.Context, rcpt string) (p *checkhelo.Policy
 		j.Exempt.Report("recipient_policy", err)
 		return j.Policy, ""
 	}
-	kept, known := j.policies.Load(preset)
-	if !known {
-		p = j.Policy.With(checkhelo.Preset(preset), j.Policy.Ceiling)
-		if preset == "ignore" {
-			p = j.Policy.With(j.Policy.Preset, checkhelo.Ignore)
-		}
-		kept, _ = j.policies.LoadOrStore(preset, p)
+	p = j.Policy.With(checkhelo.Preset(preset), j.Policy.Ceiling)
+	if preset == "ignore" {
+		p = j.Policy.With(j.Policy.Preset, checkhelo.Ignore)
 	}
+	kept, _ := j.policies.LoadOrStore(preset, p)
 	return kept.(*checkhelo.Policy), ""
 }
 

@@ -132,7 +132,15 @@ type block struct {
 	top         *config.Node // the block of the top level that it stands in or is
 }
 
-func (b *block) where() string { return b.File + ":" + strconv.Itoa(b.Line) }
+// String returns what choose knows the block by.
+func (b block) String() string {
+	if b.name != "" {
+		return b.name + " (" + b.where() + ")"
+	}
+	return b.where()
+}
+
+func (b block) where() string { return b.File + ":" + strconv.Itoa(b.Line) }
 
 // reader holds what one Load has read.
 type reader struct {
@@ -212,23 +220,11 @@ func choose(blocks []block, name string) (block, error) {
 	case len(blocks) == 0:
 		return block{}, ErrNoCheck
 	case len(fit) == 0:
-		return block{}, fmt.Errorf("%w %q; there are %s", ErrNoCheck, name, list(blocks))
+		return block{}, fmt.Errorf("%w %q; there are %s", ErrNoCheck, name, blocks)
 	case slices.ContainsFunc(fit, func(b block) bool { return !same(b.Node, fit[0].Node) }):
-		return block{}, fmt.Errorf("several helo_fqdn checks, name one of %s", list(fit))
+		return block{}, fmt.Errorf("several helo_fqdn checks, name one of %s", fit)
 	}
 	return fit[0], nil
-}
-
-func list(blocks []block) string {
-	texts := make([]string, 0, len(blocks))
-	for _, b := range blocks {
-		text := b.where()
-		if b.name != "" {
-			text = b.name + " (" + text + ")"
-		}
-		texts = append(texts, text)
-	}
-	return strings.Join(texts, ", ")
 }
 
 // same tells whether two directives say the same, wherever they stand.
