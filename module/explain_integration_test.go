@@ -95,7 +95,8 @@ func compare(t *testing.T, s *server, check *module.Check, tc testCase) (refused
 		said, _, _ = strings.Cut(fmt.Sprint(code, " ", text), " (msg ID")
 	}
 	e := check.Judge().Explain(t.Context(), judge.Query{
-		Helo: tc.helo, Client: netip.MustParseAddr(tc.source), Rcpts: []string{rcpt},
+		Conn:  judge.Conn{Helo: tc.helo, Client: netip.MustParseAddr(tc.source)},
+		Rcpts: []string{rcpt},
 	})
 	r := e.Recipients[0].Reply
 	want := fmt.Sprintf("%d %d.%d.%d %s", r.Code, r.Enhanced[0], r.Enhanced[1], r.Enhanced[2], r.Text)

@@ -40,8 +40,8 @@ func TestHeaderBearsTheOutcome(t *testing.T) {
 		if !strings.HasPrefix(got, tc.want) {
 			t.Errorf("%s to %v: %q, want %q", tc.helo, tc.rcpts, got, tc.want)
 		}
-		e := c.judge.Explain(t.Context(), judge.Query{Helo: tc.helo,
-			Client: netip.MustParseAddr("192.0.2.7"), Rcpts: tc.rcpts})
+		e := c.judge.Explain(t.Context(), judge.Query{Conn: judge.Conn{Helo: tc.helo,
+			Client: netip.MustParseAddr("192.0.2.7")}, Rcpts: tc.rcpts})
 		if !strings.HasPrefix(got, e.Message.Word()+"; ") {
 			t.Errorf("%s to %v: the header has %q, explain says %s", tc.helo, tc.rcpts, got, e.Message.Word())
 		}

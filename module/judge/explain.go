@@ -2,23 +2,18 @@ package judge
 
 import (
 	"context"
-	"net/netip"
 	"slices"
 	"strings"
 
 	"maddy.example/checkhelo"
-	"maddy.example/checkhelo/module/memory"
 )
 
-// Query is one message.
+// Query is one message. Rules that need a client's address are not evaluated without one.
 type Query struct {
-	Helo   string
-	Client netip.Addr // not valid: rules that need it are not evaluated
-	From   string     // the address of MAIL FROM
-	Rcpts  []string   // none: as before RCPT TO
-	User   string     // the login; "" for none
-	Known  *checkhelo.Facts
-	Memory *memory.Memory // nil: the Judge's
+	Conn
+	From  string   // the address of MAIL FROM
+	Rcpts []string // none: as before RCPT TO
+	User  string   // the login; "" for none
 }
 
 // RuleState is the result of one rule.
@@ -60,9 +55,8 @@ type Explanation struct {
 func (j *Judge) Deliver(
 	ctx context.Context, q Query, each func(s *Session, rcpt string, o Outcome),
 ) (*Session, Outcome) {
-	s := j.Greet(ctx, Conn{
-		Helo: q.Helo, Client: q.Client, AtRcpt: !j.AtEHLO, Known: q.Known, Memory: q.Memory,
-	})
+	q.AtRcpt = !j.AtEHLO
+	s := j.Greet(ctx, q.Conn)
 	if len(q.Rcpts) == 0 {
 		q.Rcpts = []string{""}
 	}

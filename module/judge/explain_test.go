@@ -31,22 +31,22 @@ func TestExplain(t *testing.T) {
 		exempt   string // the same
 		states   map[string]string
 	}{
-		{"good", mx, Query{Helo: "mail.example.net", Client: client}, checkhelo.Off, 0, 0, "",
+		{"good", mx, Query{Conn: Conn{Helo: "mail.example.net", Client: client}}, checkhelo.Off, 0, 0, "",
 			map[string]string{"address_mismatch": StateMiss, "no_ptr": StateMiss, "listed": StateOff}},
-		{"refused", mx, Query{Helo: "friend", Client: client}, checkhelo.Reject, 0, 504, "",
+		{"refused", mx, Query{Conn: Conn{Helo: "friend", Client: client}}, checkhelo.Reject, 0, 504, "",
 			map[string]string{"not_fqdn": StateHit, "bare_ip": StateMiss, "no_ptr": StateNotAsked}},
-		{"quarantined", mx, Query{Helo: "other.example.net", Client: client}, checkhelo.Quarantine, 0, 0, "",
+		{"quarantined", mx, Query{Conn: Conn{Helo: "other.example.net", Client: client}}, checkhelo.Quarantine, 0, 0, "",
 			map[string]string{"address_mismatch": StateHit}},
-		{"no client", mx, Query{Helo: "other.example.net"}, checkhelo.Off, 0, 0, "",
+		{"no client", mx, Query{Conn: Conn{Helo: "other.example.net"}}, checkhelo.Off, 0, 0, "",
 			map[string]string{"address_mismatch": StateNotAsked, "no_ptr": StateNotAsked, "self_name": StateMiss}},
-		{"user", mx, Query{Helo: "friend", Client: client, User: "bob"}, checkhelo.Off, 0, 0, "auth", nil},
-		{"one of two", mx, Query{Helo: "friend", Client: client, Rcpts: []string{
+		{"user", mx, Query{Conn: Conn{Helo: "friend", Client: client}, User: "bob"}, checkhelo.Off, 0, 0, "auth", nil},
+		{"one of two", mx, Query{Conn: Conn{Helo: "friend", Client: client}, Rcpts: []string{
 			"postmaster@example.org", "bob@example.org"}}, checkhelo.Off, 1, 504, "", nil},
-		{"both", mx, Query{Helo: "friend", Client: client, Rcpts: []string{
+		{"both", mx, Query{Conn: Conn{Helo: "friend", Client: client}, Rcpts: []string{
 			"ann@example.org", "bob@example.org"}}, checkhelo.Reject, 0, 504, "", nil},
-		{"recipient's name", mx, Query{Helo: "example.org", Client: client, Rcpts: []string{
+		{"recipient's name", mx, Query{Conn: Conn{Helo: "example.org", Client: client}, Rcpts: []string{
 			"ann@example.net", "bob@example.org"}}, checkhelo.Off, 1, 0, "", nil},
-		{"later", slow, Query{Helo: "broken.example.net", Client: client}, checkhelo.Off, 0, 451, "",
+		{"later", slow, Query{Conn: Conn{Helo: "broken.example.net", Client: client}}, checkhelo.Off, 0, 451, "",
 			map[string]string{"no_address": StateMiss}},
 	}
 	for _, test := range tests {

@@ -143,7 +143,8 @@ func outcome(t *testing.T, c *module.Check, helo string) string {
 	t.Helper()
 	j := c.Judge()
 	j.Gatherer.Exchange = nil
-	e := j.Explain(t.Context(), judge.Query{Helo: helo, Client: netip.MustParseAddr("192.0.2.9")})
+	e := j.Explain(t.Context(), judge.Query{Conn: judge.Conn{
+		Helo: helo, Client: netip.MustParseAddr("192.0.2.9")}})
 	o := e.Recipients[0]
 	if o.Exempt != "" {
 		return "exempt: " + o.Exempt
@@ -350,8 +351,8 @@ check.helo_fqdn mx {
 		{"192.0.2.9", "postmaster@example.org", ""}, // a table replaces the default
 		{"192.0.2.7", "help@example.com", "network"},
 	} {
-		e := j.Explain(t.Context(), judge.Query{Helo: "friend", Client: netip.MustParseAddr(tc.client),
-			Rcpts: []string{tc.rcpt}})
+		e := j.Explain(t.Context(), judge.Query{Conn: judge.Conn{Helo: "friend",
+			Client: netip.MustParseAddr(tc.client)}, Rcpts: []string{tc.rcpt}})
 		if got := e.Recipients[0].Exempt; got != tc.want {
 			t.Errorf("%s to %s: exempt %q, want %q", tc.client, tc.rcpt, got, tc.want)
 		}

@@ -54,8 +54,8 @@ func runExplain(c *cli.Context) error {
 			n, c.Command.HelpName))
 	}
 	query := judge.Query{
-		Helo: c.Args().First(), From: senderOf(c.String("from")), Rcpts: c.StringSlice("rcpt"),
-		User: c.String("auth"),
+		Conn: judge.Conn{Helo: c.Args().First()}, From: senderOf(c.String("from")),
+		Rcpts: c.StringSlice("rcpt"), User: c.String("auth"),
 	}
 	if ip := c.String("ip"); ip != "" {
 		addr, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(ip, "["), "]"))

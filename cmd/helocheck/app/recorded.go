@@ -150,7 +150,8 @@ func (j *Recorded) facts(rec *replay.Record) *checkhelo.Facts {
 // queryOf returns a record as a judge takes it. The name of a login is not recorded.
 func queryOf(rec *replay.Record) judge.Query {
 	q := judge.Query{
-		Helo: rec.Plain(), Client: heloname.Unmap(rec.Client), From: senderOf(rec.From), Rcpts: rec.Rcpts,
+		Conn: judge.Conn{Helo: rec.Plain(), Client: heloname.Unmap(rec.Client)},
+		From: senderOf(rec.From), Rcpts: rec.Rcpts,
 	}
 	if rec.Auth {
 		q.User = "recorded"
