@@ -129,7 +129,6 @@ func (b *Builder) progress(step string) {
 // ErrNoGo means that there is no go command.
 var ErrNoGo = errors.New("no go command found; install Go from https://go.dev/dl/")
 
-// goCommand runs the go command in dir.
 type goCommand struct {
 	dir      string
 	env      []string

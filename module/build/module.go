@@ -59,7 +59,6 @@ func (b *Builder) writeModule(ctx context.Context, g *goCommand) (maddy, check s
 	return maddy, check, err
 }
 
-// tempModule is the temporary module in dir.
 type tempModule struct {
 	dir  string
 	file *modfile.File

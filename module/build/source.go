@@ -117,7 +117,6 @@ func sourceIn(dir, module string) (source, error) {
 	return source{dir: dir}, err
 }
 
-// moduleDir makes dir absolute and returns the path of the module there.
 func moduleDir(dir string) (absolute, path string, err error) {
 	if dir, err = filepath.Abs(dir); err != nil {
 		return "", "", err

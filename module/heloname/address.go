@@ -21,7 +21,6 @@ const (
 	ipv4Tag = "ipv4:"
 )
 
-// cutTag returns s without a tag of that name, and whether s has it.
 func cutTag(s, tag string) (rest string, tagged bool) {
 	if len(s) >= len(tag) && strings.EqualFold(s[:len(tag)], tag) {
 		return s[len(tag):], true

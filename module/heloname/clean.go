@@ -2,7 +2,6 @@ package heloname
 
 import "strings"
 
-// ellipsis stands for what Clean left out.
 const ellipsis = "..."
 
 // harmful tells whether c is not printable, or opens, closes or escapes something

@@ -127,7 +127,6 @@ func firstLabel(s string) string {
 	return label
 }
 
-// hasWord tells whether s has three letters in a row.
 func hasWord(s string) bool {
 	for _, run := range runs(s, isLower) {
 		if len(run) >= 3 {

@@ -201,7 +201,6 @@ func holdsHalf(s string, nibbles [32]byte) bool {
 	return false
 }
 
-// different counts the different octets of s.
 func different(s []byte) (n int) {
 	for i, c := range s {
 		if bytes.IndexByte(s[:i], c) < 0 {

@@ -94,7 +94,6 @@ func Parse(arg string) Name {
 	return n
 }
 
-// parseHost fills n for an argument without brackets.
 func (n *Name) parseHost() {
 	s, dotted := n.Raw, false
 	if end := len(s) - 1; end > 0 && s[end] == '.' && s[end-1] != '.' {

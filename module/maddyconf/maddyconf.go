@@ -142,7 +142,6 @@ func (b block) String() string {
 
 func (b block) where() string { return b.File + ":" + strconv.Itoa(b.Line) }
 
-// reader holds what one Load has read.
 type reader struct {
 	Config
 	path    string
@@ -206,7 +205,6 @@ func instance(node *config.Node) string {
 	return node.Args[0]
 }
 
-// choose returns the block that name selects.
 func choose(blocks []block, name string) (block, error) {
 	var fit []block
 	for _, b := range blocks {
