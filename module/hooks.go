@@ -23,8 +23,8 @@ import (
 // CheckConnection implements module.EarlyCheck. Maddy calls it at each greeting; it begins the
 // lookups, and refuses with `enforce_at ehlo`. A panic here would end the whole server: Maddy does
 // not guard early checks.
-func (c *Check) CheckConnection(_ context.Context, conn *module.ConnState) (refusal error) {
-	defer c.guard("at EHLO, client passes", func() { refusal = nil })
+func (c *Check) CheckConnection(_ context.Context, conn *module.ConnState) (refused error) {
+	defer c.guard("at EHLO, client passes", func() { refused = nil })
 	if err := c.tooMany(conn); err != nil {
 		return err
 	}
@@ -37,7 +37,7 @@ func (c *Check) CheckConnection(_ context.Context, conn *module.ConnState) (refu
 	if n, more := c.lines.Add(source, time.Now()); n == 1 {
 		c.logVerdict(s.Early(), s.Facts(), "", more)
 	}
-	return c.refusal(s.Early(), s.Facts())
+	return refusal(s.Early(), s.Facts())
 }
 
 // The greetings of one connection that are judged, and the time in which they are counted. Maddy
@@ -175,7 +175,7 @@ func (s *state) CheckRcpt(ctx context.Context, rcpt string) (res module.CheckRes
 	if (len(o.Hits) > 0 || o.TryLater) && s.first(o.Rule()+" "+o.Word()) {
 		s.c.logVerdict(&o, s.sess.Facts(), s.meta.ID, 0)
 	}
-	return s.c.result(&o, s.sess.Facts())
+	return result(&o, s.sess.Facts())
 }
 
 // first reports whether something happens for the first time in a message.
@@ -197,9 +197,9 @@ func (s *state) CheckBody(
 	}
 	o := s.sess.Message(ctx)
 	s.body = !o.Refused()
-	res = s.c.result(&o, s.sess.Facts())
+	res = result(&o, s.sess.Facts())
 	if o.Action == checkhelo.Quarantine {
-		res.Quarantine, res.Reason = true, s.c.refusal(&o, s.sess.Facts())
+		res.Quarantine, res.Reason = true, refusal(&o, s.sess.Facts())
 	}
 	s.c.trace(&res, &o, s.sess.Facts())
 	return res

@@ -22,8 +22,8 @@ const (
 )
 
 // refusal is the SMTP reply for an outcome, with the evidence for Maddy's log.
-func (c *Check) refusal(o *judge.Outcome, f *checkhelo.Facts) *exterrors.SMTPError {
-	reply := c.judge.WouldReply(o)
+func refusal(o *judge.Outcome, f *checkhelo.Facts) *exterrors.SMTPError {
+	reply := o.WouldReply()
 	misc := map[string]any{"helo": heloname.Clean(f.Helo.Raw, maxLogged)}
 	if len(o.Hits) > 0 {
 		misc["evidence"], misc["score"] = heloname.Line(o.Hits[0].Evidence, maxLogged), o.Score
@@ -39,9 +39,9 @@ func (c *Check) refusal(o *judge.Outcome, f *checkhelo.Facts) *exterrors.SMTPErr
 }
 
 // result refuses where the outcome does.
-func (c *Check) result(o *judge.Outcome, f *checkhelo.Facts) (res module.CheckResult) {
+func result(o *judge.Outcome, f *checkhelo.Facts) (res module.CheckResult) {
 	if o.Refused() {
-		res.Reject, res.Reason = true, c.refusal(o, f)
+		res.Reject, res.Reason = true, refusal(o, f)
 	}
 	return res
 }

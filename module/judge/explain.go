@@ -37,9 +37,7 @@ type RcptOutcome struct {
 	Rcpt string // "" when the query names none
 	Outcome
 	Reply checkhelo.Reply // zero when the recipient is accepted
-	// WouldReply is the reply without max_action; zero when no rule hit.
-	WouldReply checkhelo.Reply
-	Rules      []RuleState // in the order of the table; nil when exempt without a verdict
+	Rules []RuleState     // in the order of the table; nil when exempt without a verdict
 }
 
 // Explanation is everything known about a Query.
@@ -71,8 +69,7 @@ func (j *Judge) Explain(ctx context.Context, q Query) (e Explanation) {
 	// Maddy's SMTP library hands on the text before the first space.
 	q.Helo, _, _ = strings.Cut(strings.TrimSpace(q.Helo), " ")
 	s, message := j.Deliver(ctx, q, func(s *Session, rcpt string, outcome Outcome) {
-		o := RcptOutcome{Rcpt: rcpt, Outcome: outcome}
-		o.Reply, o.WouldReply = j.Reply(&outcome), j.WouldReply(&outcome)
+		o := RcptOutcome{Rcpt: rcpt, Outcome: outcome, Reply: j.Reply(&outcome)}
 		if o.policy != nil {
 			o.Rules = ruleStates(&outcome, s.Facts())
 		}

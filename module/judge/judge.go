@@ -314,16 +314,16 @@ func (s *Session) Message(context.Context) Outcome {
 func (s *Session) Survive() { s.keep(exempted, &Outcome{Exempt: "panic"}) }
 
 // Reply returns the reply to the client; it is zero when the client is accepted.
-func (j *Judge) Reply(o *Outcome) checkhelo.Reply {
+func (*Judge) Reply(o *Outcome) checkhelo.Reply {
 	if !o.Refused() {
 		return checkhelo.Reply{}
 	}
-	return j.WouldReply(o)
+	return o.WouldReply()
 }
 
 // WouldReply returns the reply that the client would get without Policy.Ceiling and for quarantine
 // too: the text that names the fault. It is zero when no rule hit.
-func (*Judge) WouldReply(o *Outcome) checkhelo.Reply {
+func (o *Outcome) WouldReply() checkhelo.Reply {
 	if o.reply.Code != 0 || o.policy == nil {
 		return o.reply
 	}

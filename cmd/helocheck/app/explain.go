@@ -268,8 +268,8 @@ func rcptOf(o *judge.RcptOutcome) rcptJSON {
 	r := rcptJSON{Rcpt: o.Rcpt, Action: actionWord(&o.Outcome), Exempt: o.Exempt, Judged: o}
 	if o.Reply.Code != 0 {
 		r.Reply = jsonReply(o.Reply)
-	} else if o.Would != o.Action && o.WouldReply.Code != 0 {
-		r.WouldReply = jsonReply(o.WouldReply)
+	} else if o.Would != o.Action && o.WouldReply().Code != 0 {
+		r.WouldReply = jsonReply(o.WouldReply())
 	}
 	return r
 }
