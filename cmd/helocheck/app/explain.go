@@ -360,18 +360,6 @@ type fact struct {
 	Error string `json:"error,omitempty"`
 }
 
-// Text is the answer in words.
-func (f fact) Text() string {
-	text := strings.ReplaceAll(f.State, "_", " ")
-	switch {
-	case f.Error != "":
-		text += ": " + f.Error
-	case f.Value != nil:
-		text += ": " + strings.Trim(fmt.Sprint(f.Value), "[]")
-	}
-	return text
-}
-
 func factOf[T any](name string, a checkhelo.Answer[T], value any) fact {
 	f := fact{Name: name, State: [...]string{"not_asked", "found", "not_found", "failed"}[a.State]}
 	if a.State == checkhelo.Found {

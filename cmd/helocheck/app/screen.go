@@ -151,6 +151,7 @@ func init() {
 		"line":  func(text string) string { return heloname.Line(text, maxEvidence) },
 		"tld":   heloname.TLD, "org": heloname.OrgDomain, "reverse": dns.ReverseAddr,
 		"unreachable": unreachable, "replace": strings.ReplaceAll, "render": render,
+		"bare": func(value any) string { return strings.Trim(fmt.Sprint(value), "[]") },
 		"effect": func(r checkhelo.Rule) checkhelo.Effect {
 			return checkhelo.Effect{Action: r.Action, Score: r.Score}
 		},

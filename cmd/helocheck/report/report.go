@@ -94,11 +94,8 @@ type Rule struct {
 	Effect   string           `json:"-"`        // the action with its points
 	Verdicts map[string]int64 `json:"verdicts"` // messages by action
 	Examples []string         `json:"examples"` // the most common names
-	common   map[string]int64 // messages by name
+	Common   map[string]int64 `json:"-"`        // messages by name
 }
-
-// Times returns how many messages of a name the rule hit.
-func (r *Rule) Times(name string) int64 { return r.common[name] }
 
 // Refused is a client of refused messages, with the rule and the name of the first.
 type Refused struct {
@@ -234,7 +231,7 @@ func (c *Class) sum(rows []row, rules []checkhelo.Rule) {
 		r := &Rule{
 			Count: *count(rows, hit), Name: set.Name, Action: set.Action.String(),
 			Effect:   checkhelo.Effect{Action: set.Action, Score: set.Score}.String(),
-			Verdicts: make(map[string]int64), common: make(map[string]int64),
+			Verdicts: make(map[string]int64), Common: make(map[string]int64),
 		}
 		if set.Action == checkhelo.Score {
 			r.Score = set.Score
@@ -242,11 +239,12 @@ func (c *Class) sum(rows []row, rules []checkhelo.Rule) {
 		for at := range rows {
 			if k := &rows[at]; hit(k) {
 				r.Verdicts[word(k.action)] += k.n
-				r.common[k.name] += k.n
+				r.Common[k.name] += k.n
 			}
 		}
-		delete(r.common, "")
-		names := ranked(maps.Keys(r.common), r.Times, func(name string) string { return name })
+		delete(r.Common, "")
+		names := ranked(maps.Keys(r.Common),
+			func(name string) int64 { return r.Common[name] }, func(name string) string { return name })
 		r.Examples = slices.Clone(names[:min(examples, len(names))])
 		c.Rules[r.Name], c.Table = r, append(c.Table, r)
 	}

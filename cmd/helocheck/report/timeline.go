@@ -25,6 +25,8 @@ var spans = []struct {
 type Timeline struct {
 	Span   string  `json:"span"`
 	Points []Point `json:"points"` // those without messages are left out
+	// Most is the messages of the highest column. Those without a hit would hide the others.
+	Most int64 `json:"-"`
 
 	width       int // index into spans
 	first, last time.Time
@@ -78,9 +80,14 @@ func (l *Timeline) sum() {
 		points[m.at] = make(map[string]int64)
 	}
 	for _, at := range slices.SortedFunc(maps.Keys(points), time.Time.Compare) {
+		column := int64(0)
 		for _, action := range strongest {
-			points[at][action] = l.counts[moment{at, action}]
+			n := l.counts[moment{at, action}]
+			if points[at][action] = n; action != untouched {
+				column += n
+			}
 		}
+		l.Most = max(l.Most, column)
 		l.Points = append(l.Points, Point{l.stamp(at), points[at], l.column(at)})
 	}
 }
@@ -96,16 +103,4 @@ func (l *Timeline) stamp(at time.Time) string {
 func (l *Timeline) Labels() []string {
 	middle := l.first.Add(l.last.Sub(l.first) / 2).Truncate(spans[l.width].width)
 	return slices.Compact([]string{l.stamp(l.first), l.stamp(middle), l.stamp(l.last)})
-}
-
-// Most returns the messages of the highest column. Messages without a hit would hide the others.
-func (l *Timeline) Most() (most int64) {
-	for _, p := range l.Points {
-		n := -p.Actions[untouched]
-		for _, messages := range p.Actions {
-			n += messages
-		}
-		most = max(most, n)
-	}
-	return most
 }
