@@ -122,7 +122,12 @@ func (r *record) add(rr dns.RR) {
 	case *dns.PTR:
 		r.addHost(rr.Ptr, keepPTR)
 	case *dns.TXT:
-		r.addText(octets(strings.Join(rr.Txt, "")))
+		// Of an SPF record a part means something else; of others a log can use the beginning.
+		if s := octets(strings.Join(rr.Txt, "")); isSPF(s) {
+			r.texts = append(r.texts, spfRecord(s))
+		} else if len(r.texts) < maxTXT {
+			r.texts = append(r.texts, strings.Clone(s[:min(len(s), maxTXTOctet)]))
+		}
 	}
 }
 
@@ -135,16 +140,6 @@ func (r *record) addAddr(octets []byte) {
 func (r *record) addHost(s string, most int) {
 	if name := hostName(s); name != "" && len(r.texts) < most {
 		r.texts = append(r.texts, name)
-	}
-}
-
-// addText keeps SPF records whole, because a part of one means something
-// else, and of other texts what a log can use.
-func (r *record) addText(s string) {
-	if isSPF(s) {
-		r.texts = append(r.texts, spfRecord(s))
-	} else if len(r.texts) < maxTXT {
-		r.texts = append(r.texts, strings.Clone(s[:min(len(s), maxTXTOctet)]))
 	}
 }
 

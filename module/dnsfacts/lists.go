@@ -53,18 +53,13 @@ var zoneKey = regexp.MustCompile(`^[a-z0-9]{20,}(\.[^.]+\..)`)
 // shownZone returns a zone with *** in the place of the customer's key.
 func shownZone(zone string) string { return zoneKey.ReplaceAllString(zone, "***$1") }
 
-// listable reports whether a domain list can know a name.
-func listable(n heloname.Name) bool {
-	return n.Kind == heloname.FQDN && !heloname.NumericTLD(n.ASCII)
-}
-
 // lists learns which block lists hold the HELO name. A list that fails
 // takes nothing away from the hits of others, and is no hit itself.
 func (p *Pending) lists(f *checkhelo.Facts) (listed checkhelo.Answer[[]checkhelo.Listing]) {
-	if !listable(f.Helo) {
+	name := f.Helo.ASCII
+	if f.Helo.Kind != heloname.FQDN || heloname.NumericTLD(name) { // no list can know it
 		return listed
 	}
-	name := f.Helo.ASCII
 	names := slices.Compact([]string{name, cmp.Or(heloname.OrgDomain(name), name)})
 	listed = none[[]checkhelo.Listing]()
 	var hits []checkhelo.Listing
