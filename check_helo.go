@@ -374,7 +374,7 @@ func rcptDomain(f *Facts) (Finding, bool) {
 	}
 	inside := func(ptr string) bool { return heloname.Below(ptr, f.Rcpt) }
 	return Finding{Evidence: f.Rcpt, Weak: weak},
-		!f.owner(inside) && !f.SPF.unsure() && f.SPF.Value != "pass"
+		!f.owner(inside) && f.SPF.State != Failed && f.SPF.Value != "pass"
 }
 func localhost(f *Facts) (Finding, bool) { return hit("", f.class().local) }
 func bareIP(f *Facts) (Finding, bool)    { return hit("", f.Helo.Kind == heloname.BareIP) }
@@ -404,7 +404,7 @@ func forgedProvider(f *Facts) (Finding, bool) {
 	if p.Domain(f.Helo.ASCII) {
 		odd = f.PTR.State == Found || f.PTR.State == NotFound
 	}
-	if !odd || f.owner(p.Owns) || f.SPF.unsure() || f.SPF.Value == "pass" {
+	if !odd || f.owner(p.Owns) || f.SPF.State == Failed || f.SPF.Value == "pass" {
 		return Finding{}, false
 	}
 	return hit(p.Name+", ptr "+first(f.PTR.Value), true)
@@ -486,8 +486,8 @@ func hit(evidence string, hits bool) (Finding, bool) { return Finding{Evidence: 
 // shown it.
 func (f *Facts) owner(inside func(string) bool) bool {
 	proves := func(ptr string) bool { return inside(ptr) && !f.Lists.LineName(ptr, f.Client) }
-	return f.Forward.unsure() || f.PTR.unsure() || f.Confirmed.unsure() ||
-		slices.Contains(f.Forward.Value, f.Client) || slices.ContainsFunc(f.confirmed(), proves)
+	return f.Lost()&NeedProof != 0 || slices.Contains(f.Forward.Value, f.Client) ||
+		slices.ContainsFunc(f.confirmed(), proves)
 }
 
 // Owns reports whether the DNS shows that the HELO name is the client's: the name resolves to the
@@ -541,8 +541,6 @@ func (f *Facts) leadsTo(hits bool) (Finding, bool) {
 	}
 	return Finding{Evidence: f.Forward.Value[0].String()}, true
 }
-
-func (a *Answer[T]) unsure() bool { return a.State == Failed }
 
 func first(list []string) string {
 	if len(list) == 0 {
