@@ -102,7 +102,7 @@ func TestFloodFromOneNetwork(t *testing.T) {
 			t.Errorf("an accepted sender near the flood is %v", g)
 		}
 		works(t, m, true)
-		t.Logf("%d greetings: %+v, %+v", floodSize(t), n, db.Counters())
+		t.Logf("%d greetings: %+v, %+v; %d octets", floodSize(t), n, db.Counters(), octets(t, db))
 	})
 }
 
@@ -122,11 +122,7 @@ func TestFloodFromManyNetworks(t *testing.T) {
 			m.Greet(sender("daily.example", "192.0.2.78"), true)
 		}
 		flush(t, db)
-		name := func(i int) Sender {
-			return sender(fmt.Sprintf("mail.s%d.example", i),
-				fmt.Sprintf("10.%d.%d.1", i/250%250, i%250))
-		}
-		flood(t, m, c, db, name)
+		flood(t, m, c, db, ofManyNetworks)
 		n := counted(t, db)
 		// One batch goes in whole once the table has room.
 		if n.Known > most+1000 || n.Neighbours > most+1000 || n.Waiting > most+2*1000 {
@@ -140,7 +136,7 @@ func TestFloodFromManyNetworks(t *testing.T) {
 		}
 		c.move(time.Minute)
 		for i := range floodSize(t) / 97 {
-			if g := grade(t, m, name(i*97)); g != checkhelo.Stranger {
+			if g := grade(t, m, ofManyNetworks(i*97)); g != checkhelo.Stranger {
 				t.Fatalf("stranger %d is %v", i*97, g)
 			}
 		}
@@ -168,6 +164,38 @@ func TestFloodFromManyNetworks(t *testing.T) {
 		}
 		t.Logf("%d greetings: %+v, later %+v; %+v", floodSize(t), n, counted(t, db), db.Counters())
 	})
+}
+
+// ofManyNetworks is a sender of one of 62,500 networks.
+func ofManyNetworks(i int) Sender {
+	return sender(fmt.Sprintf("mail.s%d.example", i), fmt.Sprintf("10.%d.%d.1", i/250%250, i%250))
+}
+
+// With its own bound of 2,000,000 rows of each kind, the store keeps all that a flood writes. The size
+// of the file is for the docs.
+func TestFloodSize(t *testing.T) {
+	c := newClock()
+	db := openDB(t, sqliteDrivers()[0], filepath.Join(t.TempDir(), "helo.db"), c)
+	flood(t, &Memory{Store: db, Clock: c.now}, c, db, ofManyNetworks)
+	if n := counted(t, db); n.Known != int64(floodSize(t)) {
+		t.Errorf("%+v", n)
+	}
+	t.Logf("%d greetings: %+v; %d octets", floodSize(t), counted(t, db), octets(t, db))
+}
+
+// octets is the size of the database, with its journal emptied.
+func octets(t *testing.T, db *DB) int64 {
+	t.Helper()
+	if db.kind == sqlite {
+		if _, err := db.db.Load().Exec("PRAGMA wal_checkpoint(TRUNCATE)"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := db.Stats(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.Size
 }
 
 // What this process keeps of the database is bounded, whoever greets or is looked up.

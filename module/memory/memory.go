@@ -178,8 +178,8 @@ func (m *Memory) Wait(ctx context.Context, s Sender, from, rcpt string) (Wait, e
 	}
 	own, org := s.waitKeys(secret, from, rcpt)
 	now := m.now()
-	first, err := m.attempt(ctx, own, now)
 	ofOrg, fault := m.attempt(ctx, org, now)
+	first, err := m.attempt(ctx, own, now) // last, so that put knows the network's share
 	if err = cmp.Or(err, fault); err != nil {
 		return Wait{}, err
 	}

@@ -116,9 +116,9 @@ func (r row) share() int {
 
 // find returns the row of a key, or none.
 func find(rows []row, k key) row {
-	for _, r := range rows {
-		if r.key == k {
-			return r
+	for i := range rows {
+		if rows[i].key == k {
+			return rows[i]
 		}
 	}
 	return row{}
@@ -217,12 +217,12 @@ func (m *Map) put(n row, now int64) error {
 // merge merges a row. Strangers leave a quarter of the room to accepted senders.
 func (m *Map) merge(n row, at int64) error {
 	list, same := m.rows[n.scope], 0
-	for i, r := range list {
-		switch {
+	for i := range list {
+		switch r := &list[i]; {
 		case r.key == n.key:
-			list = slices.Clone(list)
-			list[i] = r.with(n, at)
-			m.rows[n.scope] = list
+			merged := slices.Clone(list)
+			merged[i] = r.with(n, at)
+			m.rows[n.scope] = merged
 			return nil
 		case r.kind == n.kind && !r.old(at):
 			same++

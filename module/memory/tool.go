@@ -66,10 +66,7 @@ type Filter struct {
 
 // ParseFilter reads an address, a network or a name.
 func ParseFilter(arg string) (Filter, error) {
-	if addr, err := netip.ParseAddr(strings.Trim(arg, "[]")); err == nil {
-		return Filter{Network: networkOf(addr)}, nil
-	}
-	if p, err := netip.ParsePrefix(arg); err == nil {
+	if p, err := heloname.ParsePrefix(strings.Trim(arg, "[]")); err == nil {
 		if network := networkOf(p.Addr()); network.Bits() <= p.Bits() {
 			return Filter{Network: network}, nil
 		}
