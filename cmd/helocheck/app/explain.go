@@ -268,7 +268,7 @@ func rcptOf(o *judge.RcptOutcome) rcptJSON {
 	r := rcptJSON{Rcpt: o.Rcpt, Action: actionWord(&o.Outcome), Exempt: o.Exempt, Judged: o}
 	if o.Reply.Code != 0 {
 		r.Reply = jsonReply(o.Reply)
-	} else if o.Would != o.Action && o.WouldReply().Code != 0 {
+	} else if o.Would != o.Action && (o.Would == checkhelo.Reject || o.Would == checkhelo.Greylist) {
 		r.WouldReply = jsonReply(o.WouldReply())
 	}
 	return r

@@ -116,7 +116,11 @@ func (s *screen) table(text string) string {
 		case s.width-at >= leastColumn:
 			line = s.Row(at, strings.TrimRight(line[:at], " "), "", line[at:])
 		default:
-			line = s.Text(indent, line[:at]) + "\n" + s.Text(indent+4, line[at:])
+			cells := strings.TrimRight(line[:at], " ")
+			if utf8.RuneCountInString(cells) > s.width {
+				cells = s.Text(indent, cells)
+			}
+			line = cells + "\n" + s.Text(indent+4, line[at:])
 		}
 		lines = append(lines, line+"\n")
 	}

@@ -166,7 +166,7 @@ func TestTable(t *testing.T) {
 	const want = "Is one of these a message that you do\nwant?\n" +
 		"  indented, and wider than the forty\n  columns\n" +
 		"rule  12  one two three four five six\n          seven eight nine\n" +
-		"a-very-long-name-of-a-rule 12\n    one two three four\n"
+		"a-very-long-name-of-a-rule  12\n    one two three four\n"
 	if got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
 	}

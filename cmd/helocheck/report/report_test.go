@@ -479,3 +479,11 @@ func TestAddDoesNotAllocate(t *testing.T) {
 		t.Errorf("%v allocations for a message like the last", n)
 	}
 }
+
+func TestCSVHasNoFormula(t *testing.T) {
+	for _, text := range []string{"=1+1@x.net", "+1", "-1", "@SUM(A1)"} {
+		if line := csvRow("lost", text, 3); !strings.HasPrefix(line, "lost,'"+text+",3,") {
+			t.Errorf("%q: %s", text, line)
+		}
+	}
+}

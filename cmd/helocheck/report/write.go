@@ -62,13 +62,15 @@ func share(n, of int64) string {
 	}
 }
 
-// csvRow writes a line of CSV with all columns.
+// csvRow writes a line of CSV with all columns. A spreadsheet takes no cell for a formula.
 func csvRow(cells ...any) string {
 	const columns = 17
 	var line strings.Builder
 	out, texts := csv.NewWriter(&line), make([]string, columns)
 	for i, cell := range cells {
-		texts[i] = fmt.Sprint(cell)
+		if texts[i] = fmt.Sprint(cell); strings.IndexAny(texts[i], "=+-@") == 0 {
+			texts[i] = "'" + texts[i]
+		}
 	}
 	_ = out.Write(texts) // a Builder takes everything
 	out.Flush()
