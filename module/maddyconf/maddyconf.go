@@ -140,6 +140,15 @@ func (b block) String() string {
 	return b.where()
 }
 
+// list names blocks for an error.
+func list(blocks []block) string {
+	texts := make([]string, len(blocks))
+	for i, b := range blocks {
+		texts[i] = b.String()
+	}
+	return strings.Join(texts, ", ")
+}
+
 func (b block) where() string { return b.File + ":" + strconv.Itoa(b.Line) }
 
 type reader struct {
@@ -218,9 +227,9 @@ func choose(blocks []block, name string) (block, error) {
 	case len(blocks) == 0:
 		return block{}, ErrNoCheck
 	case len(fit) == 0:
-		return block{}, fmt.Errorf("%w %q; there are %s", ErrNoCheck, name, blocks)
+		return block{}, fmt.Errorf("%w %q; there are %s", ErrNoCheck, name, list(blocks))
 	case slices.ContainsFunc(fit, func(b block) bool { return !same(b.Node, fit[0].Node) }):
-		return block{}, fmt.Errorf("several helo_fqdn checks, name one of %s", fit)
+		return block{}, fmt.Errorf("several helo_fqdn checks, name one of %s", list(fit))
 	}
 	return fit[0], nil
 }
