@@ -71,7 +71,7 @@ checks incoming {
 		{"by line", two, "3", checkhelo.Strict, ""},
 		{"twice the same", "smtp tcp://192.0.2.1:25 {\ncheck { helo_fqdn strict }\n}\n" +
 			"smtp tcp://192.0.2.2:25 {\ncheck { helo_fqdn strict }\n}", "", checkhelo.Strict, ""},
-		{"several", two, "", "", "maddy.conf:3 mild ("},
+		{"several", two, "", "", "maddy.conf:3, mild ("},
 		{"unknown name", two, "other", "", `no helo_fqdn check "other"; there are `},
 		{"none", "smtp tcp://192.0.2.1:25 {\ncheck { spf }\n}", "", "", "no helo_fqdn check"},
 		{"syntax", "smtp {", "", "", "maddy.conf:"},
