@@ -128,8 +128,8 @@ func (s *settings) checkEntry(file string, line int, key, value string) {
 var entryProblems = map[string][]func(key, value string) string{
 	"exempt_clients":    {hostProblem, suffixProblem, proofProblem},
 	"exempt_names":      {hostProblem, suffixProblem, proofProblem},
-	"deny_names":        {hostProblem, verbProblem},
-	"deny_hosts":        {hostProblem, verbProblem},
+	"deny_names":        {hostProblem, denialProblem},
+	"deny_hosts":        {hostProblem, denialProblem},
 	"recipient_policy":  {recipientProblem, policyProblem},
 	"exempt_recipients": {recipientProblem},
 	"exempt_networks":   {hostProblem, addressProblem},
@@ -157,10 +157,9 @@ func proofProblem(_, value string) string {
 	return ""
 }
 
-func verbProblem(_, value string) string {
-	verb, _, _ := strings.Cut(strings.TrimSpace(value), " ")
-	if judge.WithoutAction(verb) {
-		return "refuses nobody: the check has no action " + verb
+func denialProblem(_, value string) string {
+	if _, _, err := judge.ParseDenial(value); err != nil {
+		return "has " + err.Error()
 	}
 	return ""
 }

@@ -64,6 +64,7 @@ func TestCarelessSettings(t *testing.T) {
 			warns, "past its day"},
 		static("exempt_names", "a.example until=soon"):                          {warns, "cannot be read"},
 		static("deny_names", "a.example \"HOLD it\""):                           {warns, "has no action HOLD"},
+		static("deny_names", "a.example \"550 Nö\""):                            {warns, "has no reply, so that the rule's own is sent: found a text with other"},
 		static("deny_hosts", "Mail.example.net x"):                              {warns, "maddy.conf:3: deny_hosts: entry"},
 		static("recipient_policy", "@example.org sharp"):                        {warns, "maddy.conf:3: recipient_policy: entry"},
 		static("recipient_policy", "@EXAMPLE.org off"):                          {warns, "accepted: @example.org"},

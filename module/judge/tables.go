@@ -150,7 +150,11 @@ func (j *Judge) askDenied(
 	if err != nil {
 		denied.State, denied.Err = checkhelo.Failed, err
 	} else if found {
-		if d, refuses := j.denial(directive, value); refuses {
+		d, refuses, err := ParseDenial(value)
+		if err != nil {
+			j.Exempt.Report(directive, fmt.Errorf("the value has %w", err))
+		}
+		if refuses {
 			d.Match = key
 			denied.State, denied.Value = checkhelo.Found, d
 		}
@@ -173,21 +177,19 @@ func withParents(key string) (keys []string) {
 	return keys
 }
 
-// denial reads the value of an entry: [CODE [ENHANCED]] TEXT, or a verb of Postfix's access tables.
-// OK and DUNNO end the search and refuse nobody; REJECT gives the text after it. A value that is no
-// reply leaves the row's reply in force.
-func (j *Judge) denial(table, value string) (d checkhelo.Denial, refuses bool) {
+// ParseDenial reads the value of an entry: [CODE [ENHANCED]] TEXT, or a verb of Postfix's access
+// tables. OK and DUNNO end the search and refuse nobody; REJECT gives the text after it. A value that
+// is no reply is an error, and leaves the row's reply in force.
+func ParseDenial(value string) (d checkhelo.Denial, refuses bool, err error) {
 	text := strings.TrimSpace(value)
 	verb, rest, _ := strings.Cut(text, " ")
 	switch word := strings.ToUpper(verb); {
 	case word == "OK", word == "DUNNO", word == "PERMIT", word == "RELAY":
-		return d, false
+		return d, false, nil
 	case word == "REJECT":
 		text = strings.TrimSpace(rest)
-	case WithoutAction(verb):
-		j.Exempt.Report(table, fmt.Errorf("value %q: the check has no such action, so that the entry"+
-			" refuses nobody", verb))
-		return d, false
+	case slices.Contains(otherActions, word):
+		return d, false, fmt.Errorf("no action %s: the entry refuses nobody", verb)
 	}
 	var code, class, subject, detail int
 	if n, _ := fmt.Sscanf(text, "%3d", &code); n == 1 && code >= 400 && code < 600 {
@@ -203,19 +205,15 @@ func (j *Judge) denial(table, value string) (d checkhelo.Denial, refuses bool) {
 		_, text, _ = strings.Cut(text, " ")
 	}
 	if err := CheckText(text); err != nil {
-		j.Exempt.Report(table, fmt.Errorf("value is no reply, the rule's own is given: %w", err))
-		return checkhelo.Denial{}, true
+		return checkhelo.Denial{}, true, fmt.Errorf("no reply, so that the rule's own is sent: %w", err)
 	}
 	d.Message = strings.TrimSpace(text)
-	return d, true
+	return d, true, nil
 }
 
-// WithoutAction reports whether a verb of Postfix's access tables names an action that the check
-// does not have: its entry refuses nobody.
-func WithoutAction(verb string) bool {
-	return slices.Contains([]string{"DEFER", "DEFER_IF_REJECT", "DEFER_IF_PERMIT", "DISCARD", "HOLD",
-		"FILTER", "REDIRECT", "BCC", "PREPEND", "INFO", "WARN"}, strings.ToUpper(verb))
-}
+// otherActions are verbs of Postfix's access tables without an action of the check.
+var otherActions = []string{"DEFER", "DEFER_IF_REJECT", "DEFER_IF_PERMIT", "DISCARD", "HOLD",
+	"FILTER", "REDIRECT", "BCC", "PREPEND", "INFO", "WARN"}
 
 // CheckText returns an error for a text that one line of an SMTP reply cannot hold (RFC 5321, 4.2).
 func CheckText(text string) error {
