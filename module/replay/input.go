@@ -234,7 +234,10 @@ func (r *run) next() (line []byte, cut bool, err error) {
 	if cut {
 		return nil, true, nil
 	}
-	return chomp(line), false, nil
+	for line = chomp(line); len(line) > 0 && line[0] == 0; { // the hole that a crash leaves
+		line = line[1:]
+	}
+	return line, false, nil
 }
 
 func chomp(line []byte) []byte {
@@ -254,7 +257,7 @@ type format struct {
 // nobody knows what else is in syslog. A mail starts with fields and folded lines, of
 // which one is common (RFC 5322, 2.2).
 var formats = []format{
-	{regexp.MustCompile(`^[^\n]*\x00`).Match, func(*run) error { return errUnknown }},
+	{regexp.MustCompile(`^\x00*[^\n\x00]+\x00`).Match, func(*run) error { return errUnknown }},
 	{fromLine.Match, (*run).readMbox},
 	{isCSV, (*run).readCSV},
 	{regexp.MustCompile(`(?i)^(?:[!-9;-~]+:.*\n(?:[ \t].*\n)*)*(?:received|return-path|` +

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"unicode"
 
 	"github.com/mailru/easyjson/jlexer"
 )
@@ -62,9 +63,11 @@ var header5424 = regexp.MustCompile(
 // at once and such marks count: other words can be the sender's.
 func (r *run) peel(e *entry) bool {
 	const maxWords = 6
-	headed, atOnce, before, left := e.who != nil, true, []byte(nil), e.msg
-	for range maxWords {
+	headed, atOnce, left := e.who != nil, true, e.msg
+	before, from := []byte(nil), left // the word before, and all from there on
+	for i := range maxWords {
 		word, rest := cutWord(left)
+		rest = rest[len(sysPriority.Find(rest)):]
 		line, plain := r.behindFile(word, left)
 		if atOnce && line != nil {
 			return e.cut(nil, line)
@@ -76,29 +79,41 @@ func (r *run) peel(e *entry) bool {
 			e.host = cmp.Or(string(host), e.host)
 			return e.cut(nil, rest)
 		}
-		header := word[len(word)-1] == ':'
+		colon := word[len(word)-1] == ':'
 		switch {
-		case headed && header:
+		case headed && colon:
 			return false
 		case !atOnce:
-		case header && r.ends(word, rest):
-			return e.cut(e.msg[:len(e.msg)-len(left)+len(word)-1], rest)
-		case !header && r.timed(rest):
+		case colon && r.ends(i, before, word, rest):
+			return e.cut(from[:len(from)-len(left)+len(word)-1], rest)
+		case !colon && r.timed(rest):
 			return e.cut(nil, rest)
 		}
-		headed, before, left = headed || header, word, rest
+		headed, before, from, left = headed || colon, word, left, rest
 		atOnce = !headed
 	}
 	return false
 }
 
+// sysPriority is what busybox writes between the host and the program.
+var sysPriority = regexp.MustCompile(`^(?:mail|user|daemon|local\d)\.[a-z]+ `)
+
 // cut cuts a prefix. A header of two words or more starts with the host.
 func (e *entry) cut(header, rest []byte) bool {
 	e.who, e.msg = header, rest
-	if host, program := cutWord(header); len(program) > 0 {
+	if host, program := cutWord(header); len(program) > 0 && isHost(host) {
 		e.host = string(host)
 	}
 	return true
+}
+
+// isHost tells a host's name or address from a part of a date and an ID of Exim.
+func isHost(b []byte) bool {
+	if bytes.IndexByte(b, ':') < 0 && bytes.ContainsFunc(b, unicode.IsLetter) {
+		return !isEximID(b)
+	}
+	_, ok := parseAddr(b)
+	return ok
 }
 
 // behindFile returns what stands behind "file:" or "file:line:" of grep: a time or JSON. A word
@@ -128,7 +143,11 @@ func (r *run) timed(b []byte) bool {
 func containerMark(before, word []byte) (host []byte, ok bool) {
 	switch {
 	case before == nil:
-		return word, bytes.HasPrefix(word, []byte("[")) && word[len(word)-1] == ']'
+		ok = bytes.HasPrefix(word, []byte("[")) && word[len(word)-1] == ']'
+		if ok && digits(word[1:len(word)-1]) { // a process of Exim
+			return nil, true
+		}
+		return word, ok
 	case string(word) == "|":
 		return before, true
 	}
@@ -136,13 +155,14 @@ func containerMark(before, word []byte) (host []byte, ok bool) {
 }
 
 // ends reports whether a word with a colon ends a header: the tag (RFC 3164, 4.1.3) does,
-// "postfix/smtpd[123]" or "postfix/smtpd", and any word in front of a time or JSON.
-// "host: logger: event" of Maddy has none.
-func (r *run) ends(word, rest []byte) bool {
+// "postfix/smtpd[123]" or "postfix/smtpd", and any word behind a time and a host, or in front of a
+// time or JSON. "host: logger: event" of Maddy has none.
+func (r *run) ends(i int, before, word, rest []byte) bool {
 	program, id, process := bytes.Cut(word[:len(word)-1], []byte("["))
 	id, closed := bytes.CutSuffix(id, []byte("]"))
 	tag := closed && len(program) > 0 && (len(id) == 0 || digits(id)) ||
-		!process && bytes.IndexByte(word, '/') > 0
+		!process && bytes.IndexByte(word, '/') > 0 ||
+		i == 1 && isHost(before) && !r.line.at.IsZero()
 	return tag || rest[0] == '{' || r.timed(rest)
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 )
 
 // wrapping is what a program puts before a line of another, and the time in it.
@@ -97,6 +98,43 @@ func TestWrappings(t *testing.T) {
 				if got != want {
 					t.Errorf("%s, %s: got %q, want %q of\n%s", outer.name, inner.name, got, want, line)
 				}
+			}
+		}
+	}
+}
+
+// TestHosts reads one refusal behind headers: a host is neither a process nor part of a date.
+func TestHosts(t *testing.T) {
+	const line = "H=m.example.net (x) [192.0.2.7] F=<a@example.net> rejected RCPT <b@example.org>: no\n"
+	for header, want := range map[string]string{
+		"2026-11-23 13:00:00 [1001] ":                                 "13:00:00 ",
+		"Nov 23 13:00:00 mx exim[123]: [1001] ":                       "13:00:00 mx",
+		"Nov 23 13:00:00 mx exim: ":                                   "13:00:00 mx",
+		"Nov 23 13:00:00 192.0.2.1 exim[123]: ":                       "13:00:00 192.0.2.1",
+		"23-Nov-2026 13:00:00 mx exim[1]: ":                           "13:00:00 mx",
+		"2026/11/23 13:00:00 mx exim[1]: ":                            "13:00:00 mx",
+		"Nov 23 2026 13:00:00 mx exim[1]: ":                           "13:00:00 mx",
+		"Mon Nov 23 13:00:00 2026 mx exim[1]: ":                       "13:00:00 mx",
+		"Mon Nov 23 13:00:00 2026 mail.info exim[1]: ":                "13:00:00 ",
+		"Nov 23 13:00:00 mx mail.info exim[1]: ":                      "13:00:00 mx",
+		"Mon 2026-11-23 13:00:00 CET mx exim[1]: ":                    "13:00:00 mx",
+		"Nov 31 13:00:00 mx exim[1]: ":                                "- mx",
+		"23.11.2026 13:00:00 exim[1]: ":                               "- ",
+		"<22>1 2026-11-23T13:00:00Z - exim 7 - - ":                    "13:00:00 ",
+		strings.Repeat("\x00", 4096) + "Nov 23 13:00:00 mx exim[1]: ": "13:00:00 mx",
+	} {
+		for _, in := range []string{header + line, line + header + line} {
+			recs, st := collectText(t, testOptions(), in)
+			if len(recs) == 0 || len(recs) != strings.Count(in, "\n") || st.Broken != 0 {
+				t.Errorf("%.80q: %d records, %d broken", header, len(recs), st.Broken)
+				continue
+			}
+			r, at := &recs[len(recs)-1], "-"
+			if !r.Time.IsZero() {
+				at = r.Time.Format(time.TimeOnly)
+			}
+			if got := at + " " + r.Server; got != want {
+				t.Errorf("%.80q: got %q, want %q", header, got, want)
 			}
 		}
 	}

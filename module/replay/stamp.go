@@ -13,6 +13,9 @@ var stampForms = []string{
 	"2006-01-02T15:04:05", // RFC 3339: syslog, docker, Maddy
 	time.Stamp,            // "Jan _2 15:04:05", RFC 3164, 4.1.2
 	time.DateTime,         // Exim, journalctl -o short-full
+	"Jan _2 2006 15:04:05",
+	"02-Jan-2006 15:04:05",
+	"2006/01/02 15:04:05",
 }
 
 // stamper reads the time at the start of log lines.
@@ -33,7 +36,7 @@ func (s *stamper) cut(line []byte) (at time.Time, rest []byte, ok bool) {
 	if bytes.HasPrefix(line, []byte("<")) {
 		line = line[len(priority.Find(line)):]
 	}
-	if len(line) > 8 && line[3] == ' ' && line[8] == '-' { // the day of the week
+	if len(line) > 6 && line[3] == ' ' && line[6] != ' ' { // the day of the week
 		line = line[4:]
 	}
 	b, bracket := bytes.CutPrefix(line, []byte("["))
@@ -77,9 +80,10 @@ func (s *stamper) parse(form, text string) bool {
 	}
 	utc, _ := time.Parse(form, text) // as valid
 	if local.Year() == 0 {
-		year := s.now.In(s.zone).Year()
-		if local.AddDate(year, 0, 0).After(s.now.Add(24 * time.Hour)) {
-			year--
+		year, latest := s.now.In(s.zone).Year(), s.now.Add(24*time.Hour)
+		for at := local.AddDate(year, 0, 0); at.After(latest) || at.Day() != local.Day(); {
+			year-- // which may have no February 29
+			at = local.AddDate(year, 0, 0)
 		}
 		local, utc = local.AddDate(year, 0, 0), utc.AddDate(year, 0, 0)
 	}
