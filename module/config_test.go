@@ -130,7 +130,7 @@ func TestConfigErrors(t *testing.T) {
 		"lone dot":            {"helo_fqdn {\nself_domains .\n}", `found "."`},
 		"self address":        {"helo_fqdn {\nself_addresses mail.example.org\n}", `maddy.conf:2: self_addresses: found "mail.example.org"`},
 		"self host bits":      {"helo_fqdn {\nself_addresses 192.0.2.1/24\n}", "a network without host bits"},
-		"bad CIDR":            {"helo_fqdn {\nexempt_networks 192.0.2.0/33\n}", `maddy.conf:2: exempt_networks: exempt: `},
+		"bad CIDR":            {"helo_fqdn {\nexempt_networks 192.0.2.0/33\n}", `maddy.conf:2: exempt_networks: "192.0.2.0/33" `},
 		"missing file":        {"helo_fqdn {\nexempt_networks file /nonexistent/nets\n}", "/nonexistent/nets"},
 		"broken file":         {"helo_fqdn {\nexempt_networks file " + broken + "\n}", broken + ":2"},
 		"recipient":           {"helo_fqdn {\nexempt_recipients \"a b\"\n}", "maddy.conf:2: exempt_recipients: "},

@@ -157,7 +157,7 @@ func parseList(args []string, add func(entry string) error) error {
 			err = addFile(args[i], add)
 		}
 		if err != nil {
-			return fmt.Errorf("exempt: %w", err)
+			return err
 		}
 	}
 	return nil

@@ -105,7 +105,7 @@ func TestNetworkErrors(t *testing.T) {
 			if err == nil || set != nil {
 				t.Fatalf("got %v, %v, want an error", set, err)
 			}
-			for _, part := range append(test.want, "exempt: ") {
+			for _, part := range test.want {
 				if !strings.Contains(err.Error(), part) {
 					t.Errorf("the error %q lacks %q", err, part)
 				}
@@ -133,7 +133,7 @@ func FuzzNetworks(f *testing.F) {
 		whole.Clear()
 		set, err := ParseNetworks([]string{"file", path})
 		if err != nil {
-			if !strings.HasPrefix(err.Error(), "exempt: "+path+":") {
+			if !strings.HasPrefix(err.Error(), path+":") {
 				t.Errorf("the error %q names no line", err)
 			}
 			return
