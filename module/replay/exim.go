@@ -2,6 +2,7 @@ package replay
 
 import (
 	"bytes"
+	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
@@ -25,15 +26,16 @@ func (r *run) eximEvent(e *entry) bool {
 	refused, about := bytes.CutPrefix(rest, []byte("H="))
 	switch syntax := eximSyntax.Find(rest); {
 	case taken && id != nil:
-		from, host, remote := bytes.Cut(arrived, []byte(" H="))
-		if remote { // neither from a local process, nor a bounce
-			r.rec.From = sender(firstField(from))
-			r.eximHost(host, r.eximArrival)
+		from, fields := cutUnquoted(arrived, ' ')
+		fields, host, remote := bytes.Cut(fields, []byte(" H="))
+		if remote && !bytes.Contains(fields, []byte(" P=")) { // no local process, nor a bounce
+			r.rec.From = sender(from)
+			r.eximHost(host, eximProto, r.eximArrival)
 		}
 	case about:
-		r.eximHost(refused, r.eximRefusal)
+		r.eximHost(refused, eximRefused, r.eximRefusal)
 	case syntax != nil:
-		r.eximHost(rest[len(syntax):], r.eximForbidden)
+		r.eximHost(rest[len(syntax):], eximArgument, r.eximForbidden)
 	case id != nil: // deliveries, "Completed"
 	case !eximNoMail.Match(rest):
 		return false
@@ -74,7 +76,8 @@ func (r *run) eximArrival(rest []byte) bool {
 	if _, list, _ := cutLast(rest, []byte(" for ")); !bytes.HasSuffix(list, []byte(`"`)) {
 		rec.Rcpts = addRcpts(nil, strings.Fields(string(list))...)
 	}
-	rec.Auth = isAuthProtocol(string(proto)) || len(eximField(rest, " A=")) > 0
+	own := unquoted(rest)
+	rec.Auth = isAuthProtocol(string(proto)) || len(eximField(own, " A=")) > 0
 	if rec.Helo == "" {
 		rec.Helo = literal(rec.Client)
 	}
@@ -86,9 +89,10 @@ func (r *run) eximArrival(rest []byte) bool {
 // none that resolves back. Older versions leave out a literal of the client's
 // own address as well: Helo stays "" then.
 //
-// A greeting may hold any octet. A line that could be read in two ways is broken. Others are
-// handed out if then, which reads the rest, returns true.
-func (r *run) eximHost(b []byte, then func(rest []byte) bool) {
+// A greeting may hold any octet. A line that could be read in two ways, with another client before
+// the mark that follows it, is broken. Others are handed out if then, which reads the rest,
+// returns true.
+func (r *run) eximHost(b []byte, mark *regexp.Regexp, then func(rest []byte) bool) {
 	rec := &r.rec
 	rec.PTRState = None
 	if name, after := cutWord(b); !bytes.ContainsAny(name[:min(len(name), 1)], "([") {
@@ -106,19 +110,18 @@ func (r *run) eximHost(b []byte, then func(rest []byte) bool) {
 	ip, rest, closed := bytes.Cut(tail, []byte("]"))
 	client, valid := parseAddr(ip)
 	ok = ok && closed && valid
-	for _, parts := range eximClient.FindAllSubmatch(rest, -1) {
-		other, known := parseAddr(parts[1])
-		ok = ok && (!said || !known || other == client)
+	if said && bytes.Contains(rest, []byte(") [")) {
+		ok = ok && !eximOther(rest, mark, client)
 	}
 	rec.Client = client
 	if !ok {
 		r.st.Broken++
 		return
 	}
-	before, _, _ := bytes.Cut(rest, []byte(" rejected ")) // behind it are words of the sender
+	_, own := cutWord(rest) // behind the port, the server's own address
 	switch {
 	case !then(rest):
-	case eximUsers.Match(eximField(before, " I=")):
+	case bytes.HasPrefix(own, []byte("I=")) && eximUsers.Match(firstField(own)):
 		r.st.Skipped[SkippedSubmission]++
 	default:
 		r.emit(rec)
@@ -131,6 +134,30 @@ var eximUsers = regexp.MustCompile(`\]:(?:587|465)$`)
 // eximClient is the end of a greeting and an address.
 var eximClient = regexp.MustCompile(`\) \[([^][]*)\]`)
 
+// eximOther reports whether another client could be the one. Words in quotes, such as a subject or
+// a sender, are none of the line's own unless quotes are left over, which a greeting can hold.
+func eximOther(rest []byte, mark *regexp.Regexp, client netip.Addr) bool {
+	own := unquoted(rest)
+	if bytes.ContainsAny(own, `"\`) {
+		own = rest
+	}
+	if known := mark.Find(own); known != nil {
+		own = known
+	}
+	return slices.ContainsFunc(eximClient.FindAllSubmatch(own, -1), func(parts [][]byte) bool {
+		other, valid := parseAddr(parts[1])
+		return valid && other != client
+	})
+}
+
+// Marks that follow the client, each up to the last.
+var (
+	eximProto    = regexp.MustCompile(`.* P=`)
+	eximRefused  = regexp.MustCompile(`.* rejected (?:` + strings.Join(eximStages, "|") + `)\b`)
+	eximArgument = regexp.MustCompile(`.*argument\(s\): `)
+	eximQuoted   = regexp.MustCompile(`"(?:\\.|[^"\\])*"`)
+)
+
 // eximStages are the words behind "rejected" of refusals that can be about the
 // greeting. Others are of AUTH and the like.
 var eximStages = strings.Fields("RCPT MAIL DATA EHLO HELO after during by BDAT PRDR")
@@ -138,9 +165,13 @@ var eximStages = strings.Fields("RCPT MAIL DATA EHLO HELO after during by BDAT P
 // eximRefusal reads what follows the client: " F=<a> rejected RCPT <b>: why".
 func (r *run) eximRefusal(rest []byte) bool {
 	rec := &r.rec
-	before, what, refused := bytes.Cut(rest, []byte(" rejected "))
+	fields, words, named := r.eximSender(rest)
+	before, what, refused := bytes.Cut(words, []byte(" rejected "))
 	command := string(firstField(what))
 	if !slices.Contains(eximStages, command) {
+		if named && !refused && r.eximEnded(words) {
+			return true
+		}
 		greeted := refused || rec.Helo != "" && rec.Helo != rec.PTR
 		if greeted && command != "connection" { // which is refused before any greeting
 			r.st.Skipped[SkippedNoMail]++
@@ -150,17 +181,47 @@ func (r *run) eximRefusal(rest []byte) bool {
 	if bytes.HasSuffix(before, []byte(" temporarily")) {
 		rec.Outcome = Deferred
 	}
-	rec.Auth = len(eximField(before, " A=")) > 0
-	rec.From = sender(eximField(before, " F="))
+	rec.Auth = len(eximField(fields, " A=")) > 0 || len(eximField(before, " A=")) > 0
 	what, reason, _ := bytes.Cut(what, []byte(": "))
 	rec.Reason = text(reason)
 	if rcpt, ok := bytes.CutPrefix(what, []byte("RCPT")); ok {
 		rec.Rcpts = addRcpts(nil, string(bytes.Trim(rcpt, " <>")))
 	}
+	if from, ok := bytes.CutPrefix(what, []byte("MAIL <")); ok {
+		from, _ = cutUnquoted(from, '>')
+		rec.From = sender(from)
+	}
 	if _, said, ok := bytes.Cut(what, []byte("EHLO or HELO ")); ok {
 		rec.Helo = text(said)
 	}
 	return true
+}
+
+// eximSender reads the sender of such a line and returns what stands around it.
+func (r *run) eximSender(rest []byte) (fields, words []byte, ok bool) {
+	fields, words, ok = bytes.Cut(rest, []byte(" F=<"))
+	if !ok && bytes.Contains(rest, []byte(" incomplete transaction (")) {
+		fields, words, ok = bytes.Cut(rest, []byte(" from <"))
+	}
+	if !ok || bytes.Contains(fields, []byte(": ")) {
+		return nil, rest, false
+	}
+	from, words := cutUnquoted(words, '>')
+	r.rec.From = sender(from)
+	return fields, words, true
+}
+
+// eximEnded reads what follows the sender of a message that was neither refused nor taken:
+// "> discarded RCPT <b>", "> for b". A transaction that ended with no recipient left was refused
+// on lines before.
+func (r *run) eximEnded(words []byte) bool {
+	list, lost := bytes.CutPrefix(words, []byte("> for "))
+	if !lost {
+		_, list, _ = bytes.Cut(words, []byte("RCPT <"))
+		list, _ = cutUnquoted(list, '>')
+	}
+	r.rec.Outcome, r.rec.Rcpts = "", addRcpts(nil, strings.Fields(string(list))...)
+	return lost || len(words) > len(">")
 }
 
 // eximSyntax is the start of lines about a greeting that the syntax forbids.
@@ -175,6 +236,30 @@ func (r *run) eximForbidden(rest []byte) bool {
 	r.rec.Reason = "syntactically invalid argument"
 	r.rec.Helo = text(bytes.TrimPrefix(helo, []byte("(no argument given)")))
 	return ok
+}
+
+// cutUnquoted cuts b at the first end that is not in a quoted string.
+func cutUnquoted(b []byte, end byte) (before, after []byte) {
+	quoted := false
+	for i := 0; i < len(b); i++ {
+		switch c := b[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case c == end && !quoted:
+			return b[:i], b[i:]
+		}
+	}
+	return b, nil
+}
+
+// unquoted takes the quoted strings out.
+func unquoted(b []byte) []byte {
+	if bytes.IndexByte(b, '"') < 0 {
+		return b
+	}
+	return eximQuoted.ReplaceAll(b, nil)
 }
 
 // eximField returns the value after a name such as " P=", nil without.

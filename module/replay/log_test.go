@@ -190,6 +190,12 @@ func TestLines(t *testing.T) {
 				"no_names": int64(len(st.NoNames))}
 			maps.Copy(counts, st.Skipped)
 			words := strings.Fields(tt.note)
+			for i := range recs {
+				if r := &recs[i]; strings.HasPrefix(tt.name, "exim, neither") && (r.From != "a@example.net" ||
+					r.FirstRcpt() != "b@example.org" && r.Helo < "z4") {
+					t.Errorf("%s: from %q to %q", r.Helo, r.From, r.Rcpts)
+				}
+			}
 			for i := 0; i+1 < len(words); i += 2 {
 				if n := fmt.Sprint(counts[words[i]]); n != words[i+1] {
 					t.Errorf("%s: %s, want %s", words[i], n, words[i+1])

@@ -18,10 +18,13 @@ var maddyEvents = map[string]bool{
 // tab as "#011" or the like, or as blanks.
 func (r *run) maddyEvent(e *entry) bool {
 	head, _, ok := bytes.Cut(e.msg, []byte("{"))
+	if !ok {
+		return false
+	}
 	fields := e.msg[len(head):]
 	name, event, tab := maddyName(head)
 	last, known := maddyEvents[string(event)]
-	if !ok || !known || !tab {
+	if !known || !tab {
 		return false
 	}
 	r.members = r.members[:0]

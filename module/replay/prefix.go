@@ -67,7 +67,7 @@ func (r *run) peel(e *entry) bool {
 	before, from := []byte(nil), left // the word before, and all from there on
 	for i := range maxWords {
 		word, rest := cutWord(left)
-		rest = rest[len(sysPriority.Find(rest)):]
+		rest = behindPriority(rest)
 		line, plain := r.behindFile(word, left)
 		if atOnce && line != nil {
 			return e.cut(nil, line)
@@ -96,7 +96,14 @@ func (r *run) peel(e *entry) bool {
 }
 
 // sysPriority is what busybox writes between the host and the program.
-var sysPriority = regexp.MustCompile(`^(?:mail|user|daemon|local\d)\.[a-z]+ `)
+var sysPriority = regexp.MustCompile(`^mail\.[a-z]+ `)
+
+func behindPriority(b []byte) []byte {
+	if !bytes.HasPrefix(b, []byte("mail.")) {
+		return b
+	}
+	return b[len(sysPriority.Find(b)):]
+}
 
 // cut cuts a prefix. A header of two words or more starts with the host.
 func (e *entry) cut(header, rest []byte) bool {
@@ -107,10 +114,10 @@ func (e *entry) cut(header, rest []byte) bool {
 	return true
 }
 
-// isHost tells a host's name or address from a part of a date and an ID of Exim.
+// isHost tells a host's name or address from a part of a date.
 func isHost(b []byte) bool {
 	if bytes.IndexByte(b, ':') < 0 && bytes.ContainsFunc(b, unicode.IsLetter) {
-		return !isEximID(b)
+		return true
 	}
 	_, ok := parseAddr(b)
 	return ok
@@ -162,7 +169,7 @@ func (r *run) ends(i int, before, word, rest []byte) bool {
 	id, closed := bytes.CutSuffix(id, []byte("]"))
 	tag := closed && len(program) > 0 && (len(id) == 0 || digits(id)) ||
 		!process && bytes.IndexByte(word, '/') > 0 ||
-		i == 1 && isHost(before) && !r.line.at.IsZero()
+		i == 1 && isHost(before) && !isEximID(before) && !r.line.at.IsZero()
 	return tag || rest[0] == '{' || r.timed(rest)
 }
 
