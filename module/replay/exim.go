@@ -21,7 +21,7 @@ func (r *run) eximEvent(e *entry) bool {
 	if !isEximID(id) || rest == nil {
 		id, rest = nil, e.msg
 	}
-	r.rec = Record{Time: e.at, Server: e.host, MsgID: text(id), Outcome: Rejected}
+	r.rec = Record{Time: e.at, Server: e.host, MsgID: text(id), Outcome: Rejected, Count: e.times}
 	arrived, taken := bytes.CutPrefix(rest, []byte("<= "))
 	refused, about := bytes.CutPrefix(rest, []byte("H="))
 	switch syntax := eximSyntax.Find(rest); {

@@ -7,6 +7,7 @@ import (
 	"hash/maphash"
 	"io"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,6 +20,8 @@ type entry struct {
 	host string    // the server's name in the log, "" without
 	who  []byte    // host, program and process, as written
 	msg  []byte    // the server's own words
+	// times is how often the line came, 0 being once.
+	times int
 }
 
 // servers read the lines of their logs. Each reports whether a line has its form.
@@ -91,13 +94,13 @@ func (r *run) logLine(line []byte) {
 			return
 		}
 	}
-	// Such a line names a greeting, and nothing here can read it.
-	_, arrived, _ := bytes.Cut(e.msg, []byte(" <= "))
-	if bytes.Contains(e.msg, markHelo) || bytes.Contains(e.msg, []byte(`"src_host"`)) ||
-		bytes.Contains(arrived, []byte("H=")) {
+	if greets.Match(e.msg) {
 		r.st.Broken++
 	}
 }
+
+// greets tells a line that names a greeting, when nothing here can read it.
+var greets = regexp.MustCompile(`helo=(?:<|\\u003c)|"src_host"| <= .*H=`)
 
 // emit hands out a record of a log. A server that never looks up names writes the
 // same as for a client without one, so that records wait for the first name.

@@ -186,7 +186,11 @@ func TestLines(t *testing.T) {
 				got = append(got, strings.TrimSpace(fmt.Sprintf("%s %s %s/%s %s %s", r.Helo,
 					r.Client, r.PTR, r.PTRState, r.Outcome, r.Reason))+auth)
 			}
-			counts := map[string]int64{"broken": st.Broken, "no_greeting": st.NoGreeting,
+			messages := 0
+			for i := range recs {
+				messages += recs[i].Count
+			}
+			counts := map[string]int64{"messages": int64(messages), "broken": st.Broken, "no_greeting": st.NoGreeting,
 				"no_names": int64(len(st.NoNames))}
 			maps.Copy(counts, st.Skipped)
 			words := strings.Fields(tt.note)

@@ -91,7 +91,7 @@ func (r *run) postfixEvent(e *entry) bool {
 	case !daemon:
 		return r.postfixNamed(e, id, rest, program, daemon)
 	case string(id) == "warning":
-		r.postfixNote(e)
+		return r.postfixNote(e)
 	case accepted:
 		r.postfixAccepted(e, id, client, program)
 	case bytes.HasPrefix(rest, []byte("from=<")):
@@ -114,7 +114,7 @@ func (r *run) postfixNamed(e *entry, id, rest, program []byte, daemon bool) bool
 	if !form || !daemon && !proto {
 		return daemon && !proto
 	}
-	r.rec = Record{Time: e.at, Server: e.host}
+	r.rec = Record{Time: e.at, Server: e.host, Count: e.times}
 	l := postfixLine{id: id, action: action}
 	switch {
 	case !l.parse(words, &r.rec):
@@ -247,15 +247,16 @@ var noteForms = regexp.MustCompile(`^warning: (?:` +
 	`([^ ]+): hostname (.+?) verification failed: (.*)|` +
 	`([^ ]+): address not listed for hostname (.+))$`)
 
-// postfixNote reads a PTR name that Postfix names only when it does not use it.
-func (r *run) postfixNote(e *entry) {
+// postfixNote reads a PTR name that Postfix names only when it does not use it; false for a
+// warning that names a greeting.
+func (r *run) postfixNote(e *entry) bool {
 	parts := noteForms.FindStringSubmatch(string(e.msg))
 	if parts == nil {
-		return
+		return !bytes.Contains(e.msg, markHelo)
 	}
 	addr, ok := parseAddr([]byte(cmp.Or(parts[2], parts[4], parts[7])))
 	if !ok {
-		return
+		return true
 	}
 	r.named = true // it looks up names
 	name := text(cmp.Or(parts[1], parts[5], parts[8]))
@@ -268,6 +269,7 @@ func (r *run) postfixNote(e *entry) {
 		clear(r.notes)
 	}
 	r.notes[string(e.who)] = note
+	return true
 }
 
 // postfixRefused hands out a refusal with the warnings that led to it.

@@ -6,7 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
-	"unicode"
+	"strconv"
 
 	"github.com/mailru/easyjson/jlexer"
 )
@@ -22,7 +22,8 @@ const maxLevels = 4
 // "connect from x" remains. The last time and the last host found count.
 func (r *run) unwrap(b []byte) {
 	e := &r.line
-	for e.who, e.msg = nil, skipSpace(b); len(e.msg) > 0 && (r.peelTime(e) || r.peel(e)); {
+	e.who, e.msg = nil, skipSpace(b)
+	for len(e.msg) > 0 && (r.peelTime(e) || r.peel(e) || e.peelRepeated()) {
 	}
 	if len(e.msg) > 0 && e.msg[0] == '{' {
 		r.unwrapJSON(e)
@@ -57,6 +58,21 @@ func (r *run) peelTime(e *entry) bool {
 // host, program, process, kind of message, structured data and a byte order mark.
 var header5424 = regexp.MustCompile(
 	`^((?:[^ <>(){}"=;,]+ +){2}(?:\d+|-)) +[^ ]* +(?:- |\[.*?\] ) *(?:\x{FEFF})?`)
+
+// repeated is what rsyslog writes in place of lines that are the same as the one before.
+var repeated = regexp.MustCompile(`^message repeated (\d{1,9}) times: \[ ?(.*)\]$`)
+
+func (e *entry) peelRepeated() bool {
+	if !bytes.HasPrefix(e.msg, []byte("message repeated ")) {
+		return false
+	}
+	parts := repeated.FindSubmatch(e.msg)
+	if parts != nil {
+		e.times, _ = strconv.Atoi(string(parts[1]))
+		e.msg = parts[2]
+	}
+	return parts != nil
+}
 
 // peel cuts one prefix off e.msg: a syslog header, the plain words before a time, or
 // those before a mark of container tools. Behind the colon of a header only times
@@ -116,8 +132,10 @@ func (e *entry) cut(header, rest []byte) bool {
 
 // isHost tells a host's name or address from a part of a date.
 func isHost(b []byte) bool {
-	if bytes.IndexByte(b, ':') < 0 && bytes.ContainsFunc(b, unicode.IsLetter) {
-		return true
+	for _, c := range b {
+		if c|0x20 >= 'a' && c|0x20 <= 'z' && bytes.IndexByte(b, ':') < 0 {
+			return true
+		}
 	}
 	_, ok := parseAddr(b)
 	return ok
@@ -141,6 +159,9 @@ func (r *run) behindFile(word, left []byte) (line []byte, plain bool) {
 }
 
 func (r *run) timed(b []byte) bool {
+	if len(b) > 0 && b[0] >= 'a' { // most words
+		return false
+	}
 	_, _, ok := r.stamp.cut(b)
 	return ok
 }
@@ -219,8 +240,8 @@ func (r *run) unwrapJSON(e *entry) {
 	r.members = r.members[:0]
 	ok := r.members.read(e.msg, maxLevels)
 	m := r.members
-	e.msg = nil
 	if !ok {
+		e.msg = nil
 		r.st.Broken++
 		return
 	}
