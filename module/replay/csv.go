@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/csv"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strconv"
@@ -80,6 +82,9 @@ func (r *run) readCSV() error {
 	c := csvReader{stamp: &r.stamp}
 	line, _, _ := r.next() // which isCSV has seen
 	c.header(line)
+	if _, err := r.br.Peek(1); errors.Is(err, io.EOF) {
+		return fmt.Errorf("%w: a table without rows", errUnknown)
+	}
 	take := func(line []byte) {
 		if !c.split(line) || !c.record(&r.rec) {
 			r.st.Broken++
@@ -93,6 +98,9 @@ func (r *run) readCSV() error {
 	return r.lines(take)
 }
 
+// maxCount bounds the messages of one row, so that sums stay numbers.
+const maxCount = 1e12
+
 // record reads the current row; false when it makes no sense.
 func (c *csvReader) record(rec *Record) (ok bool) {
 	*rec = Record{
@@ -105,10 +113,10 @@ func (c *csvReader) record(rec *Record) (ok bool) {
 		}
 	}
 	if n := c.field("count"); len(n) > 0 {
-		rec.Count, _ = strconv.Atoi(string(n))
+		rec.Count, _ = strconv.Atoi(string(n)) // the largest where it is too large
 	}
 	rec.Client, ok = parseAddr(c.field("ip"))
-	return ok && rec.Helo != "" && rec.Count > 0 && c.ptr(rec)
+	return ok && rec.Helo != "" && rec.Count > 0 && rec.Count <= maxCount && c.ptr(rec)
 }
 
 // ptr reads what is known of the PTR record: "" is none, "-" that nobody has looked.

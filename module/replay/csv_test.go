@@ -27,8 +27,9 @@ func TestCSV(t *testing.T) {
 			"a,\"b 192.0.2.7 /unknown   spam 1", 0},
 		"tabs": {"helo\tip\na\t192.0.2.7\n\n", "a 192.0.2.7 /unknown    1", 0},
 		"broken": {head + "a,nowhere,\n,192.0.2.7,\na\n\"a,192.0.2.7\na,192.0.2.7,b,maybe\n" +
-			"a,192.0.2.7,,,,,,0\na,192.0.2.7,,,,,,x\na,192.0.2.7,,,,,,-1\nb,192.0.2.7,,,,,,2\n",
-			"b 192.0.2.7 /none    2", 8},
+			"a,192.0.2.7,,,,,,0\na,192.0.2.7,,,,,,x\na,192.0.2.7,,,,,,-1\nb,192.0.2.7,,,,,,2\n" +
+			"a,192.0.2.7,,,,,,9223372036854775807\n", "b 192.0.2.7 /none    2", 9},
+		"time": {"helo,ip,time\na,192.0.2.7,99999999999999999999\n", "", 1},
 	} {
 		recs, st := collectText(t, testOptions(), tt.in)
 		var got []string

@@ -44,7 +44,11 @@ func (r *run) walk(paths []string) error {
 		case p == "-":
 			err = r.readInput("standard input", r.opt.Stdin, nil)
 		case dirs[i]:
+			before := r.st.Inputs
 			err = r.walkDir(p)
+			if err == nil && r.st.Inputs == before {
+				err = r.readInput(p, nil, errors.New("a directory without files"))
+			}
 		default:
 			err = r.readFile(p, nil)
 		}
@@ -81,13 +85,30 @@ func isMaildir(dir string) bool {
 func (r *run) readFile(name string, err error) error {
 	var f *os.File
 	if err == nil {
-		f, err = os.Open(name)
+		f, err = r.openFile(name)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return r.ctx.Err() // moved from new to cur, or expunged, meanwhile
 	}
 	defer f.Close()
 	return r.readInput(name, f, err)
+}
+
+// openFile opens a file; a pipe waits for somebody who writes, or the end of the context.
+func (r *run) openFile(name string) (*os.File, error) {
+	var f *os.File
+	var err error
+	done := make(chan struct{})
+	go func() {
+		f, err = os.Open(name)
+		close(done)
+	}()
+	select {
+	case <-done:
+		return f, err
+	case <-r.ctx.Done():
+		return nil, r.ctx.Err()
+	}
 }
 
 // readInput reads one input, unless err says why it cannot be read. An error of the input is

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -254,6 +255,24 @@ func TestStops(t *testing.T) {
 	}
 }
 
+// TestStopsOpening cancels while nobody writes to a pipe.
+func TestStopsOpening(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "pipe")
+	if err := exec.Command("mkfifo", name).Run(); err != nil {
+		t.Skip(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+	defer cancel()
+	if _, err := Read(ctx, []string{name}, testOptions(), nil); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
+	w, err := os.OpenFile(name, os.O_WRONLY, 0) // so that the reader ends
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = w.Close()
+}
+
 // TestStopsWaiting cancels while standard input has nothing to say.
 func TestStopsWaiting(t *testing.T) {
 	pr, pw := io.Pipe()
@@ -325,10 +344,14 @@ func TestDetect(t *testing.T) {
 }
 
 func TestUnknownIsSkipped(t *testing.T) {
-	for _, in := range []string{"", "\x00\x01\x02", "hello\nworld\n", "{}\n", "a: b\n"} {
+	for _, in := range []string{"", "\x00\x01\x02", "hello\nworld\n", "{}\n", "a: b\n", "helo,ip\n"} {
 		recs, st := collectText(t, testOptions(), in)
 		if len(recs) != 0 || st.Broken != 0 || !st.Nothing() || len(st.Unread) != 1 {
 			t.Errorf("%q: %d records, %d broken, %v", in, len(recs), st.Broken, st.Unread)
 		}
+	}
+	st, err := Read(t.Context(), []string{t.TempDir()}, testOptions(), nil)
+	if err != nil || !st.Nothing() || len(st.Unread) != 1 {
+		t.Errorf("empty directory: %v, %v", err, st.Unread)
 	}
 }

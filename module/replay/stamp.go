@@ -127,7 +127,7 @@ func cutFraction(b []byte) (time.Duration, []byte) {
 // milliseconds, microseconds or nanoseconds.
 func unixTime(b []byte) (time.Time, bool) {
 	n, err := strconv.ParseFloat(string(b), 64)
-	if err != nil || n < 0 || n > 1e20 || n != n {
+	if err != nil || n < 0 || n >= 1e20 || n != n {
 		return time.Time{}, false
 	}
 	for n >= 1e11 {
