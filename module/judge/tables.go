@@ -178,8 +178,8 @@ func withParents(key string) (keys []string) {
 }
 
 // ParseDenial reads the value of an entry: [CODE [ENHANCED]] TEXT, or a verb of Postfix's access
-// tables. OK and DUNNO end the search and refuse nobody; REJECT gives the text after it. A value that
-// is no reply is an error, and leaves the row's reply in force.
+// tables. OK and DUNNO end the search and refuse nobody; REJECT gives the text after it. A value
+// that is no reply is an error, and leaves the row's reply in force.
 func ParseDenial(value string) (d checkhelo.Denial, refuses bool, err error) {
 	text := strings.TrimSpace(value)
 	verb, rest, _ := strings.Cut(text, " ")
