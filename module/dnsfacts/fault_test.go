@@ -232,7 +232,7 @@ func spoil(t *testing.T, c faultCase, at spoiled, client string, done func()) *c
 		defer done()
 		begun := time.Now()
 		fillAll(g, &f)
-		if took := time.Since(begun); took > 2*faultTimeout+time.Second {
+		if took := time.Since(begun); took > 2*faultTimeout+30*time.Second { // a loaded machine adds seconds
 			t.Errorf("%s: took %v", client, took)
 		}
 	}()
