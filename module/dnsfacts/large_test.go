@@ -49,7 +49,7 @@ func TestMemoryOfLargeAnswers(t *testing.T) {
 		t.Skip("SKIPPED under -race, which takes memory of its own")
 	}
 	const (
-		clients = 500
+		clients = 250
 		limit   = 384 // MiB, with what the server of this test takes
 	)
 	// The server packs its records once, with names that point at the question: it takes no
