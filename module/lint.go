@@ -113,38 +113,45 @@ func (s *settings) checkTable(node config.Node) {
 func (s *settings) checkEntry(file string, line int, key, value string) {
 	problem := "is past its day or has a date that cannot be read"
 	if rest, ok := exempt.InForce(value, time.Now()); ok {
-		problem = ""
-		for _, check := range entryProblems[s.node.Name] {
-			problem = cmp.Or(problem, check(key, rest))
-		}
+		problem = entryProblem(s.node.Name, key, rest)
 	}
 	if problem != "" {
 		s.warnAt(file, line, "%s: entry %q %s", s.node.Name, key, problem)
 	}
 }
 
-// entryProblems has checks of each entry for each directive with a table. A check returns what is
-// wrong, "" for nothing.
-var entryProblems = map[string][]func(key, value string) string{
-	"exempt_clients":    {hostProblem, suffixProblem, proofProblem},
-	"exempt_names":      {hostProblem, suffixProblem, proofProblem},
-	"deny_names":        {hostProblem, denialProblem},
-	"deny_hosts":        {hostProblem, denialProblem},
-	"recipient_policy":  {recipientProblem, policyProblem},
-	"exempt_recipients": {recipientProblem},
-	"exempt_networks":   {hostProblem, addressProblem},
+// entryProblem returns what is wrong with an entry of a directive's table, "" for nothing.
+func entryProblem(directive, key, value string) string {
+	switch directive {
+	case "exempt_clients", "exempt_names":
+		return cmp.Or(exempt.KeyProblem(key), suffixProblem(key), proofProblem(value))
+	case "deny_names", "deny_hosts":
+		_, _, err := judge.ParseDenial(value)
+		return cmp.Or(exempt.KeyProblem(key), valueProblem(err))
+	case "recipient_policy":
+		return cmp.Or(recipientProblem(key), valueProblem(judge.CheckPolicy(value)))
+	case "exempt_recipients":
+		return recipientProblem(key)
+	default: // exempt_networks
+		return cmp.Or(exempt.KeyProblem(key), addressProblem(key))
+	}
 }
 
-func hostProblem(key, _ string) string { return exempt.KeyProblem(key) }
+func valueProblem(err error) string {
+	if err == nil {
+		return ""
+	}
+	return "has " + err.Error()
+}
 
-func suffixProblem(key, _ string) string {
+func suffixProblem(key string) string {
 	if suffix, below := strings.CutPrefix(key, "."); below && heloname.PublicSuffix(suffix) {
 		return "exempts the names of everybody below a public suffix"
 	}
 	return ""
 }
 
-func proofProblem(_, value string) string {
+func proofProblem(value string) string {
 	for _, word := range strings.FieldsFunc(value, func(r rune) bool { return r == ',' || r == ' ' }) {
 		if prefix, err := heloname.ParsePrefix(word); err == nil {
 			if problem, _ := exempt.NetworkProblem(prefix); problem != "" {
@@ -157,21 +164,7 @@ func proofProblem(_, value string) string {
 	return ""
 }
 
-func denialProblem(_, value string) string {
-	if _, _, err := judge.ParseDenial(value); err != nil {
-		return "has " + err.Error()
-	}
-	return ""
-}
-
-func policyProblem(_, value string) string {
-	if err := judge.CheckPolicy(value); err != nil {
-		return "has " + err.Error()
-	}
-	return ""
-}
-
-func recipientProblem(key, _ string) string {
+func recipientProblem(key string) string {
 	list, err := exempt.ParseRecipients([]string{key})
 	switch {
 	case err != nil || len(list) == 0:
@@ -182,7 +175,7 @@ func recipientProblem(key, _ string) string {
 	return ""
 }
 
-func addressProblem(key, _ string) string {
+func addressProblem(key string) string {
 	if _, err := heloname.ParsePrefix(key); err != nil {
 		return "never matches; accepted: an address"
 	}
