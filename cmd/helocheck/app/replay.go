@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/schollz/progressbar/v3"
 	"github.com/urfave/cli/v2"
 
 	"maddy.example/checkhelo"
@@ -83,11 +82,6 @@ func runReplay(c *cli.Context) error {
 
 // read reads and judges everything.
 func (r *replaying) read(c *cli.Context) (stats replay.Stats, err error) {
-	bar, each := newProgress(c.App.ErrWriter), r.each
-	r.each = func(m *report.Message) {
-		_ = bar.Add(1) // a broken bar stops nothing
-		each(m)
-	}
 	r.options.Sort = r.judge.memory != nil || r.judge.other != nil && r.judge.other.memory != nil
 	if r.judge.kept == nil {
 		stats, err = r.runLive(c.Context)
@@ -98,7 +92,6 @@ func (r *replaying) read(c *cli.Context) (stats replay.Stats, err error) {
 			return nil
 		})
 	}
-	_ = bar.Finish()
 	if errors.Is(err, fs.ErrNotExist) {
 		return stats, usage(err.Error())
 	}
@@ -107,14 +100,6 @@ func (r *replaying) read(c *cli.Context) (stats replay.Stats, err error) {
 			stats.Lines, stats.Records, stats.Broken, stats.Skipped[replay.SkippedBorder])
 	}
 	return stats, err
-}
-
-// newProgress returns a counter of greetings that shows on a terminal alone.
-func newProgress(w io.Writer) *progressbar.ProgressBar {
-	return progressbar.NewOptions64(-1, progressbar.OptionSetVisibility(isTerminal(w)),
-		progressbar.OptionSetWriter(w), progressbar.OptionShowCount(), progressbar.OptionShowIts(),
-		progressbar.OptionSetItsString("greetings"), progressbar.OptionThrottle(100*time.Millisecond),
-		progressbar.OptionClearOnFinish())
 }
 
 // runLive looks up the facts of several greetings at once, and judges them in the order of the

@@ -305,11 +305,3 @@ func TestInterrupt(t *testing.T) {
 		}
 	}
 }
-
-func TestProgress(t *testing.T) {
-	var out bytes.Buffer
-	bar := newProgress(&out)
-	if bar.Add(5) != nil || bar.Finish() != nil || out.Len() != 0 {
-		t.Errorf("without a terminal it shows %q", out.String())
-	}
-}
