@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"strings"
 	"syscall"
 
 	"github.com/urfave/cli/v2"
@@ -163,5 +164,64 @@ func runVersion(c *cli.Context) error {
 	check := fmt.Sprintf("check.helo_fqdn %s, for Maddy %s", module.Version(), build.DefaultMaddy)
 	by := fmt.Sprintf("%s, top-level domains of %s", runtime.Version(), heloname.TLDDate())
 	_, err := fmt.Fprintf(c.App.Writer, "%s\n%s\n", s.Text(0, check), s.Text(0, by))
+	return err
+}
+
+func buildCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "build",
+		Usage: "build a custom Maddy with the HELO check",
+		Flags: []cli.Flag{
+			option("output o", "maddy", "write the binary to `FILE`"),
+			option("maddy", build.DefaultMaddy, "build this `VERSION|DIR` of Maddy"),
+			option("tags", "", "build tags `T`, separated by commas"),
+			repeated("with", "link in a `PACKAGE[@VERSION|=DIR]`"),
+			option("checkhelo", "",
+				"source `DIR` of the check; default: this checkout, else this program's version"),
+			option("check-version", "",
+				"let the check say that it is `VERSION`; default: its release, tag or commit"),
+		},
+		Action: runBuild,
+	}
+}
+
+func runBuild(c *cli.Context) error {
+	b := build.Builder{
+		Maddy:     c.String("maddy"),
+		Tags:      c.String("tags"),
+		Output:    c.String("output"),
+		Checkhelo: c.String("checkhelo"),
+		Version:   c.String("check-version"),
+		Progress:  func(step string) { fmt.Fprintln(c.App.ErrWriter, step) },
+	}
+	for _, arg := range c.StringSlice("with") {
+		module, err := build.ParseModule(arg)
+		if err != nil {
+			return usage(err.Error())
+		}
+		b.With = append(b.With, module)
+	}
+	return b.Build(c.Context)
+}
+
+func completionCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "completion",
+		Usage:     "print the completion script of a shell",
+		ArgsUsage: "bash|zsh|fish",
+		Action:    runCompletion,
+	}
+}
+
+func runCompletion(c *cli.Context) error {
+	shell := strings.Join(c.Args().Slice(), " ")
+	if script := texts.Lookup("completion " + shell); script != nil {
+		return script.Execute(c.App.Writer, c.App.Name)
+	}
+	if shell != "fish" {
+		return usage(fmt.Sprintf("completion takes bash, zsh or fish, not %q", shell))
+	}
+	script, err := c.App.ToFishCompletion()
+	fmt.Fprint(c.App.Writer, script)
 	return err
 }

@@ -16,10 +16,18 @@ import (
 	"net/mail"
 	"net/url"
 	"os"
+	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode"
+
+	"github.com/yuin/goldmark"
+	"github.com/yuin/goldmark/ast"
+	"github.com/yuin/goldmark/extension"
+	"github.com/yuin/goldmark/parser"
+	"github.com/yuin/goldmark/text"
 
 	"maddy.example/checkhelo"
 	"maddy.example/checkhelo/docs"
@@ -274,3 +282,150 @@ func init() {
 
 // Languages returns what Options.Langs may be, sorted.
 func Languages() []string { return slices.Sorted(maps.Keys(languages)) }
+
+// rule makes the page of a rule; its Text is about all servers.
+func (s *site) rule(r *checkhelo.Rule, say string) (p view, err error) {
+	p = view{Name: r.Name, Code: code(r), Reply: reply(r, r.Message), Say: say, Group: "GroupName"}
+	switch r.Needs & (checkhelo.NeedForward | checkhelo.NeedPTR) { // both: proof of a name
+	case checkhelo.NeedPTR:
+		p.Group = "GroupReverse"
+	case checkhelo.NeedForward:
+		p.Group = "GroupRecords"
+	}
+	p.Lang, err = s.find(func(files fs.FS) (err error) {
+		p.Page, err = docs.Rule(files, r.Name)
+		return err
+	})
+	if err != nil {
+		return p, err
+	}
+	p.Title = plain(p.Summary)
+	if text := r.Program; text != "" {
+		p.Program = reply(r, text)
+	}
+	intro, servers, found := strings.Cut("\n"+p.Fix, "\n### ")
+	if p.Intro = intro; found {
+		servers = "### " + servers
+	}
+	p.Text, err = s.Render(servers)
+	return p, err
+}
+
+// reply is the answer of a server to a sender, but for the help address.
+func reply(r *checkhelo.Rule, message string) string {
+	message = strings.NewReplacer("{helo}", "…", "{problem}", "…", "{rule}", r.Name, "{url}", "").
+		Replace(message)
+	message = strings.TrimSuffix(strings.TrimSpace(message), ". See")
+	return code(r) + " " + message
+}
+
+func code(r *checkhelo.Rule) string {
+	return fmt.Sprintf("%d %d.%d.%d", r.Code, r.Code/100, r.Detail[0], r.Detail[1])
+}
+
+// fragments returns for each rule the parts of its replies by which the search knows it, in lower
+// case and joined with "|": those that no other text has. Rules with the same text share its parts.
+func fragments(table []checkhelo.Rule) map[string]string {
+	texts, count := make(map[string]bool), make(map[string]int)
+	for i := range table {
+		texts[table[i].Message], texts[table[i].Program] = true, true
+	}
+	for text := range texts {
+		for _, part := range partsOf(text) {
+			count[part]++
+		}
+	}
+	joined := make(map[string]string, len(table))
+	shared := func(part string) bool { return count[part] > 1 }
+	for i := range table {
+		r := &table[i]
+		own := slices.DeleteFunc(partsOf(r.Message+"|"+r.Program), shared)
+		joined[r.Name] = strings.Join(own, "|")
+	}
+	return joined
+}
+
+var placeholders = strings.NewReplacer("{helo}", "|", "{problem}", "|", "{rule}", "|", "{url}", "|",
+	". ", "|")
+
+// partsOf cuts a reply at what differs from one to the next.
+func partsOf(message string) (parts []string) {
+	for part := range strings.SplitSeq(placeholders.Replace(strings.ToLower(message)), "|") {
+		part = strings.Trim(part, ` "().`)
+		if len(part) >= len("is on a block list") && !slices.Contains(parts, part) {
+			parts = append(parts, part)
+		}
+	}
+	return parts
+}
+
+// markup is a text as HTML.
+type markup struct {
+	Body  template.HTML
+	Parts []heading
+}
+
+// heading is one "### " of a text.
+type heading struct{ ID, Title string }
+
+// markdown leaves raw HTML out of its output, which is the library's default.
+var markdown = goldmark.New(
+	goldmark.WithExtensions(extension.Table),
+	goldmark.WithParserOptions(parser.WithAutoHeadingID()),
+)
+
+var rfc = regexp.MustCompile(`\bRFC\s(\d+)`)
+
+const rfcEditor = "https://www.rfc-editor.org/rfc/rfc"
+
+// Render renders a text. Each RFC becomes a link, links between the sources of
+// the pages lead to the pages, and links to elsewhere are marked.
+func (s *site) Render(source string) (r markup, err error) {
+	src := []byte(rfc.ReplaceAllString(source, "[RFC\u00a0$1]("+rfcEditor+"$1)"))
+	doc := markdown.Parser().Parse(text.NewReader(src))
+	err = ast.Walk(doc, func(n ast.Node, entering bool) (ast.WalkStatus, error) {
+		switch n := n.(type) {
+		case *ast.Link:
+			if entering {
+				s.adapt(n)
+			}
+		case *ast.Heading:
+			if id, ok := n.AttributeString("id"); ok && entering {
+				id, _ := id.([]byte)
+				r.Parts = append(r.Parts, heading{string(id), plain(string(n.Lines().Value(src)))})
+			}
+		}
+		return ast.WalkContinue, nil
+	})
+	var b bytes.Buffer
+	err = errors.Join(err, markdown.Renderer().Render(&b, src, doc))
+	r.Body = template.HTML(b.String()) //nolint:gosec // our own texts, no raw HTML
+	return r, err
+}
+
+func (s *site) adapt(link *ast.Link) {
+	target := string(link.Destination)
+	switch {
+	case strings.Contains(target, "://"):
+		link.SetAttributeString("rel", "external noopener noreferrer")
+	case strings.HasSuffix(target, ".md"):
+		name := strings.TrimSuffix(path.Base(target), ".md")
+		if !s.has(name) {
+			name = "index"
+		}
+		link.Destination = []byte(s.Page(name))
+	}
+}
+
+// Inline renders one sentence without paragraph and full stop.
+func (s *site) Inline(sentence string) (template.HTML, error) {
+	r, err := s.Render(strings.TrimSuffix(sentence, "."))
+	cut := strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(string(r.Body)), "<p>"), "</p>")
+	return template.HTML(cut), err //nolint:gosec // as above
+}
+
+// plain returns one sentence as plain text without full stop.
+func plain(sentence string) string {
+	flat := strings.Join(strings.Fields(sentence), " ")
+	return strings.ReplaceAll(strings.TrimSuffix(flat, "."), "`", "")
+}

@@ -5,11 +5,22 @@ package report
 
 import (
 	"cmp"
+	"embed"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	html "html/template"
+	"io"
 	"iter"
 	"maps"
 	"net/netip"
 	"slices"
 	"strings"
+	"text/tabwriter"
+	"text/template"
+	"time"
+
+	"github.com/dustin/go-humanize"
 
 	"maddy.example/checkhelo"
 	"maddy.example/checkhelo/module/heloname"
@@ -271,4 +282,287 @@ func count(rows []row, in func(*row) bool) *Count {
 	delete(orgs, "")
 	c.Names, c.Orgs = len(names), len(orgs)
 	return c
+}
+
+// Bounds of the list of lost messages.
+const (
+	maxLost   = 2000 // messages
+	groupLost = 50   // of one sender
+	maxWord   = 320  // octets of an address or a message ID
+	maxRcpts  = 20
+)
+
+// Lost lists accepted messages that would not reach the inbox at once.
+type Lost struct {
+	Messages int64    `json:"messages"`
+	Senders  []*Group `json:"senders"`
+	More     int64    `json:"more"` // messages that are not listed
+
+	groups map[string]*Group // by Sender
+	listed int
+}
+
+// Group is the lost messages of one organisation.
+type Group struct {
+	Sender    string     `json:"sender"`
+	Messages  int64      `json:"messages"`
+	Greetings []Greeting `json:"greetings"`
+}
+
+func (l *Lost) add(m *Message) {
+	n := int64(m.Count)
+	l.Messages += n
+	if l.listed >= maxLost {
+		return
+	}
+	org := orgOf(shown(m.Helo))
+	g := l.groups[org]
+	if g == nil {
+		g = &Group{Sender: org}
+		l.groups[org] = g
+	}
+	g.Messages += n
+	if len(g.Greetings) < groupLost {
+		l.listed++
+		g.Greetings = append(g.Greetings, m.greeting().kept())
+	}
+}
+
+func (l *Lost) sum() {
+	l.Senders = ranked(maps.Values(l.groups),
+		func(g *Group) int64 { return g.Messages }, func(g *Group) string { return g.Sender })
+	l.More = l.First(maxLost).More
+}
+
+// First returns the list cut to its first n messages.
+func (l *Lost) First(n int) Lost {
+	cut := Lost{Messages: l.Messages, More: l.Messages}
+	for _, g := range l.Senders {
+		part := *g
+		part.Greetings = g.Greetings[:min(n, len(g.Greetings))]
+		if n -= len(part.Greetings); len(part.Greetings) > 0 {
+			cut.Senders = append(cut.Senders, &part)
+		}
+		for _, listed := range part.Greetings {
+			cut.More -= int64(max(1, listed.Count))
+		}
+	}
+	return cut
+}
+
+// maxSpans bounds the points of a timeline.
+const maxSpans = 240
+
+const day = 24 * time.Hour
+
+// spans are the widths that a point can have, each a multiple of the one before.
+var spans = []struct {
+	width time.Duration
+	text  string
+}{
+	{time.Hour, "hour"}, {6 * time.Hour, "6 hours"}, {day, "day"}, {7 * day, "week"},
+	{28 * day, "4 weeks"}, {364 * day, "year"}, {36_400 * day, "century"},
+}
+
+// Timeline counts messages by time and action. Its points get wider as the time that it covers
+// grows.
+type Timeline struct {
+	Span   string  `json:"span"`
+	Points []Point `json:"points"` // those without messages are left out
+	// Most is the messages of the highest column. Those without a hit would hide the others.
+	Most int64 `json:"-"`
+
+	width       int // index into spans
+	first, last time.Time
+	counts      map[moment]int64
+}
+
+// moment is what one action did in one span.
+type moment struct {
+	at     time.Time
+	action string
+}
+
+// Point is one span of a timeline.
+type Point struct {
+	From    string           `json:"from"` // UTC
+	Actions map[string]int64 `json:"actions"`
+	Column  int              `json:"-"` // of the chart; the first is 1
+}
+
+func (l *Timeline) add(at time.Time, action string, n int64) {
+	at = at.UTC().Truncate(spans[l.width].width)
+	if l.counts == nil {
+		l.counts, l.first, l.last = make(map[moment]int64), at, at
+	}
+	if at.Before(l.first) {
+		l.first = at
+	} else if at.After(l.last) {
+		l.last = at
+	}
+	l.counts[moment{at, action}] += n
+	for l.Columns() > maxSpans && l.width+1 < len(spans) {
+		narrow := l.counts
+		*l = Timeline{width: l.width + 1}
+		for m, n := range narrow {
+			l.add(m.at, m.action, n)
+		}
+	}
+}
+
+// column returns the place in the chart.
+func (l *Timeline) column(at time.Time) int { return int(at.Sub(l.first)/spans[l.width].width) + 1 }
+
+// Columns returns how many points the chart has room for.
+func (l *Timeline) Columns() int { return l.column(l.last) }
+
+// sum fills in what is shown.
+func (l *Timeline) sum() {
+	l.Span, l.Points = spans[l.width].text, nil
+	points := make(map[time.Time]map[string]int64)
+	for m := range l.counts {
+		points[m.at] = make(map[string]int64)
+	}
+	for _, at := range slices.SortedFunc(maps.Keys(points), time.Time.Compare) {
+		column := int64(0)
+		for _, action := range strongest {
+			n := l.counts[moment{at, action}]
+			if points[at][action] = n; action != untouched {
+				column += n
+			}
+		}
+		l.Most = max(l.Most, column)
+		l.Points = append(l.Points, Point{l.stamp(at), points[at], l.column(at)})
+	}
+}
+
+func (l *Timeline) stamp(at time.Time) string {
+	if spans[l.width].width < day {
+		return at.Format("2006-01-02 15:04")
+	}
+	return at.Format(time.DateOnly)
+}
+
+// Labels returns the first, middle and last span, each once.
+func (l *Timeline) Labels() []string {
+	middle := l.first.Add(l.last.Sub(l.first) / 2).Truncate(spans[l.width].width)
+	return slices.Compact([]string{l.stamp(l.first), l.stamp(middle), l.stamp(l.last)})
+}
+
+// Against is what a second policy does otherwise.
+type Against struct {
+	Policy  string   `json:"policy"`
+	Moves   []Change `json:"moves"`   // between actions
+	Changes []Change `json:"changes"` // by name; the most common
+	More    int      `json:"more"`    // names left out
+
+	moves, changes map[Change]int64 // messages
+}
+
+// Change is a number of messages that a second policy treats differently.
+type Change struct {
+	Helo     string `json:"helo,omitempty"`
+	From     string `json:"from"` // action, or action:rule
+	To       string `json:"to"`
+	Messages int64  `json:"messages"`
+}
+
+// Compare makes Add count Message.Other too, the verdict of a second policy.
+func (r *Report) Compare(policy string) {
+	r.Against = &Against{
+		Policy: policy, moves: make(map[Change]int64), changes: make(map[Change]int64),
+	}
+}
+
+func (a *Against) add(m *Message, name string) {
+	n, from, to := int64(m.Count), word(m.Action), word(m.Other.Action)
+	if from != to {
+		a.moves[Change{From: from, To: to}] += n
+	} else if from == untouched || m.rule() == m.Other.rule() {
+		return
+	}
+	ch := Change{Helo: name, From: m.change(), To: m.Other.change()}
+	if _, ok := a.changes[ch]; ok || len(a.changes) < maxChanges {
+		a.changes[ch] += n
+	}
+}
+
+func (a *Against) sum() {
+	a.Moves, a.Changes = []Change{}, []Change{}
+	for _, from := range strongest {
+		for _, to := range strongest {
+			move := Change{From: from, To: to}
+			if move.Messages = a.moves[move]; move.Messages > 0 {
+				a.Moves = append(a.Moves, move)
+			}
+		}
+	}
+	changes := ranked(maps.Keys(a.changes), func(c Change) int64 { return a.changes[c] },
+		func(c Change) string { return c.Helo + " " + c.From + " " + c.To })
+	for _, c := range changes[:min(shownChanges, len(changes))] {
+		c.Messages = a.changes[c]
+		a.Changes = append(a.Changes, c)
+	}
+	a.More = len(changes) - len(a.Changes)
+}
+
+var (
+	//go:embed report.txt report.csv report.html
+	files embed.FS
+	funcs = template.FuncMap{
+		"grouped": humanize.Comma, "share": share, "join": strings.Join, "row": csvRow,
+		"actions": func() []string { return strongest }, "clean": heloname.Clean,
+	}
+	texts = template.Must(template.New("").Funcs(funcs).ParseFS(files, "report.txt", "report.csv"))
+	// Texts of clients are cleaned, and the template of the page escapes them once more.
+	page = html.Must(html.New("report.html").Funcs(funcs).ParseFS(files, "report.html"))
+)
+
+// WriteText writes tables for people.
+func (r *Report) WriteText(w io.Writer) error {
+	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	return errors.Join(texts.ExecuteTemplate(out, "report.txt", r.Sum()), out.Flush())
+}
+
+// WriteCSV writes one row for each class, action and rule, each lost message and each note.
+func (r *Report) WriteCSV(w io.Writer) error {
+	return texts.ExecuteTemplate(w, "report.csv", r.Sum())
+}
+
+// WriteHTML writes one page that needs nothing but itself.
+func (r *Report) WriteHTML(w io.Writer) error { return page.Execute(w, r.Sum()) }
+
+// AtLeast writes a number of names or organisations, of which only the first may be known.
+func (r *Report) AtLeast(n int) string {
+	if r.Exact {
+		return humanize.Comma(int64(n))
+	}
+	return "at least " + humanize.Comma(int64(n))
+}
+
+// share writes a part in percent.
+func share(n, of int64) string {
+	switch {
+	case n == 0 || of == 0:
+		return "0 %"
+	case float64(n)/float64(of) < 0.0001:
+		return "<0.01 %"
+	default:
+		return fmt.Sprintf("%.2f %%", 100*float64(n)/float64(of))
+	}
+}
+
+// csvRow writes a line of CSV with all columns. A spreadsheet takes no cell for a formula.
+func csvRow(cells ...any) string {
+	const columns = 17
+	var line strings.Builder
+	out, texts := csv.NewWriter(&line), make([]string, columns)
+	for i, cell := range cells {
+		if texts[i] = fmt.Sprint(cell); strings.IndexAny(texts[i], "=+-@") == 0 {
+			texts[i] = "'" + texts[i]
+		}
+	}
+	_ = out.Write(texts) // a Builder takes everything
+	out.Flush()
+	return line.String()
 }
