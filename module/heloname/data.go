@@ -67,26 +67,18 @@ var oldTLDs = strings.Fields(`com net org edu gov int mil arpa aero biz coop inf
 // freeTLDs are the country codes whose registry (Freenom) gave names away free until 2023.
 var freeTLDs = []string{"cf", "ga", "gq", "ml", "tk"}
 
-// defaultLabels are the first labels that installers, hosting panels and clouds make: a word
-// and what follows it there.
+// defaultLabels are the first labels that installers, hosting panels and clouds make.
 var defaultLabels = []struct {
 	by    string // the evidence
-	words []string
-	tail  *regexp.Regexp
+	label *regexp.Regexp
 }{
-	{"default name of a rented server",
-		[]string{"host", "slot", "default", "panel", "plesk", "cpanel", "cwp"},
-		regexp.MustCompile(`^-?\d{0,8}$`)},
-	{"default name of a rented server", []string{"server", "srv"}, regexp.MustCompile(`^-?\d{1,8}$`)},
-	{"default name of a rented server", []string{"vps", "vds", "vm", "node"},
-		regexp.MustCompile(`^-?\d{3,8}$`)},
-	{"name of a system image", []string{"ubuntu", "debian", "centos"},
-		regexp.MustCompile(`^(?:\d*|-[0-9a-z-]+)$`)},
-	{"name made by Windows set-up", []string{"win", "desktop", "laptop"},
-		regexp.MustCompile(`^-[0-9a-z]{7,12}$`)},
-	{"name made of an address", []string{"ip"}, regexp.MustCompile(`^(?:-\d{1,3}){4}$`)},
-	{"name made by a cloud", []string{"ecs"}, regexp.MustCompile(`^-[0-9a-z-]+$`)},
-	{"name made by a cloud", []string{"i"}, regexp.MustCompile(`^-[0-9a-f]{8,17}$`)},
+	{"default name of a rented server", regexp.MustCompile(
+		`^(?:(?:host|slot|default|panel|plesk|cpanel|cwp)-?\d{0,8}|(?:server|srv)-?\d{1,8}|` +
+			`(?:vps|vds|vm|node)-?\d{3,8})$`)},
+	{"name of a system image", regexp.MustCompile(`^(?:ubuntu|debian|centos)(?:\d*|-[0-9a-z-]+)$`)},
+	{"name made by Windows set-up", regexp.MustCompile(`^(?:win|desktop|laptop)-[0-9a-z]{7,12}$`)},
+	{"name made of an address", regexp.MustCompile(`^ip(?:-\d{1,3}){4}$`)},
+	{"name made by a cloud", regexp.MustCompile(`^(?:ecs-[0-9a-z-]+|i-[0-9a-f]{8,17})$`)},
 }
 
 // serialLabel matches the id of a container, a number, a short word with a number, and a name made

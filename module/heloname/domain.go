@@ -2,6 +2,7 @@ package heloname
 
 import (
 	_ "embed"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -35,9 +36,6 @@ var knownTLDs = sync.OnceValue(func() map[string]bool {
 // YYYY-MM-DD: IANA writes "# Version YYYYMMDDNN" into its first line.
 func TLDDate() string {
 	_, version, _ := strings.Cut(rootZone, "# Version ")
-	if len(version) < 8 {
-		return ""
-	}
 	return version[:4] + "-" + version[4:6] + "-" + version[6:8]
 }
 
@@ -62,12 +60,18 @@ func NumericTLD(ascii string) bool {
 // OrgDomain returns the organisational domain: one label more than the public suffix, private
 // section included. A name that is itself a public suffix is returned whole.
 func OrgDomain(ascii string) string {
-	suffix, _ := publicsuffix.PublicSuffix(ascii)
-	rest := len(ascii) - len(suffix) - 1
+	rest := suffixStart(ascii) - 1
 	if rest <= 0 {
 		return ascii
 	}
 	return ascii[strings.LastIndexByte(ascii[:rest], '.')+1:]
+}
+
+// suffixStart returns where the public suffix of a name starts. The private
+// section of the list counts.
+func suffixStart(ascii string) int {
+	suffix, _ := publicsuffix.PublicSuffix(ascii)
+	return len(ascii) - len(suffix)
 }
 
 // PublicSuffix reports whether everybody may register names below a known name,
@@ -84,11 +88,8 @@ func SameOrg(a, b string) bool {
 
 // Below tells whether name equals domain or lies below it. Nothing lies below "".
 func Below(name, domain string) bool {
-	rest := len(name) - len(domain)
-	if domain == "" || rest < 0 || name[rest:] != domain {
-		return false
-	}
-	return rest == 0 || name[rest-1] == '.'
+	rest, ends := strings.CutSuffix(name, domain)
+	return ends && domain != "" && (rest == "" || strings.HasSuffix(rest, "."))
 }
 
 // Localhost tells whether a name is localhost (RFC 6761, section 6.3), lies
@@ -101,6 +102,8 @@ func Localhost(ascii string) bool {
 // minShared is the least length in octets of a label that relates two domains:
 // shorter ones (mail, it, web) are too common.
 const minShared = 4
+
+var threeLetters = regexp.MustCompile(`[a-z]{3}`)
 
 // Related tells whether the HELO name and the PTR name look like two domains of one operator: the
 // first label of one organisational domain holds that of the other (example.co.uk,
@@ -119,19 +122,11 @@ func Related(helo, ptr string) bool {
 		}
 	}
 	host := firstLabel(helo)
-	return host == firstLabel(ptr) && strings.ContainsAny(host, digits) && hasWord(host)
+	return host == firstLabel(ptr) && strings.ContainsAny(host, digits) &&
+		threeLetters.MatchString(host)
 }
 
 func firstLabel(s string) string {
 	label, _, _ := strings.Cut(s, ".")
 	return label
-}
-
-func hasWord(s string) bool {
-	for _, run := range runs(s, isLower) {
-		if len(run) >= 3 {
-			return true
-		}
-	}
-	return false
 }

@@ -1,7 +1,7 @@
 package heloname
 
 import (
-	"errors"
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -84,64 +84,46 @@ type Extension struct {
 func (l *Lists) With(ext Extension) (*Lists, error) {
 	l = l.orDefault()
 	n := &Lists{maps.Clone(l.reserved), maps.Clone(l.providers), maps.Clone(l.words)}
+	var first error
+	domains := func(names []string) []string {
+		list := make([]string, len(names))
+		for i, name := range names {
+			var err error
+			list[i], err = Domain(strings.TrimPrefix(name, "."))
+			first = cmp.Or(first, err)
+		}
+		return list
+	}
 	for _, p := range ext.Providers {
 		if p.Name == "" || len(p.Helo) == 0 || len(p.PTR) == 0 {
-			return nil, fmt.Errorf("heloname: provider %q needs a name, HELO and PTR domains", p.Name)
+			first = cmp.Or(first, fmt.Errorf("provider %q needs a name, HELO and PTR domains", p.Name))
 		}
-		var err error
-		if p.Helo, err = providerDomains(p.Helo); err == nil {
-			p.PTR, err = providerDomains(p.PTR)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("heloname: provider %s: %w", p.Name, err)
-		}
-		p.Strong = true
 		maps.DeleteFunc(n.providers, func(_ string, old *Provider) bool {
 			return strings.EqualFold(old.Name, p.Name)
 		})
-		n.add(&p)
+		n.add(&Provider{Name: p.Name, Helo: domains(p.Helo), PTR: domains(p.PTR), Strong: true})
 	}
-	return n, errors.Join(
-		n.addWords(lineWord|rentedWord, ext.DynamicWords), n.addWords(staticWord, ext.StaticWords),
-		n.addReserved(true, ext.ReservedTLDs), n.addReserved(false, ext.NotReserved))
-}
-
-func (l *Lists) addWords(class wordClass, words []string) error {
-	for _, word := range words {
-		lower := strings.ToLower(word)
-		if !consists(lower, isLower) || len(lower) > maxLabel {
-			return fmt.Errorf("heloname: %q is not a word of letters", word)
-		}
-		l.words[lower] = class
-	}
-	return nil
-}
-
-func (l *Lists) addReserved(reserved bool, names []string) error {
-	for _, name := range names {
-		suffix, err := Domain(strings.TrimPrefix(name, "."))
-		if err != nil {
-			return fmt.Errorf("heloname: %q is not a domain name", name)
-		}
-		l.reserved[suffix] = reserved
-	}
-	return nil
-}
-
-// providerDomains brings domains and families into the form of Name.ASCII.
-func providerDomains(names []string) ([]string, error) {
-	domains := make([]string, len(names))
-	for i, name := range names {
-		label, isFamily := strings.CutSuffix(strings.TrimPrefix(name, "."), familyMark)
-		domain, err := Domain(label)
-		if err != nil || isFamily && strings.Contains(domain, ".") {
-			return nil, fmt.Errorf("%q is not a domain name", name)
-		}
-		if domains[i] = domain; isFamily {
-			domains[i] += familyMark
+	addWords := func(class wordClass, words []string) {
+		for _, word := range words {
+			lower := strings.ToLower(word)
+			if !consists(lower, isLower) || len(lower) > maxLabel {
+				first = cmp.Or(first, fmt.Errorf("%q is not a word of letters", word))
+			}
+			n.words[lower] = class
 		}
 	}
-	return domains, nil
+	addWords(lineWord|rentedWord, ext.DynamicWords)
+	addWords(staticWord, ext.StaticWords)
+	for _, suffix := range domains(ext.ReservedTLDs) {
+		n.reserved[suffix] = true
+	}
+	for _, suffix := range domains(ext.NotReserved) {
+		n.reserved[suffix] = false
+	}
+	if first != nil {
+		return nil, fmt.Errorf("heloname: %w", first)
+	}
+	return n, nil
 }
 
 // Reserved returns the longest suffix of a name under which no public mail server can stand, by a

@@ -20,15 +20,13 @@ const (
 	problemHyphenFirst = "a part between dots starts with a hyphen"
 	problemHyphenLast  = "a part between dots ends with a hyphen"
 	problemALabel      = "a part that starts with xn-- is not a valid encoded name"
-	problemZone        = "it is an IPv6 address with a zone"
 	problemNumeric     = "its last part is a number, so it is neither a host name nor an address"
 
-	problemUnclosed    = "it has no closing bracket at its end"
-	problemNoAddress   = "its brackets are empty"
-	problemNotIPv6     = "the text after its IPv6 tag is not an IPv6 address"
-	problemNotIPv4     = "the text after its IPv4 tag is not an IPv4 address"
-	problemNotAddress  = "the text in its brackets is not an IP address"
-	problemLiteralZone = "the IPv6 address in its brackets has a zone"
+	problemUnclosed   = "it has no closing bracket at its end"
+	problemNoAddress  = "its brackets are empty"
+	problemNotIPv6    = "the text after its IPv6 tag is not an IPv6 address"
+	problemNotIPv4    = "the text after its IPv4 tag is not an IPv4 address"
+	problemNotAddress = "the text in its brackets is not an IP address"
 )
 
 // label returns n times c.
@@ -123,8 +121,8 @@ func TestParseMalformed(t *testing.T) {
 		{"IPv6:192.0.2.1", problemChar},
 		{"2001:db8::g", problemChar},
 		{"2001:db8:::1", problemChar},
-		{"fe80::1%eth0", problemZone},
-		{"IPv6:fe80::1%eth0", problemZone},
+		{"fe80::1%eth0", problemChar},
+		{"IPv6:fe80::1%eth0", problemChar},
 		{"a%eth0", problemChar},
 		{"xn--a.example.com", problemALabel},
 		{"95.ca.50.26", problemNumeric},
@@ -244,8 +242,8 @@ func TestParseLiteral(t *testing.T) {
 		{"[IPv6:]", "", problemNotIPv6},
 		{"[IPv6:192.0.2.1]", "", problemNotIPv6},
 		{"[IPv6:2001:db8::1::]", "", problemNotIPv6},
-		{"[IPv6:fe80::1%eth0]", "", problemLiteralZone},
-		{"[fe80::1%eth0]", "", problemLiteralZone},
+		{"[IPv6:fe80::1%eth0]", "", problemNotIPv6},
+		{"[fe80::1%eth0]", "", problemNotAddress},
 	} {
 		n := Parse(tc.arg)
 		want := Literal
@@ -405,5 +403,233 @@ func checkNameFuncs(t *testing.T, name string) {
 	}
 	if evidence, ok := DefaultLists().Dynamic(name, addr("192.0.2.1")); ok != (evidence != "") {
 		t.Fatalf("Dynamic(%q) = %q, %v", name, evidence, ok)
+	}
+}
+
+func TestUnmap(t *testing.T) {
+	for in, want := range map[string]string{
+		"192.0.2.1":               "192.0.2.1",
+		"::ffff:192.0.2.1":        "192.0.2.1",
+		"64:ff9b::192.0.2.1":      "192.0.2.1",
+		"64:ff9b::":               "0.0.0.0",
+		"64:ff9b::ffff:ffff":      "255.255.255.255",
+		"64:ff9b::192.0.2.1%eth0": "192.0.2.1",
+		"fe80::1%eth0":            "fe80::1",
+		"64:ff9b::1:c000:201":     "64:ff9b::1:c000:201", // above the /96
+		"64:ff9b:1::192.0.2.1":    "64:ff9b:1::c000:201", // RFC 8215: private translation
+		"2002:c000:201::":         "2002:c000:201::",     // 6to4: not the IPv4 host itself
+		"::192.0.2.1":             "::c000:201",          // IPv4-compatible, given up in RFC 4291
+		"2001:db8::c000:201":      "2001:db8::c000:201",
+	} {
+		if got := Unmap(netip.MustParseAddr(in)).String(); got != want {
+			t.Errorf("Unmap(%s) = %s, want %s", in, got, want)
+		}
+	}
+	if got := Unmap(netip.Addr{}); got.IsValid() {
+		t.Errorf("Unmap of no address = %s", got)
+	}
+}
+
+func TestParsePrefix(t *testing.T) {
+	for in, want := range map[string]string{
+		"192.0.2.1":                "192.0.2.1/32",
+		"192.0.2.0/24":             "192.0.2.0/24",
+		"0.0.0.0/0":                "0.0.0.0/0",
+		"::/0":                     "::/0",
+		"2001:db8::1":              "2001:db8::1/128",
+		"2001:db8::/32":            "2001:db8::/32",
+		"::ffff:192.0.2.1":         "192.0.2.1/32",
+		"::ffff:192.0.2.1/128":     "192.0.2.1/32",
+		"::ffff:192.0.2.0/120":     "192.0.2.0/24",
+		"::ffff:0:0/96":            "0.0.0.0/0",
+		"64:ff9b::192.0.2.1":       "192.0.2.1/32",
+		"64:ff9b::192.0.2.0/120":   "192.0.2.0/24",
+		"64:ff9b::/96":             "0.0.0.0/0",
+		"64:ff9b::/95":             "64:ff9b::/95", // more than the translated addresses
+		"64:ff9b:1::/96":           "64:ff9b:1::/96",
+		"2001:DB8::C000:200/120":   "2001:db8::c000:200/120",
+		"::fffe:0:0/95":            "::fffe:0:0/95",
+		"64:ff9b::1:c000:0200/120": "64:ff9b::1:c000:200/120",
+	} {
+		if got, err := ParsePrefix(in); err != nil || got.String() != want {
+			t.Errorf("ParsePrefix(%q) = %s, %v, want %s", in, got, err, want)
+		}
+	}
+	for in, want := range map[string]string{
+		"":                     `"" is not an address`,
+		"mail.example.org":     "not an address",
+		"192.0.2":              "not an address",
+		"192.0.2.01":           "not an address",
+		"192.0.2.1 x":          "not an address",
+		"fe80::1%eth0":         "not an address",
+		"fe80::%eth0/64":       "not a network",
+		"192.0.2.0/":           "not a network",
+		"192.0.2.0/33":         "not a network",
+		"192.0.2.0/-1":         "not a network",
+		"192.0.2.0/024":        "not a network",
+		"192.0.2.0/255.0.0.0":  "not a network",
+		"::ffff:192.0.2.0/129": "not a network",
+		"192.0.2.1/24":         "bits beyond /24; write 192.0.2.0/24 for the network or 192.0.2.1 for",
+		"2001:db8::1/64":       "bits beyond /64",
+		"::ffff:192.0.2.1/120": "bits beyond /120",
+		"::ffff:192.0.2.0/80":  "bits beyond /80",
+	} {
+		if got, err := ParsePrefix(in); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("ParsePrefix(%q) = %s, %v, want error %s", in, got, err, want)
+		}
+	}
+}
+
+func TestDomain(t *testing.T) {
+	for in, want := range map[string]string{
+		"Mail.Example.ORG.":     "mail.example.org",
+		"b\u00fccher.example":   "xn--bcher-kva.example",
+		"B\u00dcCHER.example.":  "xn--bcher-kva.example",
+		"xn--bcher-kva.example": "xn--bcher-kva.example",
+		"localhost":             "localhost",
+		"_dmarc.example":        "_dmarc.example",
+	} {
+		if got, err := Domain(in); err != nil || got != want {
+			t.Errorf("Domain(%q) = %q, %v, want %q", in, got, err, want)
+		}
+	}
+	for in, want := range map[string]string{
+		"":                     "it is empty",
+		".":                    "starts with a dot",
+		".example.org":         "starts with a dot",
+		"*.example.org":        "other than letters",
+		"192.0.2.1":            "is an address",
+		"[192.0.2.1]":          "is an address",
+		"a.\xff":               "is not a domain name",
+		"b\u00fc cher.example": "is not a domain name",
+	} {
+		if got, err := Domain(in); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Domain(%q) = %q, %v, want error %s", in, got, err, want)
+		}
+	}
+}
+
+func TestSpecial(t *testing.T) {
+	for _, tc := range []struct {
+		addr string
+		want bool
+	}{
+		{"", true},
+		{"0.0.0.0", true}, {"0.255.255.255", true}, {"1.0.0.0", false},
+		{"9.255.255.255", false}, {"10.0.0.0", true}, {"10.255.255.255", true}, {"11.0.0.0", false},
+		{"100.63.255.255", false}, {"100.64.0.0", true}, {"100.127.255.255", true},
+		{"100.128.0.0", false},
+		{"126.255.255.255", false}, {"127.0.2.1", true}, {"128.0.0.0", false},
+		{"169.253.255.255", false}, {"169.254.1.1", true}, {"169.255.0.0", false},
+		{"172.15.255.255", false}, {"172.16.0.0", true}, {"172.31.255.255", true},
+		{"172.32.0.0", false},
+		{"192.0.0.1", true}, {"192.0.1.0", false}, {"192.0.2.1", true}, {"192.0.3.0", false},
+		{"192.88.99.1", true}, {"192.88.98.1", false},
+		{"192.167.255.255", false}, {"192.168.1.1", true}, {"192.169.0.0", false},
+		{"198.17.255.255", false}, {"198.18.0.0", true}, {"198.19.255.255", true},
+		{"198.20.0.0", false}, {"198.51.99.255", false}, {"198.51.100.7", true},
+		{"203.0.112.255", false}, {"203.0.113.7", true}, {"203.0.114.0", false},
+		{"223.255.255.255", false}, {"224.0.0.1", true}, {"239.1.2.3", true},
+		{"240.0.0.1", true}, {"255.255.255.255", true}, {"8.8.8.8", false},
+		{"::ffff:10.0.0.1", true}, {"::ffff:8.8.8.8", false},
+
+		{"::", true}, {"::1", true}, {"::8.8.8.8", true},
+		{"64:ff9b::808:808", false}, {"64:ff9b::a00:1", true}, {"64:ff9b:1::1", true},
+		{"100::1", true}, {"100:0:0:1::1", true}, {"2001::1", true}, {"2001:1ff::1", true},
+		{"2001:200::1", false}, {"2001:db8::1", true}, {"2001:db9::1", false},
+		{"2002:808:808::1", false}, {"2002:a00:1::1", true}, {"2003::1", false},
+		{"2a00:1450:4864:20::1", false}, {"3fff::1", true}, {"3ffe::1", false},
+		{"5f00::1", true}, {"fbff::1", false}, {"fc00::1", true}, {"fdff::1", true},
+		{"fe80::1", true}, {"fe80::1%eth0", true}, {"fec0::1", true}, {"ff02::1", true},
+	} {
+		if got := Special(addr(tc.addr)); got != tc.want {
+			t.Errorf("Special(%s) = %v", tc.addr, got)
+		}
+	}
+}
+
+// TestSpecialAgainstNetip: what the standard library calls local or
+// multicast is special.
+func TestSpecialAgainstNetip(t *testing.T) {
+	for i := range 1 << 16 {
+		a := netip.AddrFrom4([4]byte{byte(i >> 8), byte(i), 1, 1})
+		b := [16]byte{byte(i >> 8), byte(i), 15: 1}
+		for _, a := range []netip.Addr{a, netip.AddrFrom16(b)} {
+			std := a.IsPrivate() || a.IsLoopback() || a.IsMulticast() || a.IsUnspecified() ||
+				a.IsLinkLocalUnicast()
+			if std && !Special(a) {
+				t.Fatalf("%s is not special", a)
+			}
+		}
+	}
+}
+
+func TestClean(t *testing.T) {
+	for _, tc := range []struct {
+		in   string
+		max  int
+		want string
+	}{
+		{"mail.example.org", 64, "mail.example.org"},
+		{"[IPv6:2001:db8::1]", 64, "[IPv6:2001:db8::1]"},
+		{"a_b,c@d$e%f{g}", 64, "a_b,c@d$e%f{g}"},
+		{"", 64, ""},
+		{"a b", 64, "a?b"},
+		{"a\r\nRCPT TO:<x>", 64, "a??RCPT?TO:?x?"},
+		{"<script>\"'&`\\;()", 64, "?script?????????"},
+		{"\x00\x1b[31m\x7f", 64, "??[31m?"},
+		{"b\xc3\xbccher", 64, "b??cher"},
+		{"\x9b\xff", 64, "??"},
+		{"0123456789", 10, "0123456789"},
+		{"0123456789x", 10, "0123...89x"},
+		{"0123456789xy", 9, "012...9xy"},
+		{"01\r345678\n", 8, "01?...8?"},
+		{"0123456789", 4, "0..."},
+		{"0123456789", 3, "..."},
+		{"0123456789", 1, "."},
+		{"0123456789", 0, ""},
+		{"0123456789", -1, ""},
+	} {
+		if got := Clean(tc.in, tc.max); got != tc.want {
+			t.Errorf("Clean(%q, %d) = %q, want %q", tc.in, tc.max, got, tc.want)
+		}
+		checkClean(t, tc.in, tc.max)
+	}
+}
+
+// checkClean holds what is true of all cleaned text.
+func checkClean(t *testing.T, s string, octets int) {
+	t.Helper()
+	got := Clean(s, octets)
+	if len(got) > max(octets, 0) || len(got) < min(len(s), max(octets, 0)) {
+		t.Fatalf("Clean(%q, %d) = %q, wrong length", s, octets, got)
+	}
+	for i := range len(got) {
+		if c := got[i]; c <= ' ' || c > '~' || strings.IndexByte("<>()\"\\;&'`", c) >= 0 {
+			t.Fatalf("Clean(%q, %d) = %q, byte %q", s, octets, got, c)
+		}
+	}
+	if Clean(got, octets) != got {
+		t.Fatalf("Clean(%q, %d) is not stable", s, octets)
+	}
+}
+
+func TestLine(t *testing.T) {
+	for _, tc := range []struct {
+		in   string
+		max  int
+		want string
+	}{
+		{"Say your name, \"a\"; see <url>", 64, "Say your name, \"a\"; see <url>"},
+		{"a\r\nb\tc\x00\x7f\xc3\xbc", 64, "a??b?c????"},
+		{"0123456789", 10, "0123456789"},
+		{"0123456789", 9, "012345678"},
+		{"0123456789", 0, ""},
+		{"0123456789", -1, ""},
+		{"", 5, ""},
+	} {
+		if got := Line(tc.in, tc.max); got != tc.want {
+			t.Errorf("Line(%q, %d) = %q, want %q", tc.in, tc.max, got, tc.want)
+		}
 	}
 }

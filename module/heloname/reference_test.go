@@ -18,7 +18,6 @@ var (
 	digitRuns     = regexp.MustCompile(`[0-9]+`)
 	notHex        = regexp.MustCompile(`[^0-9a-f]+`)
 	notLetters    = regexp.MustCompile(`[^a-z]+`)
-	threeLetters  = regexp.MustCompile(`[a-z]{3}`)
 	familyPattern = regexp.MustCompile(`(?:^|\.)([^.]*)\.(?:com?\.)?[a-z]{2}$`)
 )
 
