@@ -20,7 +20,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -30,7 +29,6 @@ import (
 
 	"golang.org/x/mod/modfile"
 	"golang.org/x/mod/module"
-	"golang.org/x/mod/semver"
 	"golang.org/x/mod/zip"
 )
 
@@ -84,9 +82,8 @@ func ParseModule(s string) (Module, error) {
 	return m, nil
 }
 
-// Build makes the binary and moves it to Output in one step; a failure leaves
-// an older file there as it was. The same inputs give the same bytes. What the
-// go command says is part of the error.
+// Build makes the binary and moves it to Output in one step; a failure leaves an older file there
+// as it was. The same inputs give the same bytes. What the go command says is part of the error.
 func (b *Builder) Build(ctx context.Context) (err error) {
 	defer func() {
 		if err != nil {
@@ -109,12 +106,18 @@ func (b *Builder) Build(ctx context.Context) (err error) {
 		return fmt.Errorf("output: %w", err)
 	}
 	defer os.RemoveAll(work)
-	g, err := newGoCommand(ctx, work, b.progress)
+	if _, err := exec.LookPath("go"); err != nil {
+		return errors.New("no go command found; install Go from https://go.dev/dl/")
+	}
+	check, err := b.checkSource(ctx, work)
 	if err != nil {
 		return err
 	}
-	maddy, check, err := b.writeModule(ctx, g)
+	maddy, err := b.maddySource(ctx, work)
 	if err != nil {
+		return err
+	}
+	if err := b.writeModule(ctx, work, maddy, check); err != nil {
 		return err
 	}
 	set := "-X " + maddyPath + ".Version=" + maddy.maddyVersion()
@@ -122,7 +125,7 @@ func (b *Builder) Build(ctx context.Context) (err error) {
 		set += " -X " + checkPath + "/module.version=" + strings.TrimPrefix(v, "v")
 	}
 	b.progress("compiling Maddy " + maddy.maddyVersion() + "; the first time takes some minutes")
-	_, err = g.run(ctx, "build", "-trimpath", "-buildvcs=false", "-tags", b.Tags, "-ldflags", set,
+	_, err = b.run(ctx, work, "build", "-trimpath", "-buildvcs=false", "-tags", b.Tags, "-ldflags", set,
 		"-o", binary, ".")
 	if err != nil {
 		return err
@@ -140,33 +143,16 @@ func (b *Builder) progress(step string) {
 	}
 }
 
-// ErrNoGo means that there is no go command.
-var ErrNoGo = errors.New("no go command found; install Go from https://go.dev/dl/")
-
-type goCommand struct {
-	dir      string
-	env      []string
-	progress func(string)
-}
-
-func newGoCommand(ctx context.Context, dir string, progress func(string)) (*goCommand, error) {
-	if _, err := exec.LookPath("go"); err != nil {
-		return nil, fmt.Errorf("%w (%w)", ErrNoGo, err)
-	}
-	// A workspace of the caller must not leak into the build.
-	g := &goCommand{dir, append(os.Environ(), "GO111MODULE=on", "GOWORK=off"), progress}
-	flags, err := g.run(ctx, "env", "GOFLAGS")
-	g.env = append(g.env, "GOFLAGS="+strings.TrimSpace(string(flags)+" -mod=mod"))
-	return g, err
-}
-
-// run runs the go command and returns its output; the error holds what it said.
-func (g *goCommand) run(ctx context.Context, args ...string) ([]byte, error) {
+// run runs the go command in a directory and returns its output; the error holds what it said.
+func (b *Builder) run(ctx context.Context, dir string, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, "go", args...) //nolint:gosec // G204: our arguments
-	cmd.Dir, cmd.Env = g.dir, g.env
+	cmd.Dir = dir
+	// A workspace of the caller must not leak into the build.
+	cmd.Env = append(os.Environ(), "GO111MODULE=on", "GOWORK=off",
+		"GOFLAGS="+strings.TrimSpace(os.Getenv("GOFLAGS")+" -mod=mod"))
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 10 * time.Second // that an interrupted go command may take to end
-	said := stderr{progress: g.progress}
+	said := stderr{progress: b.progress}
 	cmd.Stderr = &said
 	out, err := cmd.Output()
 	if cause := ctx.Err(); err != nil && cause != nil {
@@ -211,82 +197,72 @@ const noVersion = "v0.0.0"
 // commands of helocheck become "maddy helo ...".
 var mainFile = template.Must(template.New("main.go").Parse(mainText))
 
-// writeModule fills the work directory and returns where Maddy and the check come from.
-func (b *Builder) writeModule(ctx context.Context, g *goCommand) (maddy, check source, err error) {
-	if check, err = b.checkSource(ctx, g); err != nil {
-		return maddy, check, err
-	}
-	if maddy, err = b.maddySource(ctx, g); err != nil {
-		return maddy, check, err
-	}
-	mod, err := newTempModule(g.dir, maddy, check)
-	if err == nil {
-		err = mod.write(b.With)
-	}
-	for _, with := range b.With {
-		if err != nil || with.Version == "" {
-			continue
-		}
-		if _, err = g.run(ctx, "get", with.Package+"@"+with.Version); err != nil {
-			err = fmt.Errorf("package %s@%s: %w", with.Package, with.Version, err)
-		}
-	}
-	return maddy, check, err
-}
-
-type tempModule struct {
-	dir  string
-	file *modfile.File
-	sums []byte // go.sum
-	dirs int    // directories linked so far
-}
-
-// newTempModule starts from Maddy's own go.mod, since replace lines of a dependency do not count.
-// The go.sum files of both modules come along: some versions cannot be verified afresh everywhere.
-func newTempModule(dir string, maddy, check source) (*tempModule, error) {
+// writeModule fills the work directory. Its go.mod starts from Maddy's own, since replace lines of a
+// dependency do not count. The go.sum files come along: some versions cannot be verified afresh
+// everywhere.
+func (b *Builder) writeModule(ctx context.Context, dir string, maddy, check source) error {
 	file, err := readModFile(maddy.dir)
-	if err != nil {
-		return nil, err
-	}
-	own, err := readModFile(check.dir)
-	if err != nil {
-		return nil, err
-	}
-	m := &tempModule{dir: dir, file: file, sums: newerSum}
-	for _, from := range []source{maddy, check} {
-		data, err := os.ReadFile(filepath.Join(from.dir, "go.sum"))
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, err
-		}
-		m.sums = slices.Concat(m.sums, data)
-	}
-	file.DropToolchainStmt()
-	return m, errors.Join(file.AddModuleStmt(customPath), m.raiseGo(own), m.raise(),
-		m.use(maddyPath, maddy), m.use(checkPath, check))
-}
-
-// raise takes the versions of newer.mod where Maddy asks for older ones.
-func (m *tempModule) raise() error {
-	newer, err := modfile.Parse("newer.mod", newerMod, nil)
 	if err != nil {
 		return err
 	}
-	for _, want := range newer.Require {
-		for _, has := range m.file.Require {
-			if has.Mod.Path == want.Mod.Path && semver.Compare(has.Mod.Version, want.Mod.Version) < 0 {
-				err = errors.Join(err, m.file.AddRequire(want.Mod.Path, want.Mod.Version), m.raiseGo(newer))
-			}
+	newer := source{dir: filepath.Join(dir, "newer")}
+	err = errors.Join(os.Mkdir(newer.dir, 0o700), file.AddModuleStmt(customPath),
+		os.WriteFile(filepath.Join(newer.dir, "go.mod"), newerMod, 0o600),
+		os.WriteFile(filepath.Join(newer.dir, "go.sum"), newerSum, 0o600))
+	file.DropToolchainStmt()
+	modules := []source{newer, maddy, check}
+	for _, with := range b.With {
+		if with.Dir != "" {
+			from, fault := sourceIn(with.Dir, with.Package)
+			modules, err = append(modules, from), cmp.Or(err, fault)
+		}
+	}
+	var sums, program bytes.Buffer
+	for i, from := range modules {
+		err = cmp.Or(err, from.use(file, filepath.Join(dir, "dir"+strconv.Itoa(i)), &sums))
+	}
+	if err != nil {
+		return err
+	}
+	file.Cleanup()
+	text, err := file.Format()
+	err = errors.Join(err, mainFile.Execute(&program, b.With))
+	for name, data := range map[string][]byte{
+		"go.mod": text, "go.sum": sums.Bytes(), "main.go": program.Bytes(),
+	} {
+		err = errors.Join(err, os.WriteFile(filepath.Join(dir, name), data, 0o600))
+	}
+	for _, with := range b.With {
+		if err == nil && with.Version != "" {
+			_, err = b.run(ctx, dir, "get", with.Package+"@"+with.Version)
 		}
 	}
 	return err
 }
 
-// raiseGo takes the go directive of another module if that is later.
-func (m *tempModule) raiseGo(other *modfile.File) error {
-	if version.Compare("go"+m.file.Go.Version, "go"+other.Go.Version) >= 0 {
-		return nil
+// use adds a module and its sums to those of the program. A version is pinned: without the replace
+// line another module could raise what the operator chose. A directory is used by a link: its path
+// would end up in the binary and make it differ from machine to machine.
+func (s source) use(file *modfile.File, link string, sums *bytes.Buffer) error {
+	own, err := readModFile(s.dir)
+	if err != nil {
+		return err
 	}
-	return m.file.AddGoStmt(other.Go.Version)
+	if version.Compare("go"+own.Go.Version, "go"+file.Go.Version) > 0 {
+		err = file.AddGoStmt(own.Go.Version)
+	}
+	data, fault := os.ReadFile(filepath.Join(s.dir, "go.sum"))
+	if !errors.Is(fault, fs.ErrNotExist) {
+		err = errors.Join(err, fault)
+	}
+	sums.Write(data)
+	path := own.Module.Mod.Path
+	if s.version != "" {
+		return errors.Join(err, file.AddRequire(path, s.version),
+			file.AddReplace(path, "", path, s.version))
+	}
+	return errors.Join(err, os.Symlink(s.dir, link), file.AddRequire(path, noVersion),
+		file.AddReplace(path, "", "./"+filepath.Base(link), ""))
 }
 
 // readModFile reads the go.mod in dir. Without a go directive the go command takes 1.16.
@@ -306,54 +282,6 @@ func readModFile(dir string) (*modfile.File, error) {
 	return file, err
 }
 
-// use requires a module and pins it: without the replace line another module
-// could raise the version that the operator chose.
-func (m *tempModule) use(path string, from source) error {
-	if from.version != "" {
-		return errors.Join(m.file.AddRequire(path, from.version),
-			m.file.AddReplace(path, "", path, from.version))
-	}
-	// The absolute path of a directory would end up in the binary and make it differ from machine to
-	// machine.
-	link := "dir" + strconv.Itoa(m.dirs)
-	m.dirs++
-	return errors.Join(os.Symlink(from.dir, filepath.Join(m.dir, link)),
-		m.file.AddRequire(path, noVersion), m.file.AddReplace(path, "", "./"+link, ""))
-}
-
-// write writes go.mod, go.sum and main.go, with further packages.
-func (m *tempModule) write(packages []Module) error {
-	for _, with := range packages {
-		if with.Dir == "" {
-			continue
-		}
-		dir, path, err := moduleDir(with.Dir)
-		if err == nil && with.Package != path && !strings.HasPrefix(with.Package, path+"/") {
-			err = fmt.Errorf("it is not in the module %s of %s", path, dir)
-		}
-		if err == nil {
-			err = m.use(path, source{dir: dir})
-		}
-		if err != nil {
-			return fmt.Errorf("package %s: %w", with.Package, err)
-		}
-	}
-	m.file.Cleanup()
-	text, err := m.file.Format()
-	var program bytes.Buffer
-	err = errors.Join(err, mainFile.Execute(&program, packages))
-	for name, data := range map[string][]byte{
-		"go.mod": text, "go.sum": m.sums, "main.go": program.Bytes(),
-	} {
-		err = errors.Join(err, os.WriteFile(filepath.Join(m.dir, name), data, 0o600))
-	}
-	return err
-}
-
-// ErrNoSource means that the source of this project was not found.
-var ErrNoSource = errors.New("no source of " + checkPath +
-	" found; run in a checkout or name its directory")
-
 // source is where a module comes from: a directory, and a version unless the
 // directory is used as it stands.
 type source struct {
@@ -361,11 +289,8 @@ type source struct {
 	version string
 }
 
-// neededByCheck is a folder of Maddy that the check imports. Maddy 0.9.3 lacks it.
-const neededByCheck = "framework/module/modules"
-
 // maddySource finds the chosen Maddy and downloads it when need be.
-func (b *Builder) maddySource(ctx context.Context, g *goCommand) (s source, err error) {
+func (b *Builder) maddySource(ctx context.Context, work string) (s source, err error) {
 	chosen := cmp.Or(b.Maddy, DefaultMaddy)
 	switch {
 	case isDir(chosen):
@@ -374,39 +299,38 @@ func (b *Builder) maddySource(ctx context.Context, g *goCommand) (s source, err 
 		err = fmt.Errorf("no directory %s of Maddy", chosen)
 	default:
 		b.progress("fetching Maddy " + chosen)
-		s, err = download(ctx, g, maddyPath, chosen)
+		s, err = b.download(ctx, work, maddyPath, chosen)
 	}
-	if err == nil && !isDir(filepath.Join(s.dir, neededByCheck)) {
+	// The check imports this folder, which Maddy 0.9.3 lacks.
+	if err == nil && !isDir(filepath.Join(s.dir, "framework", "module", "modules")) {
 		err = fmt.Errorf("the check needs Maddy 0.9.4 or newer, not %s", chosen)
 	}
 	return s, err
 }
 
 // checkSource finds the source of this project: the directory asked for, the checkout around the
-// working directory, the files this program was compiled from, the module zip of its package, at
-// last the released version that it was installed from.
-func (b *Builder) checkSource(ctx context.Context, g *goCommand) (source, error) {
+// working directory, the module zip of this program's package, at last the released version that it
+// was installed from.
+func (b *Builder) checkSource(ctx context.Context, work string) (source, error) {
 	if b.Checkhelo != "" {
 		return sourceIn(b.Checkhelo, checkPath)
 	}
 	here, _ := os.Getwd()
-	_, compiled, _, _ := runtime.Caller(0) // no absolute path after -trimpath
-	for _, dir := range []string{here, filepath.Dir(compiled)} {
-		if root, ok := enclosing(dir); ok {
-			return source{dir: root}, nil
-		}
+	if root, ok := enclosing(here); ok {
+		return source{dir: root}, nil
 	}
 	program, _ := os.Executable()
-	packed, err := unpacked(program, filepath.Join(g.dir, "packed"))
+	packed, err := unpacked(program, filepath.Join(work, "packed"))
 	if !errors.Is(err, fs.ErrNotExist) {
 		return packed, err
 	}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		if version := releasedVersion(info); version != "" {
-			return download(ctx, g, checkPath, version)
+			return b.download(ctx, work, checkPath, version)
 		}
 	}
-	return source{}, ErrNoSource
+	return source{}, fmt.Errorf("no source of %s found; run in a checkout or name its directory",
+		checkPath)
 }
 
 // unpacked is the source that the package of a program installs.
@@ -432,35 +356,31 @@ func enclosing(dir string) (root string, ok bool) {
 	if data, err := os.ReadFile(filepath.Join(dir, "go.mod")); err == nil {
 		return dir, modfile.ModulePath(data) == checkPath
 	}
-	if parent := filepath.Dir(dir); parent != dir && filepath.IsAbs(dir) {
+	if parent := filepath.Dir(dir); parent != dir {
 		return enclosing(parent)
 	}
 	return "", false
 }
 
-// sourceIn is the source in dir, which has to be the root of a module.
-func sourceIn(dir, module string) (source, error) {
-	dir, path, err := moduleDir(dir)
-	if err == nil && path != module {
-		err = fmt.Errorf("%s holds the module %q, not %s", dir, path, module)
+// sourceIn is the source in dir, which has to be the root of the module with a package.
+func sourceIn(dir, pkg string) (source, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return source{}, err
+	}
+	file, err := readModFile(dir)
+	if err != nil {
+		return source{}, err
+	}
+	if path := file.Module.Mod.Path; pkg != path && !strings.HasPrefix(pkg, path+"/") {
+		err = fmt.Errorf("%s holds the module %q, not %s", dir, path, pkg)
 	}
 	return source{dir: dir}, err
 }
 
-func moduleDir(dir string) (absolute, path string, err error) {
-	if dir, err = filepath.Abs(dir); err != nil {
-		return "", "", err
-	}
-	file, err := readModFile(dir)
-	if err != nil {
-		return "", "", err
-	}
-	return dir, file.Module.Mod.Path, nil
-}
-
 // download fetches a module, or finds it in the module cache.
-func download(ctx context.Context, g *goCommand, path, version string) (source, error) {
-	out, err := g.run(ctx, "mod", "download", "-json", path+"@"+version)
+func (b *Builder) download(ctx context.Context, work, path, version string) (source, error) {
+	out, err := b.run(ctx, work, "mod", "download", "-json", path+"@"+version)
 	var found struct{ Version, Dir, Error string }
 	err = cmp.Or(err, json.Unmarshal(out, &found))
 	if found.Error != "" {

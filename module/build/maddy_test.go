@@ -84,12 +84,12 @@ func TestNewerSums(t *testing.T) {
 	}
 	fetched(t)
 	work := t.TempDir()
-	g, err := newGoCommand(t.Context(), work, logTo(t))
+	b := Builder{Progress: logTo(t)}
+	maddy, err := b.maddySource(t.Context(), work)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := Builder{Checkhelo: checkout(t)}
-	if _, _, err := b.writeModule(t.Context(), g); err != nil {
+	if err := b.writeModule(t.Context(), work, maddy, source{dir: checkout(t)}); err != nil {
 		t.Fatal(err)
 	}
 	sums := func() []string {
@@ -100,7 +100,7 @@ func TestNewerSums(t *testing.T) {
 		return strings.Split(string(text), "\n")
 	}
 	had := sums()
-	if _, err := g.run(t.Context(), "list", "-deps", "."); err != nil {
+	if _, err := b.run(t.Context(), work, "list", "-deps", "."); err != nil {
 		t.Fatal(err)
 	}
 	for _, line := range sums() {
