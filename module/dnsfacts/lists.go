@@ -109,23 +109,10 @@ func (p *Pending) listing(z *Blocklist, name string) (hit checkhelo.Listing, err
 		}
 	}
 	if hit.Addr.IsValid() {
-		hit.Reason = p.reason(name + "." + z.Zone)
+		reason := p.get(key{name: name + "." + z.Zone, qtype: dns.TypeTXT})
+		hit.Reason = heloname.Line(strings.Join(reason.texts, " "), reasonOctets)
 	}
 	return hit, err
-}
-
-// reason returns what a list says about an entry. The verdict needs none, and does not wait
-// for it for long.
-func (p *Pending) reason(entry string) string {
-	missed := p.missed
-	r := p.get(key{name: entry, qtype: dns.TypeTXT})
-	if r == notYet {
-		p.missed, p.late = missed, true
-	}
-	if len(r.texts) == 0 {
-		return ""
-	}
-	return heloname.Line(r.texts[0], reasonOctets)
 }
 
 // listed returns the addresses with which a zone lists a name or a reversed address. What lies

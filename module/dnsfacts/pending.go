@@ -28,13 +28,12 @@ type Pending struct {
 	// Of the goroutine that fills busy:
 	want   checkhelo.Need
 	missed bool      // get had no answer
-	late   bool      // only reasons of block lists are missing
 	over   *Error    // what has no answer fails with it; nil: the answer may still come
 	budget int       // questions that remain
 	ended  time.Time // the last look-ups
-	// What remains of the times for answers, for the share of the network, and for reasons.
-	// Only the time runs that the greeting waits for.
-	left, patience, hurry time.Duration
+	// What remains of the times for answers and for the share of the network. Only the time runs
+	// that the greeting waits for.
+	left, patience time.Duration
 
 	// Guarded by shares.mu:
 	answers map[key]*record // nil: not there yet
@@ -153,7 +152,7 @@ func fact[T any](
 	}
 	missed := p.missed
 	p.missed = false
-	if found := look(p, f); !p.missed && !p.late {
+	if found := look(p, f); !p.missed {
 		*a = found
 	}
 	p.missed = p.missed || missed
@@ -222,9 +221,9 @@ func (p *Pending) done(step func()) bool {
 			p.over = wrap(fault(KindPanic, fmt.Sprint(v)), key{})
 		}
 	}()
-	p.missed, p.late = false, false
+	p.missed = false
 	step()
-	return !p.missed && !p.late
+	return !p.missed
 }
 
 // renew prepares for look-ups. What failed ten seconds ago is forgotten.
@@ -233,7 +232,7 @@ func (p *Pending) renew() {
 	if now.Sub(p.ended) >= failTTL {
 		p.left, p.budget = timeout, GreetingQuestions
 	}
-	p.over, p.patience, p.hurry = nil, shareWaits*timeout, timeout/5
+	p.over, p.patience = nil, shareWaits*timeout
 	maps.DeleteFunc(p.answers, func(_ key, r *record) bool {
 		return r != nil && r.failed() && now.Sub(r.err.at) >= failTTL
 	})

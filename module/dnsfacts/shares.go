@@ -152,14 +152,10 @@ func (p *Pending) ask() *time.Duration {
 		}
 		p.g.serve(p)
 	}
-	switch {
-	case len(p.queue) > 0:
+	if len(p.queue) > 0 {
 		return &p.patience
-	case p.missed:
-		return &p.left
-	default:
-		return &p.hurry
 	}
+	return &p.left
 }
 
 // wake tells p that there is an answer, or that nothing of it is queued any more.
