@@ -18,7 +18,6 @@ const (
 	maxAliases  = 8   // CNAME records in a row
 	maxPTR      = 10  // PTR names in Facts
 	keepPTR     = 256 // PTR names kept to choose from
-	maxAddrs    = 64  // addresses in Facts
 	maxMX       = 20  // MX hosts
 	maxTXT      = 16  // TXT records that are no SPF record
 	maxTXTOctet = 256 // of a TXT record that is no SPF record

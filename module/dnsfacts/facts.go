@@ -33,7 +33,7 @@ func (p *Pending) forward(f *checkhelo.Facts) (a checkhelo.Answer[[]netip.Addr])
 		addrs = slices.Concat(addrs, r.addrs)
 	}
 	if !r.failed() && len(addrs) > 0 {
-		return known(within(addrs, f.Client))
+		return known(addrs)
 	}
 	return answer(r, addrs)
 }
@@ -55,18 +55,6 @@ func known[T any](v T) checkhelo.Answer[T] {
 
 func none[T any]() checkhelo.Answer[T] {
 	return checkhelo.Answer[T]{State: checkhelo.NotFound}
-}
-
-// within cuts a list of addresses to maxAddrs and keeps the client in it.
-func within(addrs []netip.Addr, client netip.Addr) []netip.Addr {
-	if len(addrs) <= maxAddrs {
-		return addrs
-	}
-	cut := addrs[:maxAddrs:maxAddrs]
-	if slices.Contains(addrs[maxAddrs:], client) {
-		cut = slices.Concat([]netip.Addr{client}, addrs[:maxAddrs-1])
-	}
-	return cut
 }
 
 // mx learns the MX hosts of the HELO name. Where Forward is wanted

@@ -3,6 +3,7 @@ package dnsfacts
 import (
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -262,9 +263,6 @@ func unbroken(f, good *checkhelo.Facts, at spoiled) (problem string) {
 
 func checkBounds(t *testing.T, f *checkhelo.Facts) {
 	t.Helper()
-	if n := len(f.Forward.Value); n > maxAddrs {
-		t.Errorf("%d addresses", n)
-	}
 	if n := max(len(f.PTR.Value), len(f.Confirmed.Value)); n > maxPTR {
 		t.Errorf("%d PTR names", n)
 	}
@@ -294,8 +292,7 @@ func TestFaultAnswers(t *testing.T) {
 		}},
 		{"truncated over UDP", spoilable[2], func(f *checkhelo.Facts) bool { return len(f.MX.Value) == 2 }},
 		{"4000 A", spoilable[0], func(f *checkhelo.Facts) bool { // the client is the last of them
-			return len(f.Forward.Value) == maxAddrs && f.Forward.Value[0] == f.Client &&
-				f.Confirmed.State == found && f.SPF.Value == "pass"
+			return slices.Contains(f.Forward.Value, f.Client) && f.Confirmed.State == found && f.SPF.Value == "pass"
 		}},
 		{"500 PTR", spoilable[4], func(f *checkhelo.Facts) bool { return len(f.PTR.Value) == maxPTR }},
 		{"500 MX", spoilable[2], func(f *checkhelo.Facts) bool { return len(f.MX.Value) == maxMX }},
