@@ -1,6 +1,7 @@
 package dnsfacts
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
@@ -23,8 +24,7 @@ const (
 const (
 	// DefaultCacheEntries is the cache size for a busy server: 8 MiB.
 	DefaultCacheEntries = 1 << 15
-	// entryOctets is the room for one entry with all bookkeeping. An ordinary answer
-	// takes half of it.
+	// entryOctets is the room for one entry with all bookkeeping. An ordinary answer takes half of it.
 	entryOctets = 256
 	leastOctets = 512 << 10 // of a cache
 )
@@ -77,13 +77,10 @@ func (r *record) found() bool  { return r.err == nil && r.denied == "" }
 
 // kind is the record's result as a metric label.
 func (r *record) kind() string {
-	switch {
-	case r.err != nil:
+	if r.err != nil {
 		return r.err.Kind
-	case r.denied != "":
-		return r.denied
 	}
-	return KindFound
+	return cmp.Or(r.denied, KindFound)
 }
 
 // pack returns r as octets.
@@ -157,9 +154,8 @@ func unpack(k key, b []byte) *record {
 // the SOA record of their zone (RFC 2308), failures for 10 s. It may be shared
 // by any number of Gatherers and needs no closing; a nil Cache keeps nothing.
 //
-// The answers lie in memory without pointers, so that they cost the garbage
-// collector nothing. A full cache drops the oldest answers, and keeps longest
-// those that are asked for again.
+// The answers lie in memory without pointers, so that they cost the garbage collector nothing. A
+// full cache drops the oldest answers, and keeps longest those that are asked for again.
 type Cache struct {
 	clock   func() time.Duration    // does not jump when somebody sets the time
 	size    int                     // entries
@@ -211,16 +207,12 @@ func (c *Cache) get(k key) *record {
 	if c == nil {
 		return nil
 	}
-	now := c.clock()
 	var id, answer [512]byte // on the stack
 	b, err := c.entries().GetWithBuf(k.append(append(id[:0], c.seed[:]...)), answer[:])
 	if err != nil {
 		return nil
 	}
-	if r := unpack(k, b); r.expires > now {
-		return r
-	}
-	return nil
+	return unpack(k, b)
 }
 
 // put keeps r for ttl within the bounds, and notes in it until when. An answer that takes

@@ -63,24 +63,20 @@ type socket struct {
 func NewClient(servers []string) *Client {
 	c := &Client{}
 	for _, s := range servers {
+		addr, err := netip.ParseAddrPort(s)
+		local := err == nil && addr.Addr().Unmap().IsLoopback()
 		idle := make(chan *socket, socketIdle)
-		c.servers = append(c.servers, &server{addr: s, local: loopback(s), idle: idle})
+		c.servers = append(c.servers, &server{addr: s, local: local, idle: idle})
 	}
 	return c
 }
 
-func loopback(hostport string) bool {
-	addr, err := netip.ParseAddrPort(hostport)
-	return err == nil && addr.Addr().Unmap().IsLoopback()
-}
-
 var errNoServer = fault(KindNetwork, "no DNS server is set")
 
-// Exchange asks the one question of m and returns a whole answer with RCODE
-// NOERROR or NXDOMAIN; all else is an *Error after every server had its turn.
-// Each attempt has its own random ID (RFC 5452) and an even share of the
-// time that ctx leaves, which is DefaultTimeout when it has no deadline.
-// m is not changed.
+// Exchange asks the one question of m and returns a whole answer with RCODE NOERROR or NXDOMAIN;
+// all else is an *Error after every server had its turn. Each attempt has its own random ID (RFC
+// 5452) and an even share of the time that ctx leaves, which is DefaultTimeout when it has no
+// deadline. m is not changed.
 func (c *Client) Exchange(ctx context.Context, m *dns.Msg) (*dns.Msg, error) {
 	if len(m.Question) != 1 {
 		return nil, fault(KindMalformed, "not one question")

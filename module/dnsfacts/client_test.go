@@ -230,8 +230,8 @@ func TestLoopback(t *testing.T) {
 		"127.0.0.1:53": true, "[::1]:53": true, "[::ffff:127.0.0.1]:53": true,
 		"192.0.2.53:53": false, "localhost:53": false, "127.0.0.1": false, "": false,
 	} {
-		if got := loopback(addr); got != want {
-			t.Errorf("loopback(%q) = %v", addr, got)
+		if got := NewClient([]string{addr}).servers[0].local; got != want {
+			t.Errorf("%q is on this host: %v", addr, got)
 		}
 	}
 }
