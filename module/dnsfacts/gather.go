@@ -1,8 +1,7 @@
-// Package dnsfacts looks up the facts that the rules of package checkhelo read:
-// addresses and MX hosts of the HELO name, the client's PTR names and their
-// forward confirmation (RFC 8601, section 3 calls it iprev), the existence of
-// the TLD, the SPF result of the HELO identity (RFC 7208, section 2.3) and DNS
-// lists (RFC 5782). Questions go out over RFC 1035 and RFC 6891.
+// Package dnsfacts looks up the facts that the rules of package checkhelo read: addresses and MX
+// hosts of the HELO name, the client's PTR names and their forward confirmation (RFC 8601, section
+// 3 calls it iprev), the existence of the TLD, the SPF result of the HELO identity (RFC 7208,
+// section 2.3) and DNS lists (RFC 5782). Questions go out over RFC 1035 and RFC 6891.
 //
 //	g := &dnsfacts.Gatherer{
 //		Exchange: dnsfacts.NewClient([]string{"127.0.0.1:53"}).Exchange,
@@ -12,8 +11,7 @@
 //	p := g.Start(&f, need, remote) // at EHLO
 //	p.Wait(ctx, &f, need)          // at RCPT TO
 //
-// A look-up that fails makes its fact Failed. Only an answer of the DNS makes a
-// fact NotFound.
+// A look-up that fails makes its fact Failed. Only an answer of the DNS makes a fact NotFound.
 package dnsfacts
 
 import (
@@ -49,9 +47,8 @@ const GreetingQuestions = 60
 type Gatherer struct {
 	// Exchange asks one question, as Client.Exchange does.
 	Exchange func(context.Context, *dns.Msg) (*dns.Msg, error)
-	// Timeout bounds all look-ups of one client together; 0 is DefaultTimeout.
-	// Time in which a question waits for the share of its network comes on top,
-	// up to twelve times Timeout.
+	// Timeout bounds all look-ups of one client together; 0 is DefaultTimeout. Time in which a
+	// question waits for the share of its network comes on top, up to twelve times Timeout.
 	Timeout time.Duration
 	// Cache may be nil, which keeps nothing.
 	Cache *Cache
@@ -59,9 +56,8 @@ type Gatherer struct {
 	Blocklists []Blocklist
 	// Allowlists are zones AllowListed asks for the client's address.
 	Allowlists []string
-	// ShareJobs bounds the jobs of Start that one client network has at a time:
-	// an IPv4 address or an IPv6 /64; an IPv6 /48 has four times as many. 0 is
-	// DefaultShareJobs.
+	// ShareJobs bounds the jobs of Start that one client network has at a time: an IPv4 address or an
+	// IPv6 /64; an IPv6 /48 has four times as many. 0 is DefaultShareJobs.
 	ShareJobs int
 	// ShareQuestions bounds the questions in flight of one client network in the
 	// same way, and its questions a second, of which ten seconds' can be saved up.
@@ -70,9 +66,8 @@ type Gatherer struct {
 	// MaxQuestions bounds the questions in flight of all networks together. 0 is
 	// the smaller of 1024 and a quarter of the descriptors the process may open.
 	MaxQuestions int
-	// Observe, if set, learns of every question that was asked in the DNS: its
-	// RR type ("A"), one of the Kind constants and the time until the answer.
-	// It is called by many goroutines.
+	// Observe, if set, learns of every question that was asked in the DNS: its RR type ("A"), one of
+	// the Kind constants and the time until the answer. It is called by many goroutines.
 	Observe func(qtype, result string, d time.Duration)
 	// OnDead, if set, is called at most once a minute while no question is
 	// answered, with the number of questions that failed since the last call.
@@ -88,11 +83,10 @@ type Gatherer struct {
 
 func (g *Gatherer) timeout() time.Duration { return cmp.Or(g.Timeout, DefaultTimeout) }
 
-// Fill looks up what need names and f does not have yet, and returns when all is
-// known, after Timeout, or when ctx ends, whichever is first. What could not be
-// learnt in time is Failed. A fact that failed ten seconds ago or more is asked
-// again. The slices that Fill sets are shared with the cache and must not be
-// written to.
+// Fill looks up what need names and f does not have yet, and returns when all is known, after
+// Timeout, or when ctx ends, whichever is first. What could not be learnt in time is Failed. A fact
+// that failed ten seconds ago or more is asked again. The slices that Fill sets are shared with the
+// cache and must not be written to.
 //
 // What makes no sense to ask, such as a block list for an address, stays NotAsked, and
 // so does MX once Forward shows that the name has an address or did not answer.
@@ -193,7 +187,7 @@ func (g *Gatherer) maxQuestions() int {
 var descriptors = sync.OnceValue(func() int {
 	var limit syscall.Rlimit
 	_ = syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit)
-	return int(min(limit.Cur, 1<<20)) //nolint:gosec,unconvert // in the bounds of an int
+	return int(min(limit.Cur, 1<<20))
 })
 
 // Kinds of failure and of good answers, as Error.Kind and the result of

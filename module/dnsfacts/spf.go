@@ -52,11 +52,10 @@ func (p *Pending) spf(f *checkhelo.Facts) (a checkhelo.Answer[string]) {
 	return known(string(result))
 }
 
-// spfResolver answers the library from what the greeting has learnt. An answer
-// that is not there looks like one that does not match, so that the library goes on
-// and names what the record asks for next: all of it is asked at once. The result
-// of such a run is thrown away. The library stops where an answer is already on
-// its way, since that one may settle the result.
+// spfResolver answers the library from what the greeting has learnt. An answer that is not there
+// looks like one that does not match, so that the library goes on and names what the record asks
+// for next: all of it is asked at once. The result of such a run is thrown away. The library stops
+// where an answer is already on its way, since that one may settle the result.
 type spfResolver struct {
 	p       *Pending
 	facts   *checkhelo.Facts
@@ -127,10 +126,9 @@ func (s *spfResolver) LookupMX(_ context.Context, name string) (hosts []*net.MX,
 	return hosts, err
 }
 
-// LookupIPAddr implements spf.DNSResolver. RFC 7208, section 5 asks for
-// the client's address family only, but for "exists" always for A; as the
-// library does not say which it is, an IPv6 client costs both once a record has
-// an "exists".
+// LookupIPAddr implements spf.DNSResolver. RFC 7208, section 5 asks for the client's address family
+// only, but for "exists" always for A; as the library does not say which it is, an IPv6 client
+// costs both once a record has an "exists".
 func (s *spfResolver) LookupIPAddr(_ context.Context, host string) (list []net.IPAddr, _ error) {
 	own, _ := family(s.facts.Client)
 	types := []uint16{own}
