@@ -152,16 +152,13 @@ func suffixProblem(key string) string {
 }
 
 func proofProblem(value string) string {
-	for _, word := range strings.FieldsFunc(value, func(r rune) bool { return r == ',' || r == ' ' }) {
-		if prefix, err := heloname.ParsePrefix(word); err == nil {
-			if problem, _ := exempt.NetworkProblem(prefix); problem != "" {
-				return word + " " + problem
-			}
-		} else if word[0] >= '0' && word[0] <= '9' && strings.Contains(word, "/") {
-			return word + " is no network"
+	networks, err := exempt.Addresses(value)
+	for _, network := range networks {
+		if problem, _ := exempt.NetworkProblem(network); problem != "" {
+			return network.String() + " " + problem
 		}
 	}
-	return ""
+	return valueProblem(err)
 }
 
 func recipientProblem(key string) string {

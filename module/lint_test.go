@@ -59,7 +59,7 @@ func TestCarelessSettings(t *testing.T) {
 		static("exempt_names", "mail.example.net. x"):  {warns, "accepted: mail.example.net"},
 		static("exempt_names", "bücher.example x"):     {warns, "accepted: xn--bcher-kva.example"},
 		static("exempt_names", "a.example 0.0.0.0/0"):  {warns, "0.0.0.0/0 holds every client"},
-		static("exempt_names", "a.example 1.2.3.4/33"): {warns, "1.2.3.4/33 is no network"},
+		static("exempt_names", "a.example 1.2.3.4/33"): {warns, `"1.2.3.4/33" is not a network`},
 		static("exempt_names", "a.example until=2020-01-01"): {
 			warns, "past its day"},
 		static("exempt_names", "a.example until=soon"):                          {warns, "cannot be read"},

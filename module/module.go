@@ -69,7 +69,6 @@ func New(c *container.C, _, instName string) (module.Module, error) {
 		log:      c.DefaultLogger.Sublogger(modName),
 		judge:    &judge.Judge{Gatherer: new(dnsfacts.Gatherer)},
 
-		lines:     flood.Count[string]{For: time.Minute},
 		greetings: flood.Count[netip.AddrPort]{For: greetingsFor},
 	}
 	check.metrics.Judge = check.judge

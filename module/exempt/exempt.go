@@ -12,6 +12,7 @@ package exempt
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -76,21 +77,23 @@ func (l *List) Client(ip netip.Addr, user string) (why string) {
 // Conn exempts by tables that need no proof from the DNS: those of addresses, and a HELO name whose
 // value in Names lists the address. The HELO name alone proves nothing.
 func (l *List) Conn(ctx context.Context, ip netip.Addr, helo string) (why string) {
-	ip = heloname.Unmap(ip)
-	address := func() []string {
-		if !ip.IsValid() {
-			return nil
+	var address []string
+	if ip = heloname.Unmap(ip); ip.IsValid() {
+		address = []string{ip.String()}
+	}
+	lists := func(value string) bool {
+		networks, err := Addresses(value)
+		if err != nil {
+			l.Report("exempt_names", err)
 		}
-		return []string{ip.String()}
+		return slices.ContainsFunc(networks, func(p netip.Prefix) bool { return p.Contains(ip) })
 	}
 	why = l.search(ctx, "exempt_networks", l.NetworkTable, address, WhyNetwork, nil)
 	if why == "" {
 		why = l.search(ctx, "exempt_clients", l.Clients, address, WhyClient, nil)
 	}
 	if why == "" {
-		names := func() []string { return Ancestry(helo) }
-		lists := func(value string) bool { return l.valueHolds(value, ip) }
-		why = l.search(ctx, "exempt_names", l.Names, names, WhyName, lists)
+		why = l.search(ctx, "exempt_names", l.Names, Ancestry(helo), WhyName, lists)
 	}
 	return why
 }
@@ -98,12 +101,9 @@ func (l *List) Conn(ctx context.Context, ip netip.Addr, helo string) (why string
 // ClientName exempts where Clients holds a name of the client, or a parent of it unless alone is
 // true. The caller must have confirmed the name: a PTR name that resolves back to the client.
 func (l *List) ClientName(ctx context.Context, name string, alone bool) (why string) {
-	keys := func() []string {
-		keys := Ancestry(name)
-		if alone {
-			return keys[:min(1, len(keys))]
-		}
-		return keys
+	keys := Ancestry(name)
+	if alone {
+		keys = keys[:min(1, len(keys))]
 	}
 	return l.search(ctx, "exempt_clients", l.Clients, keys, WhyClientName, nil)
 }
@@ -111,8 +111,7 @@ func (l *List) ClientName(ctx context.Context, name string, alone bool) (why str
 // Name exempts where Names holds the HELO name or a parent of it. The caller must have proof: the
 // name resolves to the client, or a confirmed PTR name of the client is or lies below it.
 func (l *List) Name(ctx context.Context, helo string) (why string) {
-	keys := func() []string { return Ancestry(helo) }
-	return l.search(ctx, "exempt_names", l.Names, keys, WhyName, nil)
+	return l.search(ctx, "exempt_names", l.Names, Ancestry(helo), WhyName, nil)
 }
 
 // Recipient exempts rcpt, the address of a RCPT TO without angle brackets, that accepts mail from
@@ -121,25 +120,26 @@ func (l *List) Recipient(ctx context.Context, rcpt string) (why string) {
 	if l.Recipients.Contains(rcpt) {
 		return WhyRecipient
 	}
-	keys := func() []string {
-		local, domain := splitAddress(rcpt)
-		if domain == "" {
-			return []string{local}
-		}
-		return []string{local + "@" + domain, "@" + domain, local}
+	if l.RecipientTable == nil {
+		return ""
+	}
+	local, domain := SplitAddress(rcpt)
+	keys := []string{local}
+	if domain != "" {
+		keys = []string{local + "@" + domain, "@" + domain, local}
 	}
 	return l.search(ctx, "exempt_recipients", l.RecipientTable, keys, WhyRecipient, nil)
 }
 
 // search returns why where Find finds one of the keys. An error exempts.
 func (l *List) search(
-	ctx context.Context, directive string, table Table, keys func() []string, why string,
+	ctx context.Context, directive string, table Table, keys []string, why string,
 	want func(value string) bool,
 ) string {
 	if table == nil {
 		return ""
 	}
-	switch _, found, err := l.Find(ctx, directive, table, keys(), want); {
+	switch _, found, err := l.Find(ctx, directive, table, keys, want); {
 	case err != nil:
 		return WhyTableFailed
 	case found:
@@ -210,22 +210,20 @@ func Ancestry(name string) (keys []string) {
 	return keys
 }
 
-// valueHolds reports whether a value of Names lists ip among its addresses and
-// networks, separated by spaces or commas. Other words are remarks. A word that
-// begins like an address but is none exempts nobody and goes to OnError.
-func (l *List) valueHolds(value string, ip netip.Addr) bool {
-	holds := false
+// Addresses returns the addresses and networks in a value of Names, separated by spaces or commas.
+// Other words are remarks. A word that begins like an address but is none is an error.
+func Addresses(value string) (networks []netip.Prefix, err error) {
 	separates := func(r rune) bool { return r == ',' || r == ' ' || r == '\t' }
 	for word := range strings.FieldsFuncSeq(value, separates) {
-		prefix, err := heloname.ParsePrefix(word)
+		prefix, wrong := heloname.ParsePrefix(word)
 		switch {
-		case err == nil:
-			holds = holds || prefix.Contains(ip)
+		case wrong == nil:
+			networks = append(networks, prefix)
 		case word[0] >= '0' && word[0] <= '9' && strings.ContainsAny(word, ".:/"):
-			l.Report("exempt_names", err)
+			err = wrong
 		}
 	}
-	return holds
+	return networks, err
 }
 
 // InForce returns the value of a table entry without its leading until=YYYY-MM-DD, and whether the

@@ -20,10 +20,10 @@ func TestListFileThatLostItsEnd(t *testing.T) {
 		if err := os.WriteFile(path, []byte(step.text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		data, err := readList(path)
+		err := addFile(path, func(string) error { return nil })
 		switch {
-		case step.err == "" && (err != nil || string(data) != step.text):
-			t.Errorf("%q: %q, %v", step.text, data, err)
+		case step.err == "" && err != nil:
+			t.Errorf("%q: %v", step.text, err)
 		case step.err != "" && (err == nil || !strings.HasPrefix(err.Error(), step.err)):
 			t.Errorf("%q: error %v, want %s", step.text, err, step.err)
 		}

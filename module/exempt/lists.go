@@ -31,7 +31,7 @@ type Networks struct{ table bart.Lite }
 // may end in CR LF. An error names the entry and the accepted forms, in a file also path and line.
 func ParseNetworks(args []string) (*Networks, error) {
 	n := new(Networks)
-	err := parseList(args, func(entry string) error {
+	return n, parseList(args, func(entry string) error {
 		prefix, err := heloname.ParsePrefix(entry)
 		if err != nil {
 			return fmt.Errorf("%w; %s", err, accepted)
@@ -42,10 +42,6 @@ func ParseNetworks(args []string) (*Networks, error) {
 		n.table.Insert(prefix)
 		return nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	return n, nil
 }
 
 // Contains reports whether ip, as heloname.Unmap returns it, lies in one of the networks.
@@ -70,21 +66,17 @@ type Recipients map[string]struct{}
 // entries of a file, which is read as ParseNetworks reads it.
 func ParseRecipients(args []string) (Recipients, error) {
 	r := make(Recipients)
-	err := parseList(args, func(arg string) error {
+	return r, parseList(args, func(arg string) error {
 		if problem := r.add(arg); problem != "" {
 			return fmt.Errorf("recipient %q %s; %s", arg, problem, acceptedRcpt)
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	return r, nil
 }
 
 // add takes one entry and returns what is wrong with it, "" when nothing is.
 func (r Recipients) add(arg string) (problem string) {
-	local, domain := splitAddress(arg)
+	local, domain := SplitAddress(arg)
 	hasDomain := strings.Contains(arg, "@")
 	switch {
 	case arg == "":
@@ -112,15 +104,15 @@ func (r Recipients) Contains(rcpt string) bool {
 	if len(r) == 0 {
 		return false
 	}
-	local, domain := splitAddress(rcpt)
+	local, domain := SplitAddress(rcpt)
 	has := func(key string) bool { _, ok := r[key]; return ok }
 	return has(local) || domain != "" && (has("@"+domain) || has(local+"@"+domain))
 }
 
-// splitAddress cuts an address at its last "@" and normalises both parts: the local part in lower
+// SplitAddress cuts an address at its last "@" and normalises both parts: the local part in lower
 // case without quotes, the domain as heloname.Domain returns it. A part that no entry can mean is
 // "": no domain name, or a local part with an "@".
-func splitAddress(s string) (local, domain string) {
+func SplitAddress(s string) (local, domain string) {
 	local = s
 	if at := strings.LastIndexByte(s, '@'); at >= 0 {
 		local = s[:at]
@@ -163,10 +155,23 @@ func parseList(args []string, add func(entry string) error) error {
 	return nil
 }
 
+// whole has the paths of files whose last line had an end when they were read.
+var whole sync.Map
+
+// addFile calls add for each entry in a file. It fails for a file whose final newline has
+// disappeared since it was read before: such a file was probably truncated, and a truncated address
+// can be a valid one.
 func addFile(path string, add func(entry string) error) error {
-	data, err := readList(path)
+	data, err := os.ReadFile(path)
 	if err != nil {
 		return err
+	}
+	if bytes.HasSuffix(data, []byte("\n")) {
+		whole.Store(path, true)
+	} else if _, was := whole.Load(path); was {
+		return fmt.Errorf("%s:%d: the last line had an end before and has none now, so the file"+
+			" may be cut, as on a full disk; accepted: a file that ends with a line feed",
+			path, 1+bytes.Count(data, []byte("\n")))
 	}
 	text := strings.TrimPrefix(string(data), "\ufeff") // some editors write it
 	number := 0
@@ -182,27 +187,6 @@ func addFile(path string, add func(entry string) error) error {
 		}
 	}
 	return nil
-}
-
-// whole has the paths of files whose last line had an end when they were read.
-var whole sync.Map
-
-// readList returns what is in the file of a list. It fails for a file whose final newline has
-// disappeared since it was read before: such a file was probably truncated, and a truncated address
-// can be a valid one.
-func readList(path string) ([]byte, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	if bytes.HasSuffix(data, []byte("\n")) {
-		whole.Store(path, true)
-	} else if _, was := whole.Load(path); was {
-		return nil, fmt.Errorf("%s:%d: the last line had an end before and has none now, so the file"+
-			" may be cut, as on a full disk; accepted: a file that ends with a line feed",
-			path, 1+bytes.Count(data, []byte("\n")))
-	}
-	return data, nil
 }
 
 // ReadTable reads the file of a table as Maddy does: lines KEY or KEY: VALUE, VALUE, of which the
@@ -228,4 +212,63 @@ func ReadTable(path string, each func(line int, key, values string) error) error
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	return nil
+}
+
+// NetworkProblem returns what is wrong with a network of exempt_networks or
+// self_addresses, "" for nothing. Never is true where it cannot be meant. A
+// regional registry gives nobody more than an IPv4 /8 or an IPv6 /16. Private and
+// link-local networks never hold the servers of many operators.
+func NetworkProblem(p netip.Prefix) (problem string, never bool) {
+	const widest4, widest6, widestPrivate = 8, 16, 7 // fc00::/7, RFC 4193
+	addr, widest := p.Addr(), widest6
+	switch {
+	case addr.Is4():
+		widest = widest4
+	case addr.IsPrivate() || addr.IsLinkLocalUnicast():
+		widest = widestPrivate
+	}
+	switch {
+	case p.Bits() == 0:
+		return "holds every client: the check would be off", true
+	case p.IsSingleIP() && addr.IsUnspecified():
+		return "is the address of no client", true
+	case p.Bits() < widest:
+		return fmt.Sprintf("is wider than /%d (IPv4) or /%d (IPv6): it holds the servers of many"+
+			" operators", widest4, widest6), false
+	}
+	return "", false
+}
+
+// KeyProblem returns why a key of a table of names or addresses never matches,
+// "" when it may. The check asks for addresses in the form of RFC 5952 and for
+// names as lower-case A-labels without final dot, parents with a leading dot.
+func KeyProblem(key string) string {
+	switch {
+	case key == "":
+		return "is empty"
+	case strings.ContainsAny(key, " \t"):
+		return "holds a blank: in a table of Maddy a colon ends the key"
+	case strings.HasPrefix(key, "*."):
+		return "never matches; accepted: " + key[1:] + " for everything below"
+	case strings.HasPrefix(key, "[") || strings.Contains(key, "*"):
+		return "never matches; accepted: a name, .NAME for everything below, or an address"
+	}
+	if _, err := netip.ParsePrefix(key); err == nil {
+		return "never matches: a table has single addresses; accepted: the network in exempt_networks"
+	}
+	var asked string
+	if addr, err := netip.ParseAddr(key); err == nil {
+		asked = heloname.Unmap(addr).String()
+	} else {
+		name := strings.TrimPrefix(key, ".")
+		ascii, err := heloname.Domain(name)
+		if err != nil {
+			return "never matches: " + err.Error()
+		}
+		asked = strings.TrimSuffix(key, name) + ascii
+	}
+	if asked != key {
+		return "never matches; accepted: " + asked
+	}
+	return ""
 }

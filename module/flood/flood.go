@@ -1,13 +1,14 @@
 // Package flood bounds what the check logs and counts of clients that come again and again: lines
 // of the log, greetings of one connection, and a day's warning about a proxy in front.
 //
-//	lines := flood.Count[string]{For: time.Minute}
+//	var lines flood.Count[string] // for a minute
 //	if n, more := lines.Add("192.0.2.7", time.Now()); n == 1 {
 //		log.Println("refused", more)
 //	}
 package flood
 
 import (
+	"cmp"
 	"net/netip"
 	"sync"
 	"time"
@@ -16,7 +17,7 @@ import (
 // Count counts what comes from each source. A count ends after a time that begins with its first
 // one. It is safe for concurrent use.
 type Count[K comparable] struct {
-	For time.Duration
+	For time.Duration // 0: a minute
 
 	mu      sync.Mutex
 	sources map[K]counted
@@ -35,7 +36,7 @@ func (c *Count[K]) Add(source K, now time.Time) (n, further int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	last, known := c.sources[source]
-	if age := now.Sub(last.since); known && age >= 0 && age < c.For {
+	if age := now.Sub(last.since); known && age >= 0 && age < cmp.Or(c.For, time.Minute) {
 		last.n++
 		c.sources[source] = last
 		return last.n, 0

@@ -12,13 +12,16 @@ package judge
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"net/netip"
 	"strings"
 	"sync"
+	"time"
 
 	"maddy.example/checkhelo"
 	"maddy.example/checkhelo/module/dnsfacts"
 	"maddy.example/checkhelo/module/exempt"
+	"maddy.example/checkhelo/module/flood"
 	"maddy.example/checkhelo/module/heloname"
 	"maddy.example/checkhelo/module/memory"
 )
@@ -35,8 +38,8 @@ type Judge struct {
 	DenyHosts  exempt.Table // nil: none
 	Recipients exempt.Table // recipient_policy; nil: none
 
-	Echo   exempt.Recipients // addresses whose mail is answered with what hits
-	echoes echoes
+	Echo   exempt.Recipients         // addresses whose mail is answered with what hits
+	echoes flood.Count[netip.Prefix] // answers in a minute to a network; the zero Prefix has all
 
 	AtEHLO   bool // refuse the greeting itself
 	TempFail bool // answer 451 where a failed lookup leaves the verdict open
@@ -104,10 +107,10 @@ type greeting struct {
 	// Tables and memory are asked once a session.
 	hostsAsked, proofAsked, knownAsked bool
 
-	proof  proof
+	why    string         // exemption by proof; "" for none
+	open   bool           // exempt_names has the name, and a failed lookup may have proved it
 	memory *memory.Memory // nil: off
 	known  checkhelo.Known
-	wrote  struct{ rcpt, accepted bool } // what memory has of this session
 }
 
 // Outcome is the decision about a greeting, a recipient or a message.
@@ -254,7 +257,7 @@ func (s *Session) rcpt(ctx context.Context, user, rcpt string) Outcome {
 		return Outcome{Exempt: why}
 	}
 	if strings.Contains(rcpt, ".") && !strings.Contains(rcpt, "@") {
-		rcpt = unknownUser + rcpt
+		rcpt = "unknown@" + rcpt
 	}
 	if why := j.Exempt.Recipient(ctx, rcpt); why != "" {
 		return Outcome{Exempt: why}
@@ -263,24 +266,10 @@ func (s *Session) rcpt(ctx context.Context, user, rcpt string) Outcome {
 	if why != "" {
 		return Outcome{Exempt: why}
 	}
-	if domain := rcptDomain(rcpt); s.last.policy != p || s.domain != domain {
+	if _, domain := exempt.SplitAddress(rcpt); s.last.policy != p || s.domain != domain {
 		s.last, s.domain = s.judge(ctx, p, domain), domain
 	}
 	return s.last
-}
-
-// unknownUser stands before the domain of a recipient of which no more is known.
-const unknownUser = "unknown@"
-
-// rcptDomain returns the domain of an address in lower-case A-labels without a final dot; "" when
-// it has none.
-func rcptDomain(rcpt string) string {
-	at := strings.LastIndexByte(rcpt, '@')
-	if at < 0 {
-		return ""
-	}
-	domain, _ := heloname.Domain(rcpt[at+1:])
-	return domain
 }
 
 // Message returns the outcome for the whole message, after its recipients (RFC 5321, 4.1.1.4).
@@ -352,17 +341,17 @@ func (g *greeting) judge(ctx context.Context, p *checkhelo.Policy, domain string
 		return o
 	}
 	if !g.proofAsked {
-		g.proof = j.exemptByProof(ctx, f)
+		g.why, g.open = j.exemptByProof(ctx, f)
 		g.proofAsked = true
 	}
 	switch {
-	case g.proof.why == whyDNSWLFailed:
+	case g.why == whyDNSWLFailed:
 		o.Verdict = p.Evaluate(withoutDNS(f))
-	case g.proof.why != "":
-		return Outcome{Exempt: g.proof.why}
+	case g.why != "":
+		return Outcome{Exempt: g.why}
 	}
 	g.lift(ctx, p, &o)
-	if open || j.TempFail && g.proof.open && o.Action >= checkhelo.Greylist {
+	if open || j.TempFail && g.open && o.Action >= checkhelo.Greylist {
 		o.TryLater, o.reply = true, dnsFailed
 	}
 	return o
@@ -415,4 +404,91 @@ func withoutDNS(f *checkhelo.Facts) *checkhelo.Facts {
 		*state = checkhelo.Failed
 	}
 	return &rest
+}
+
+func (g *greeting) sender() memory.Sender {
+	f := &g.facts
+	return memory.Sender{Helo: f.Helo, Client: f.Client, Confirmed: f.Confirmed.Value, Lists: f.Lists}
+}
+
+// askNeighbours sets the fact Neighbours where it can still change the verdict.
+func (g *greeting) askNeighbours(ctx context.Context, p *checkhelo.Policy) {
+	f := &g.facts
+	if g.memory == nil || f.Neighbours.State != checkhelo.NotAsked ||
+		p.Needs(f)&checkhelo.NeedMemory == 0 {
+		return
+	}
+	f.Neighbours = g.memory.Neighbours(ctx, g.sender())
+}
+
+// lift sets the verdict for a sender that memory knows.
+func (g *greeting) lift(ctx context.Context, p *checkhelo.Policy, o *Outcome) {
+	if g.memory == nil || o.Would != checkhelo.Greylist && o.Would != checkhelo.Quarantine {
+		return
+	}
+	if !g.knownAsked {
+		g.known, _ = g.memory.Known(ctx, g.sender()) // a failure knows nobody
+		g.knownAsked = true
+	}
+	if o.Known = g.known; o.Known >= g.j.KnownAfter {
+		o.Verdict = p.Lift(o.Verdict, o.Known)
+	}
+}
+
+// hold lets the message to one recipient wait where the verdict is greylist (RFC 6647). A wait that
+// cannot be kept is no wait.
+func (g *greeting) hold(ctx context.Context, from, rcpt string, o *Outcome) {
+	if o.Action != checkhelo.Greylist {
+		return
+	}
+	var err error
+	if o.Wait, err = g.memory.Wait(ctx, g.sender(), from, rcpt); err != nil {
+		g.j.Exempt.Report("memory", err)
+	}
+	if o.Wait.Left <= 0 {
+		o.Action = checkhelo.Score
+		return
+	}
+	text := fmt.Sprintf("Your server is new here, and something is unusual (%s). Your message is not"+
+		" lost: your server tries again by itself, and after %s it is accepted", o.Rule(),
+		o.Wait.Left.Round(time.Second))
+	if url := o.policy.HelpURL; url != "" {
+		text += ". See " + url + "#wait"
+	}
+	// RFC 3463, 3.8: x.7.1 is a refusal by policy, here of this attempt.
+	o.reply = checkhelo.Reply{Code: 451, Enhanced: [3]int{4, 7, 1},
+		Text: heloname.Line(text, checkhelo.MaxText)}
+}
+
+// remember records that the session got to RCPT, and whether a recipient was accepted.
+func (g *greeting) remember(o *Outcome) {
+	if o.Exempt == "" && g.early == nil {
+		g.memory.Greet(g.sender(), o.Would < checkhelo.Reject && !o.Refused())
+	}
+}
+
+// judgedOwn counts the verdict for an accepted recipient. It makes the sender known where it was
+// pass before ceiling and exemption, or the message has waited, and no lost fact could have changed
+// it.
+func (s *Session) judgedOwn(o *Outcome) {
+	if o.policy != s.j.Policy {
+		return
+	}
+	s.own++
+	waited := o.Wait.Result == memory.WaitOver && o.Would == checkhelo.Greylist
+	if (o.Would < checkhelo.Greylist || waited) && o.policy.Doubt(&s.facts) == 0 {
+		s.clean++
+	}
+}
+
+// Accepted records the sender of a message that every check and target took: call it once the
+// message is closed after the check of its body. It counts when this server's own policy judged a
+// recipient, and all those verdicts make the sender known.
+func (s *Session) Accepted() {
+	if s.own == 0 || s.clean < s.own {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.memory.Accept(s.sender())
 }

@@ -24,40 +24,34 @@ const (
 	maxText  = 250 // octets of an operator's reply text
 )
 
-// proof is the result of the exemptions that need a lookup.
-type proof struct {
-	why  string // "" for none
-	open bool   // exempt_names has the name, and a failed lookup may have proved it
-}
-
 // exemptByProof asks the operator's tables and lists about a greeting with a fault. A name counts
-// only with proof, since anybody can say it.
-func (j *Judge) exemptByProof(ctx context.Context, f *checkhelo.Facts) (p proof) {
+// only with proof, since anybody can say it: open tells that a failed lookup may have been one.
+func (j *Judge) exemptByProof(ctx context.Context, f *checkhelo.Facts) (why string, open bool) {
 	list := &j.Exempt
-	if p.why = list.Conn(ctx, f.Client, f.Helo.ASCII); p.why != "" {
-		return p
+	if why = list.Conn(ctx, f.Client, f.Helo.ASCII); why != "" {
+		return why, false
 	}
 	// A generic PTR name proves nothing about its parents.
 	for _, name := range f.Confirmed.Value {
 		alone := list.Clients != nil && f.Lists.LineName(name, f.Client)
-		if p.why = list.ClientName(ctx, name, alone); p.why != "" {
-			return p
+		if why = list.ClientName(ctx, name, alone); why != "" {
+			return why, false
 		}
 	}
 	name := list.Name(ctx, f.Helo.ASCII)
 	if name != "" && f.Owns() {
-		return proof{why: name}
+		return name, false
 	}
 	if j.Gatherer != nil {
 		switch _, state := j.Gatherer.AllowListed(ctx, f.Client); state {
 		case checkhelo.Found:
-			return proof{why: whyDNSWL}
+			return whyDNSWL, false
 		case checkhelo.Failed:
 			j.Exempt.Report("exempt_dnswl", nil)
-			return proof{why: whyDNSWLFailed}
+			return whyDNSWLFailed, false
 		}
 	}
-	return proof{open: name != "" && f.Lost()&checkhelo.NeedProof != 0}
+	return "", name != "" && f.Lost()&checkhelo.NeedProof != 0
 }
 
 // policyFor returns the policy of one recipient: that of its address in recipient_policy, then that
@@ -66,9 +60,8 @@ func (j *Judge) policyFor(ctx context.Context, rcpt string) (p *checkhelo.Policy
 	if j.Recipients == nil || rcpt == "" {
 		return j.Policy, ""
 	}
-	local, _, _ := strings.Cut(rcpt, "@")
-	domain := "@" + rcptDomain(rcpt)
-	keys := []string{strings.ToLower(local) + domain, domain}
+	local, domain := exempt.SplitAddress(rcpt)
+	keys := []string{local + "@" + domain, "@" + domain}
 	preset, found, err := j.Exempt.Find(ctx, "recipient_policy", j.Recipients, keys, nil)
 	switch {
 	case err != nil:
@@ -168,13 +161,9 @@ func withParents(key string) (keys []string) {
 		return []string{key}
 	}
 	for _, entry := range exempt.Ancestry(key) {
-		plain, below := strings.CutPrefix(entry, ".")
-		keys = append(keys, plain)
-		if below {
-			keys = append(keys, entry)
-		}
+		keys = append(keys, strings.TrimPrefix(entry, "."), entry)
 	}
-	return keys
+	return slices.Compact(keys)
 }
 
 // ParseDenial reads the value of an entry: [CODE [ENHANCED]] TEXT, or a verb of Postfix's access
