@@ -106,7 +106,7 @@ func (b *Builder) Build(ctx context.Context) (err error) {
 		return fmt.Errorf("output: %w", err)
 	}
 	defer os.RemoveAll(work)
-	if _, err := exec.LookPath("go"); err != nil {
+	if _, err = exec.LookPath("go"); err != nil {
 		return errors.New("no go command found; install Go from https://go.dev/dl/")
 	}
 	check, err := b.checkSource(ctx, work)
@@ -117,7 +117,7 @@ func (b *Builder) Build(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := b.writeModule(ctx, work, maddy, check); err != nil {
+	if err = b.writeModule(ctx, work, maddy, check); err != nil {
 		return err
 	}
 	set := "-X " + maddyPath + ".Version=" + maddy.maddyVersion()
@@ -125,8 +125,8 @@ func (b *Builder) Build(ctx context.Context) (err error) {
 		set += " -X " + checkPath + "/module.version=" + strings.TrimPrefix(v, "v")
 	}
 	b.progress("compiling Maddy " + maddy.maddyVersion() + "; the first time takes some minutes")
-	_, err = b.run(ctx, work, "build", "-trimpath", "-buildvcs=false", "-tags", b.Tags, "-ldflags", set,
-		"-o", binary, ".")
+	_, err = b.run(ctx, work, "build", "-trimpath", "-buildvcs=false", "-tags", b.Tags,
+		"-ldflags", set, "-o", binary, ".")
 	if err != nil {
 		return err
 	}
@@ -197,8 +197,8 @@ const noVersion = "v0.0.0"
 // commands of helocheck become "maddy helo ...".
 var mainFile = template.Must(template.New("main.go").Parse(mainText))
 
-// writeModule fills the work directory. Its go.mod starts from Maddy's own, since replace lines of a
-// dependency do not count. The go.sum files come along: some versions cannot be verified afresh
+// writeModule fills the work directory. Its go.mod starts from Maddy's own, since replace lines of
+// a dependency do not count. The go.sum files come along: some versions cannot be verified afresh
 // everywhere.
 func (b *Builder) writeModule(ctx context.Context, dir string, maddy, check source) error {
 	file, err := readModFile(maddy.dir)
