@@ -79,7 +79,7 @@ func TestSelfMailsChangesOnly(t *testing.T) {
 // What units, scripts and README call are commands and options that helocheck has.
 func TestCommands(t *testing.T) {
 	known := make(map[string]string)
-	for _, c := range app.Commands() {
+	for _, c := range app.Mounted().Subcommands {
 		for _, f := range c.Flags {
 			known[c.Name] += " " + strings.Join(f.Names(), " ") + " "
 		}

@@ -35,33 +35,19 @@ func (u usage) Error() string { return string(u) }
 // of their own end with status 0.
 func (u usage) ExitCode() int { return exitUsage }
 
-// Commands returns all commands, new values at each call.
-func Commands() []*cli.Command {
-	commands := []*cli.Command{
-		explainCommand(),
-		replayCommand(),
-		rulesCommand(),
-		buildCommand(),
-		versionCommand(),
-		selfCommand(),
-		memoryCommand(),
-		pagesCommand(),
-		convertCommand(),
-		completionCommand(),
-	}
-	for _, command := range commands {
-		finish(command)
-	}
-	return commands
-}
-
-// Mounted returns the commands as one command of another program.
+// Mounted returns the commands as one command of another program, new values at each call.
 func Mounted() *cli.Command {
 	mounted := &cli.Command{
-		Name:        "helo",
-		Usage:       "build, explain and tune the HELO check of Maddy",
-		Subcommands: Commands(),
-		Action:      noCommand,
+		Name:  "helo",
+		Usage: "build, explain and tune the HELO check of Maddy",
+		Subcommands: []*cli.Command{
+			explainCommand(), replayCommand(), rulesCommand(), buildCommand(), versionCommand(),
+			selfCommand(), memoryCommand(), pagesCommand(), convertCommand(), completionCommand(),
+		},
+		Action: noCommand,
+	}
+	for _, command := range mounted.Subcommands {
+		finish(command)
 	}
 	finish(mounted)
 	return mounted

@@ -49,7 +49,7 @@ func TestMounted(t *testing.T) {
 
 func TestEveryCommandIsDescribed(t *testing.T) {
 	seen := make(map[string]bool)
-	for _, command := range Commands() {
+	for _, command := range Mounted().Subcommands {
 		if command.Usage == "" || command.Action == nil || command.OnUsageError == nil {
 			t.Errorf("the command %q lacks a usage, an action or its usage error", command.Name)
 		}

@@ -22,7 +22,7 @@ func TestManual(t *testing.T) {
 		t.Fatal(err)
 	}
 	page := string(data)
-	for _, c := range Commands() {
+	for _, c := range Mounted().Subcommands {
 		if !strings.Contains(page, "\n*helocheck "+c.Name+"*") {
 			t.Errorf("the synopsis lacks %s", c.Name)
 		}
@@ -46,7 +46,7 @@ func TestManual(t *testing.T) {
 		}
 	}
 	inHelp := help(Mounted())
-	for _, c := range Commands() {
+	for _, c := range Mounted().Subcommands {
 		if !strings.Contains(inHelp, "\n  "+c.Name+" ") {
 			t.Errorf("the help lacks %s", c.Name)
 		}
@@ -64,7 +64,7 @@ func TestManual(t *testing.T) {
 			}
 			seen[line] = true
 			if m := regexp.MustCompile(`^\*helocheck (\w+)\*`).FindStringSubmatch(line); m != nil &&
-				!slices.ContainsFunc(Commands(), func(c *cli.Command) bool { return c.Name == m[1] }) {
+				!slices.ContainsFunc(Mounted().Subcommands, func(c *cli.Command) bool { return c.Name == m[1] }) {
 				t.Errorf("no command %s", m[1])
 			}
 		}
@@ -89,7 +89,7 @@ func TestCompletionIsWhole(t *testing.T) {
 		return strings.Fields(out.String())
 	}
 	commands := offers()
-	for _, c := range Commands() {
+	for _, c := range Mounted().Subcommands {
 		if !slices.Contains(commands, c.Name) {
 			t.Errorf("no command %s", c.Name)
 		}

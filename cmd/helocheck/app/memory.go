@@ -49,8 +49,9 @@ func memoryCommand() *cli.Command {
 
 func runMemory(c *cli.Context) (err error) {
 	const takes = "memory takes list, show, forget, stats, export or learn"
-	name, rest := c.Args().First(), c.Args().Tail()
+	name, rest, all := c.Args().First(), c.Args().Tail(), c.Bool("all")
 	task, known := memoryTasks[name]
+	one := task.one && !all
 	switch {
 	case name == "":
 		return usage(takes + " (see: helocheck memory --help)")
@@ -58,16 +59,20 @@ func runMemory(c *cli.Context) (err error) {
 		return learnMemory(c, rest)
 	case !known:
 		return usage(fmt.Sprintf("%s, not %q", takes, name))
+	case all && name != "forget":
+		return usage("--all is for memory forget")
+	case one && len(rest) != 1:
+		return usage("memory " + name + " takes one NAME or ADDRESS")
+	case !one && len(rest) > 0:
+		return usage(fmt.Sprintf("memory %s takes no argument %q", name, rest[0]))
 	}
-	filter, err := memoryFilter(name, rest, task.one, c.Bool("all"))
-	if err != nil {
-		return err
+	var filter memory.Filter
+	if one {
+		if filter, err = memory.ParseFilter(rest[0]); err != nil {
+			return usage(err.Error())
+		}
 	}
-	kind, place, err := memoryPlace(c)
-	if err != nil {
-		return err
-	}
-	db, err := memory.OpenTool(c.Context, kind, place, task.write)
+	db, err := openMemory(c, task.write)
 	if err != nil {
 		return err
 	}
@@ -75,53 +80,31 @@ func runMemory(c *cli.Context) (err error) {
 	return task.run(c.Context, c.App.Writer, db, filter)
 }
 
-// memoryFilter reads the arguments behind the name of a task.
-func memoryFilter(task string, args []string, one, all bool) (f memory.Filter, err error) {
+// openMemory opens the database of --memory, otherwise that of the maddy.conf. An error never repeats
+// a DSN, which can hold a password.
+func openMemory(c *cli.Context, write bool) (*memory.DB, error) {
+	kind, place, _ := strings.Cut(c.String("memory"), ":")
 	switch {
-	case all && task != "forget":
-		return f, usage("--all is for memory forget")
-	case one && !all && len(args) != 1:
-		return f, usage("memory " + task + " takes one NAME or ADDRESS")
-	case (!one || all) && len(args) > 0:
-		return f, usage(fmt.Sprintf("memory %s takes no argument %q", task, args[0]))
-	case len(args) == 0:
-		return f, nil
-	}
-	if f, err = memory.ParseFilter(args[0]); err != nil {
-		return f, usage(err.Error())
-	}
-	return f, nil
-}
-
-// memoryPlace returns the database of --memory, otherwise that of the maddy.conf. An error never
-// repeats a DSN, which can hold a password.
-func memoryPlace(c *cli.Context) (kind, place string, err error) {
-	text := c.String("memory")
-	if text == "" {
+	case c.String("memory") == "":
 		path, named := serverConfig(c)
 		if !named {
 			fmt.Fprintf(c.App.ErrWriter, "%s is used\n", path)
 		}
 		conf, _, err := load(c, "", path, c.String("check"))
 		if err != nil {
-			return "", "", err
+			return nil, err
 		}
 		if kind, place = conf.Memory(); kind == "" {
-			return "", "", fmt.Errorf("%s: memory is off", path)
+			return nil, fmt.Errorf("%s: memory is off", path)
 		}
-		return kind, place, nil
+	case c.IsSet("config") || c.IsSet("check"):
+		return nil, usage("--memory excludes --config and --check")
+	case place == "" || kind != "sqlite3" && kind != "postgres":
+		return nil, usage("--memory; accepted: sqlite3:PATH, postgres:DSN")
+	case strings.HasPrefix(place, "//"): // the DSN is a URL
+		place = c.String("memory")
 	}
-	if c.IsSet("config") || c.IsSet("check") {
-		return "", "", usage("--memory excludes --config and --check")
-	}
-	kind, place, _ = strings.Cut(text, ":")
-	if strings.HasPrefix(place, "//") { // the DSN is a URL
-		place = text
-	}
-	if place == "" || kind != "sqlite3" && kind != "postgres" {
-		return "", "", usage("--memory; accepted: sqlite3:PATH, postgres:DSN")
-	}
-	return kind, place, nil
+	return memory.OpenTool(c.Context, kind, place, write)
 }
 
 // listMemory fails where there is no entry of a name or an address, so that scripts can tell.
@@ -156,10 +139,6 @@ func learnMemory(c *cli.Context, paths []string) (err error) {
 	if len(paths) == 0 {
 		return usage("memory learn takes FILE, DIR or -, as replay does")
 	}
-	kind, place, err := memoryPlace(c)
-	if err != nil {
-		return err
-	}
 	conf, source, err := loadCheck(c)
 	if err != nil {
 		return err
@@ -174,7 +153,7 @@ func learnMemory(c *cli.Context, paths []string) (err error) {
 	if r.judge.memory == nil {
 		return fmt.Errorf("%s: memory is off", source)
 	}
-	db, err := memory.OpenTool(c.Context, kind, place, true)
+	db, err := openMemory(c, true)
 	if err != nil {
 		return err
 	}

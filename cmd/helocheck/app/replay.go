@@ -377,12 +377,10 @@ func (j *Recorded) evaluate(
 	if f == nil {
 		f = j.facts(rec)
 	}
-	var o judge.Outcome
-	j.memory.with(rec, func(m *memory.Memory) {
-		if _, o, final = j.session(ctx, rec, f, m); o.Waits() {
-			j.memory.wait(rec)
-		}
-	})
+	_, o, final := j.session(ctx, rec, f, j.memory.at(rec))
+	if o.Waits() {
+		j.memory.wait(rec)
+	}
 	res = report.Result{
 		Action: o.Action, Would: o.Would, Score: o.Score, Exempt: o.Exempt, TryLater: o.TryLater,
 		Known: o.Known,
@@ -506,11 +504,10 @@ func newSimulation(check *module.Check) *simulation {
 	return s
 }
 
-// with runs do with the memory of a record's server at its time; nil: none.
-func (s *simulation) with(rec *replay.Record, do func(*memory.Memory)) {
+// at returns the memory of a record's server at its time; nil: none.
+func (s *simulation) at(rec *replay.Record) *memory.Memory {
 	if s == nil || s.learnt != nil && rec.Class == "spam" {
-		do(nil)
-		return
+		return nil
 	}
 	m := s.Servers[rec.Server]
 	if m == nil && len(s.Servers) < simulatedServers && !rec.Time.IsZero() {
@@ -524,11 +521,10 @@ func (s *simulation) with(rec *replay.Record, do func(*memory.Memory)) {
 	}
 	if m == nil || rec.Time.IsZero() {
 		s.Untimed += int64(rec.Count)
-		do(nil)
-		return
+		return nil
 	}
 	s.now = rec.Time
-	do(m)
+	return m
 }
 
 // Dropped returns how many writes found no room.
@@ -556,6 +552,6 @@ func (j *Recorded) retries(ctx context.Context, now time.Time) {
 	for s := j.memory; s != nil && len(s.waiting) > 0 && !s.waiting[0].Time.After(now); {
 		next := s.waiting[0]
 		s.waiting = s.waiting[1:]
-		s.with(next, func(m *memory.Memory) { _, _, _ = j.session(ctx, next, j.facts(next), m) })
+		_, _, _ = j.session(ctx, next, j.facts(next), s.at(next))
 	}
 }

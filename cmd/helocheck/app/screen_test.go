@@ -74,7 +74,7 @@ func TestLinesFit(t *testing.T) {
 		"self --helo mail.example.org --ip 192.0.2.25 --dns 127.0.0.1:1", "self --helo x --ip 10.0.0.5",
 		"self --helo " + long + " --ip 192.0.2.25 --dns 127.0.0.1:1",
 	}
-	for _, command := range append(Commands(), Mounted()) {
+	for _, command := range append(Mounted().Subcommands, Mounted()) {
 		lines = append(lines, command.Name+" --help", command.Name+" --version")
 	}
 	lines = append(lines, "--help")

@@ -328,7 +328,7 @@ func runSelfCommand(
 	ctx context.Context, out io.Writer, args ...string,
 ) (status int, message string) {
 	program := &cli.App{
-		Name: "helocheck", Writer: out, ErrWriter: out, Commands: Commands(),
+		Name: "helocheck", Writer: out, ErrWriter: out, Commands: Mounted().Subcommands,
 		ExitErrHandler: func(*cli.Context, error) {},
 	}
 	err := program.RunContext(ctx, append([]string{"helocheck", "self"}, args...))
