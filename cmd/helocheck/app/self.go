@@ -496,9 +496,8 @@ func (v *selfView) OtherName() string {
 	return ""
 }
 
-// documentation are the networks of RFC 5737 and RFC 3849. They stand in
-// examples, which should show what happens to an ordinary server; no machine
-// has such an address.
+// documentation are the networks of RFC 5737 and RFC 3849. They stand in examples, which should
+// show what happens to an ordinary server; no machine has such an address.
 var documentation = [...]netip.Prefix{
 	netip.MustParsePrefix("192.0.2.0/24"),
 	netip.MustParsePrefix("198.51.100.0/24"),

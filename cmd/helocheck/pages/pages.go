@@ -1,7 +1,6 @@
-// Package pages makes the static site that help_url points to: for each rule a
-// page for the sender who was refused, with an index that finds the rule. It
-// uses no file but its own, so that the strictest Content-Security-Policy
-// will do.
+// Package pages makes the static site that help_url points to: for each rule a page for the sender
+// who was refused, with an index that finds the rule. It uses no file but its own, so that the
+// strictest Content-Security-Policy will do.
 package pages
 
 import (
@@ -98,11 +97,11 @@ func (s *site) has(name string) bool {
 // Write makes the site in a directory, which is created if need be. Files of
 // an earlier site are overwritten, others are left alone.
 func Write(dir string, o Options) error {
-	out, err := render(o)
+	s, err := newSite(o)
 	if err == nil {
 		err = os.MkdirAll(dir, 0o755) //nolint:gosec // to be read by a web server
 	}
-	for name, data := range out {
+	for name, data := range s.out {
 		if err == nil {
 			err = os.WriteFile(filepath.Join(dir, name), data, 0o644) //nolint:gosec // as above
 		}
@@ -113,31 +112,18 @@ func Write(dir string, o Options) error {
 	return nil
 }
 
-// render returns all files of the site.
-func render(o Options) (map[string][]byte, error) {
-	s, err := newSite(o)
-	if err != nil {
-		return nil, err
-	}
-	for _, s.T = range s.All {
-		err = errors.Join(err, s.render())
-	}
-	return s.out, err
-}
-
-// newSite checks the options.
-func newSite(o Options) (*site, error) {
+// newSite checks the options and makes all files of the site.
+func newSite(o Options) (s site, err error) {
 	o.Name = strings.TrimSpace(o.Name)
 	if o.Name == "" || len(o.Name) > maxName || strings.ContainsFunc(o.Name, unprintable) {
-		return nil, fmt.Errorf("found name %q; accepted: one line of 1 to %d octets", o.Name,
-			maxName)
+		return s, fmt.Errorf("found name %q; accepted: one line of 1 to %d octets", o.Name, maxName)
 	}
 	contact, err := mail.ParseAddress(o.Contact)
 	if err != nil || contact.Address != o.Contact {
-		return nil, fmt.Errorf("found contact %q; accepted: an address such as"+
+		return s, fmt.Errorf("found contact %q; accepted: an address such as"+
 			" postmaster@example.org", o.Contact)
 	}
-	s := &site{Options: o, Mailto: url.PathEscape(o.Contact), out: make(map[string][]byte)}
+	s = site{Options: o, Mailto: url.PathEscape(o.Contact), out: make(map[string][]byte)}
 	if s.Rules == nil {
 		s.Rules = checkhelo.Rules()
 	}
@@ -146,13 +132,16 @@ func newSite(o Options) (*site, error) {
 	}
 	for i, lang := range o.Langs {
 		if languages[lang] == nil || slices.Contains(o.Langs[:i], lang) {
-			return nil, fmt.Errorf("found language %q; accepted, each once: %s", lang,
+			return s, fmt.Errorf("found language %q; accepted, each once: %s", lang,
 				strings.Join(Languages(), ", "))
 		}
 		s.All = append(s.All, languages[lang])
 	}
 	if o.Logo != "" {
 		err = s.addLogo(o.Logo)
+	}
+	for _, s.T = range s.All {
+		err = errors.Join(err, s.render())
 	}
 	return s, err
 }
@@ -226,11 +215,9 @@ func (s *site) execute(template string, p view) error {
 
 // plainPage makes a page that belongs to no rule.
 func (s *site) plainPage(name string) (view, error) {
-	var title, text string
-	lang, err := s.find(func(files fs.FS) (err error) {
-		title, text, err = docs.Text(files, "fix/"+name+".md")
-		return err
-	})
+	path := "fix/" + name + ".md"
+	files, lang := s.find(path)
+	title, text, err := docs.Text(files, path)
 	if err != nil {
 		return view{}, err
 	}
@@ -244,17 +231,17 @@ func (s *site) plainPage(name string) (view, error) {
 	return view{Name: name, Title: title, Lang: lang, Text: shown}, err
 }
 
-// find lets read look at the texts in the site's language, then at those in English. It returns the
-// language where it is not the site's.
-func (s *site) find(read func(fs.FS) error) (foreign string, err error) {
+// find returns the texts that have a page, those in the site's language before those in English,
+// and their language where it is not the site's.
+func (s *site) find(page string) (from fs.FS, foreign string) {
 	own, _ := fs.Sub(files, s.T["Lang"]) // no language is an invalid path
-	if err = read(own); errors.Is(err, fs.ErrNotExist) {
-		if s.T["Lang"] != english {
-			foreign = english
-		}
-		err = read(docs.Files)
+	if _, err := fs.Stat(own, page); err == nil {
+		return own, ""
 	}
-	return foreign, err
+	if s.T["Lang"] != english {
+		foreign = english
+	}
+	return docs.Files, foreign
 }
 
 const english = "en"
@@ -292,11 +279,9 @@ func (s *site) rule(r *checkhelo.Rule, say string) (p view, err error) {
 	case checkhelo.NeedForward:
 		p.Group = "GroupRecords"
 	}
-	p.Lang, err = s.find(func(files fs.FS) (err error) {
-		p.Page, err = docs.Rule(files, r.Name)
-		return err
-	})
-	if err != nil {
+	files, lang := s.find("rules/" + r.Name + ".md")
+	p.Lang = lang
+	if p.Page, err = docs.Rule(files, r.Name); err != nil {
 		return p, err
 	}
 	p.Title = plain(p.Summary)

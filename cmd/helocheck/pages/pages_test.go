@@ -52,11 +52,11 @@ func sites(t *testing.T) map[string]map[string][]byte {
 
 func rendered(t *testing.T, o Options) map[string][]byte {
 	t.Helper()
-	out, err := render(o)
+	s, err := newSite(o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return out
+	return s.out
 }
 
 func TestGolden(t *testing.T) {

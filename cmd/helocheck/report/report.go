@@ -1,6 +1,5 @@
-// Package report counts what a policy does to a stream of greetings, in memory
-// that does not grow with the stream, and writes the counts as text, JSON, CSV
-// or a page of HTML.
+// Package report counts what a policy does to a stream of greetings, in memory that does not grow
+// with the stream, and writes the counts as text, JSON, CSV or a page of HTML.
 package report
 
 import (
@@ -33,7 +32,12 @@ const (
 	maxClasses = 8       // further classes count as OtherClass
 	maxClients = 10_000  // refused clients
 	maxChanges = 10_000  // names that a second policy treats differently
+	maxLost    = 2000    // lost messages
+	groupLost  = 50      // of one sender
 	maxName    = 255     // octets of a name shown
+	maxWord    = 320     // octets of another text of a lost message
+	maxRcpts   = 20
+	maxSpans   = 240 // points of a timeline
 )
 
 // How much of a list is shown.
@@ -43,11 +47,11 @@ const (
 	shownChanges = 200 // names
 )
 
-// OtherClass has the messages of all classes after the first few.
-const OtherClass = "other"
-
-// DefaultClass is that of messages whose input names none.
-const DefaultClass = "all"
+// Classes that no input names.
+const (
+	DefaultClass = "all"   // messages without one
+	OtherClass   = "other" // all classes after the first few
+)
 
 // Report counts messages. Sum fills in what the formats show. It is not safe for use by many
 // goroutines.
@@ -284,14 +288,6 @@ func count(rows []row, in func(*row) bool) *Count {
 	return c
 }
 
-// Bounds of the list of lost messages.
-const (
-	maxLost   = 2000 // messages
-	groupLost = 50   // of one sender
-	maxWord   = 320  // octets of an address or a message ID
-	maxRcpts  = 20
-)
-
 // Lost lists accepted messages that would not reach the inbox at once.
 type Lost struct {
 	Messages int64    `json:"messages"`
@@ -350,9 +346,6 @@ func (l *Lost) First(n int) Lost {
 	return cut
 }
 
-// maxSpans bounds the points of a timeline.
-const maxSpans = 240
-
 const day = 24 * time.Hour
 
 // spans are the widths that a point can have, each a multiple of the one before.
@@ -374,13 +367,7 @@ type Timeline struct {
 
 	width       int // index into spans
 	first, last time.Time
-	counts      map[moment]int64
-}
-
-// moment is what one action did in one span.
-type moment struct {
-	at     time.Time
-	action string
+	counts      map[time.Time]map[string]int64 // messages by action
 }
 
 // Point is one span of a timeline.
@@ -393,19 +380,24 @@ type Point struct {
 func (l *Timeline) add(at time.Time, action string, n int64) {
 	at = at.UTC().Truncate(spans[l.width].width)
 	if l.counts == nil {
-		l.counts, l.first, l.last = make(map[moment]int64), at, at
+		l.counts, l.first, l.last = make(map[time.Time]map[string]int64), at, at
+	}
+	if l.counts[at] == nil {
+		l.counts[at] = make(map[string]int64)
 	}
 	if at.Before(l.first) {
 		l.first = at
 	} else if at.After(l.last) {
 		l.last = at
 	}
-	l.counts[moment{at, action}] += n
+	l.counts[at][action] += n
 	for l.Columns() > maxSpans && l.width+1 < len(spans) {
 		narrow := l.counts
 		*l = Timeline{width: l.width + 1}
-		for m, n := range narrow {
-			l.add(m.at, m.action, n)
+		for at, actions := range narrow {
+			for action, n := range actions {
+				l.add(at, action, n)
+			}
 		}
 	}
 }
@@ -419,20 +411,16 @@ func (l *Timeline) Columns() int { return l.column(l.last) }
 // sum fills in what is shown.
 func (l *Timeline) sum() {
 	l.Span, l.Points = spans[l.width].text, nil
-	points := make(map[time.Time]map[string]int64)
-	for m := range l.counts {
-		points[m.at] = make(map[string]int64)
-	}
-	for _, at := range slices.SortedFunc(maps.Keys(points), time.Time.Compare) {
-		column := int64(0)
+	for _, at := range slices.SortedFunc(maps.Keys(l.counts), time.Time.Compare) {
+		column, actions := int64(0), l.counts[at]
 		for _, action := range strongest {
-			n := l.counts[moment{at, action}]
-			if points[at][action] = n; action != untouched {
-				column += n
+			actions[action] += 0 // none is left out
+			if action != untouched {
+				column += actions[action]
 			}
 		}
 		l.Most = max(l.Most, column)
-		l.Points = append(l.Points, Point{l.stamp(at), points[at], l.column(at)})
+		l.Points = append(l.Points, Point{l.stamp(at), actions, l.column(at)})
 	}
 }
 
