@@ -80,8 +80,8 @@ func runMemory(c *cli.Context) (err error) {
 	return task.run(c.Context, c.App.Writer, db, filter)
 }
 
-// openMemory opens the database of --memory, otherwise that of the maddy.conf. An error never repeats
-// a DSN, which can hold a password.
+// openMemory opens the database of --memory, otherwise that of the maddy.conf. An error never
+// repeats a DSN, which can hold a password.
 func openMemory(c *cli.Context, write bool) (*memory.DB, error) {
 	kind, place, _ := strings.Cut(c.String("memory"), ":")
 	switch {
