@@ -204,7 +204,7 @@ func (d *DB) put(n row, now int64) error {
 	jumped := d.queue.era.wrote(now)
 	err := d.enqueue(n, d.queue.era.at(now))
 	switch {
-	case errors.Is(err, ErrFull):
+	case errors.Is(err, errFull):
 		d.total.Dropped++
 	case err != nil:
 		d.total.OverShare++
@@ -221,7 +221,7 @@ func (d *DB) enqueue(n row, at int64) error {
 		return nil
 	}
 	if n.kind == waitingRow && d.total.Waiting >= d.opts.MaxRows {
-		return ErrFull
+		return errFull
 	}
 	if err := d.queue.merge(n, at); err != nil {
 		return err
@@ -240,7 +240,7 @@ func (d *DB) enqueue(n row, at int64) error {
 func (d *DB) read(ctx context.Context, s scope) ([]row, error) {
 	db := d.db.Load()
 	if db == nil || d.failed >= maxFailures {
-		return nil, ErrAway
+		return nil, errAway
 	}
 	d.mu.Unlock()
 	limit, cancel := context.WithTimeout(ctx, d.readTime)

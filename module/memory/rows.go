@@ -9,12 +9,9 @@ import (
 	"sync"
 )
 
-// Errors of a store.
 var (
-	// ErrAway says that the store does not answer. Callers go on without memory.
-	ErrAway = errors.New("memory: the store does not answer")
-	// ErrFull says that the store takes no new row.
-	ErrFull  = errors.New("memory: the store is full")
+	errAway  = errors.New("memory: the store does not answer")
+	errFull  = errors.New("memory: the store is full")
 	errShare = errors.New("memory: the network has used its share up")
 )
 
@@ -201,14 +198,14 @@ func (m *Map) put(n row, now int64) error {
 	m.era.wrote(now)
 	at := m.era.at(now)
 	err := m.merge(n, at)
-	if bin := now / sweepSeconds; errors.Is(err, ErrFull) && bin != m.swept {
+	if bin := now / sweepSeconds; errors.Is(err, errFull) && bin != m.swept {
 		m.swept = bin
 		for s, list := range m.rows {
 			m.set(s, withoutOld(list, at))
 		}
 		err = m.merge(n, at)
 	}
-	if errors.Is(err, ErrFull) {
+	if errors.Is(err, errFull) {
 		m.dropped++
 	}
 	return err
@@ -236,7 +233,7 @@ func (m *Map) merge(n row, at int64) error {
 	case same >= n.share():
 		return errShare
 	case m.room.Rows >= most:
-		return ErrFull
+		return errFull
 	}
 	m.set(n.scope, append(list, n))
 	return nil

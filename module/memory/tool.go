@@ -4,15 +4,19 @@ import (
 	"context"
 	"database/sql"
 	"encoding/csv"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"iter"
 	"math"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"maddy.example/checkhelo"
@@ -105,8 +109,8 @@ func (d *DB) Learn(ctx context.Context, m *Map) error {
 }
 
 // OpenTool opens a store beside a running server, or without one. It reads only, unless write is
-// set; then it is ErrNotOwner for anybody but the owner of the directory. Other than Open it
-// fails when the store does not work. What a Memory writes there goes with Flush and Close.
+// set, which only the owner of the directory may do. Other than Open it fails when the store
+// does not work. What a Memory writes there goes with Flush and Close.
 func OpenTool(ctx context.Context, driver, dsn string, write bool) (*DB, error) {
 	p, err := newPlace(driver, dsn, sql.Drivers())
 	if err == nil && p.kind == sqlite {
@@ -126,6 +130,26 @@ func OpenTool(ctx context.Context, driver, dsn string, write bool) (*DB, error) 
 	}
 	go d.run()
 	return d, nil
+}
+
+// mayWrite fails unless this process runs as the owner of the directory and of the file in it. Root
+// is nobody's owner: its files would lock the server out.
+func mayWrite(path string) error {
+	for _, name := range []string{filepath.Dir(path), path} {
+		info, err := os.Stat(name)
+		if errors.Is(err, fs.ErrNotExist) && name == path {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("memory: %w", err)
+		}
+		stat, ok := info.Sys().(*syscall.Stat_t)
+		if ok && int64(stat.Uid) != int64(os.Geteuid()) {
+			return fmt.Errorf("memory: only the owner of the directory may write: %s belongs to"+
+				" user %d; run this as that user", name, stat.Uid)
+		}
+	}
+	return nil
 }
 
 // portions yields the rows that f chooses, in the order of keys.

@@ -203,7 +203,7 @@ func TestToolNeedsItsStore(t *testing.T) {
 		withFriend(t, driver, path, newClock())
 		execute(t, driver, path, "UPDATE helo_meta SET version = 2")
 		for _, write := range []bool{false, true} {
-			if _, err := OpenTool(ctx, driver, path, write); !errors.Is(err, ErrNewer) {
+			if _, err := OpenTool(ctx, driver, path, write); !errors.Is(err, errNewer) {
 				t.Error(err)
 			}
 		}
