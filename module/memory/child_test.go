@@ -213,7 +213,7 @@ func sound(t *testing.T, db *DB) {
 func counted(tb testing.TB, db *DB) Counts {
 	tb.Helper()
 	var n Counts
-	for k := knownRow; k <= waitingRow; k++ {
+	for k := KindKnown; k <= KindWaiting; k++ {
 		err := db.db.Load().QueryRow("SELECT count(*) FROM helo_memory WHERE kind = $1", int(k)).Scan(n.of(k))
 		if err != nil {
 			tb.Fatal(err)
@@ -253,13 +253,13 @@ func TestToolAsRoot(t *testing.T) {
 					t.Fatal(err)
 				}
 				n := 0
-				for e, err := range tool.List(context.Background(), Filter{}) {
-					if err != nil {
-						t.Fatal(err)
-					}
+				err = tool.List(context.Background(), Filter{}, func(e Entry) {
 					if e.Kind == KindKnown {
 						n++
 					}
+				})
+				if err != nil {
+					t.Fatal(err)
 				}
 				_ = tool.Close()
 				if n != want {

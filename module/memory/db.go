@@ -50,7 +50,6 @@ type Counters struct {
 	Dropped              uint64 // writes that found the queue or the table full
 	OverShare            uint64 // writes of a network past its share
 	Expired              uint64 // rows
-	Queued               int    // rows that wait for the next batch
 	Away                 bool   // the last read or write did not work
 }
 
@@ -150,7 +149,6 @@ func (d *DB) Counters() Counters {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	c := d.total
-	c.Queued = d.queue.room.Rows
 	c.Away = d.db.Load() == nil || d.unwritten || d.failed >= maxFailures
 	return c
 }
@@ -220,7 +218,7 @@ func (d *DB) enqueue(n row, at int64) error {
 	if known := find(d.view.rows[n.scope], n.key); known.with(n, at) == known {
 		return nil
 	}
-	if n.kind == waitingRow && d.total.Waiting >= d.opts.MaxRows {
+	if n.kind == KindWaiting && d.total.Waiting >= d.opts.MaxRows {
 		return errFull
 	}
 	if err := d.queue.merge(n, at); err != nil {
@@ -230,7 +228,7 @@ func (d *DB) enqueue(n row, at int64) error {
 		d.makeRoom()
 		d.loaded[n.scope] = 0
 	}
-	if err := d.view.merge(n, at); n.kind == waitingRow { // its scope was read just now
+	if err := d.view.merge(n, at); n.kind == KindWaiting { // its scope was read just now
 		return err
 	}
 	return nil
@@ -425,7 +423,7 @@ func (d *DB) expire(ctx context.Context, db *sql.DB) error {
 		return err
 	}
 	n, err := d.remove(ctx, db, slices.DeleteFunc(rows, func(r row) bool {
-		inTheWay := full && r.kind == knownRow && !r.accepted && r.days < seenDays && r.last < dayOf(at)
+		inTheWay := full && r.kind == KindKnown && !r.accepted && r.days < seenDays && r.last < dayOf(at)
 		return !r.old(at) && !inTheWay
 	}))
 	d.mu.Lock()

@@ -103,7 +103,7 @@ func TestMapAndDatabaseAgree(t *testing.T) {
 func TestMergeOfRows(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 4))
 	const now = 120 * daySeconds
-	k := key{kind: knownRow, name: "mail.example.org"}
+	k := key{kind: KindKnown, name: "mail.example.org"}
 	for range 20000 {
 		var days []int64
 		d := int64(100)

@@ -182,3 +182,10 @@ func grade(tb testing.TB, m *Memory, s Sender) checkhelo.Known {
 func contains(list []string, part string) bool {
 	return slices.ContainsFunc(list, func(s string) bool { return strings.Contains(s, part) })
 }
+
+// queued returns how many rows wait for the next batch.
+func queued(db *DB) int {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	return db.queue.room.Rows
+}

@@ -132,7 +132,7 @@ func (m *Memory) Neighbours(ctx context.Context, s Sender) checkhelo.Answer[[]st
 	}
 	var others []string
 	for _, r := range rows {
-		if r.kind == neighbourRow && r.name != own && !r.old(at) {
+		if r.kind == KindNeighbour && r.name != own && !r.old(at) {
 			others = append(others, r.name)
 		}
 	}
@@ -245,7 +245,7 @@ func (m *Memory) see(s Sender, taken, accepted bool) {
 	today := dayOf(now)
 	// The store counts what it does not take.
 	if org := s.org(); org != "" {
-		_ = m.Store.put(row{key: key{k.scope, neighbourRow, org}, last: today}, now)
+		_ = m.Store.put(row{key: key{k.scope, KindNeighbour, org}, last: today}, now)
 	}
 	if taken && k.name != "" {
 		_ = m.Store.put(row{k, today, today, 1, accepted}, now)
@@ -254,7 +254,7 @@ func (m *Memory) see(s Sender, taken, accepted bool) {
 
 // key returns the key of a known sender.
 func (s *Sender) key() key {
-	k := key{scope{network: networkOf(s.Client)}, knownRow, s.Helo.ASCII}
+	k := key{scope{network: networkOf(s.Client)}, KindKnown, s.Helo.ASCII}
 	if k.name == "" && s.Helo.Addr.IsValid() {
 		k.name = s.Helo.Addr.String()
 		if s.Helo.Kind == heloname.Literal {
@@ -311,7 +311,7 @@ func (s *Sender) waitKeys(secret []byte, from, rcpt string) (own, org key) {
 			h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(part))))
 			h.Write([]byte(part))
 		}
-		return key{in, waitingRow, hex.EncodeToString(h.Sum(nil)[:16])}
+		return key{in, KindWaiting, hex.EncodeToString(h.Sum(nil)[:16])}
 	}
 	own = hashed(scope{network: networkOf(s.Client)})
 	return own, hashed(scope{org: s.org()})

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
-	"sync"
 )
 
 var (
@@ -15,14 +14,18 @@ var (
 	errShare = errors.New("memory: the network has used its share up")
 )
 
-// kind says what a row is about. The table holds its number.
-type kind uint8
+// Kind says what a row is about. The table holds its number.
+type Kind uint8
 
+// The kinds, and what the name of their rows is.
 const (
-	knownRow     kind = iota + 1 // name: a HELO name
-	neighbourRow                 // name: the organisation of a HELO name
-	waitingRow                   // name: a hash of sender and recipient
+	KindKnown     Kind = iota + 1 // a HELO name
+	KindNeighbour                 // the organisation of a HELO name
+	KindWaiting                   // a hash of sender and recipient
 )
+
+// String returns the word that the tool shows.
+func (k Kind) String() string { return kinds[k].name }
 
 // kinds are the limits of each kind: seconds that a row is kept, and rows of one scope.
 var kinds = [...]struct {
@@ -30,17 +33,9 @@ var kinds = [...]struct {
 	keep  int64
 	share int
 }{
-	knownRow:     {KindKnown, KnownDays * daySeconds, MaxNames},
-	neighbourRow: {KindNeighbour, NeighbourDays * daySeconds, MaxNeighbours},
-	waitingRow:   {KindWaiting, windowSeconds, MaxWaiting},
-}
-
-// oldest returns the earliest last time of a row that is kept.
-func (k kind) oldest(now int64) int64 {
-	if k != waitingRow {
-		now = dayOf(now)
-	}
-	return now - kinds[k].keep
+	KindKnown:     {"known", KnownDays * daySeconds, MaxNames},
+	KindNeighbour: {"neighbour", NeighbourDays * daySeconds, MaxNeighbours},
+	KindWaiting:   {"waiting", windowSeconds, MaxWaiting},
 }
 
 // scope is a network, or the organisation of a waiting message. Its rows of one kind share a limit.
@@ -67,7 +62,7 @@ func parseScope(text string) scope {
 // key names a row.
 type key struct {
 	scope
-	kind kind
+	kind Kind
 	name string
 }
 
@@ -82,33 +77,29 @@ type row struct {
 }
 
 // old tells whether a row is older than its kind is kept, or there is none.
-func (r row) old(at int64) bool { return r.last < r.kind.oldest(at) }
+func (r row) old(at int64) bool {
+	if r.kind != KindWaiting {
+		at = dayOf(at)
+	}
+	return r.last < at-kinds[r.kind].keep
+}
 
 // with returns r with what n adds, which is later or of the same day. It gives the same row when n
 // was merged before.
 func (r row) with(n row, at int64) row {
-	if r.old(at) || r.kind == waitingRow {
+	if r.old(at) || r.kind == KindWaiting {
 		return n
 	}
 	more := n.days
 	if n.first <= r.last { // r has this day already
 		more--
 	}
-	if r.kind == knownRow {
+	if r.kind == KindKnown {
 		r.days += min(more, int(max(0, n.last-r.last)/daySeconds))
 	}
 	r.first, r.last = min(r.first, n.first), max(r.last, n.last)
 	r.accepted = r.accepted || n.accepted
 	return r
-}
-
-// share returns how many rows of its scope leave room for a new row. Accepted senders have twice
-// the share of their network.
-func (r row) share() int {
-	if r.accepted {
-		return 2 * kinds[r.kind].share
-	}
-	return kinds[r.kind].share
 }
 
 // find returns the row of a key, or none.
@@ -159,18 +150,17 @@ func (e *era) at(now int64) int64 {
 }
 
 // Map is a bounded Store in memory: that of a replay, the rows that a DB has yet to write, and
-// those that it has read. It is safe for concurrent use.
+// those that it has read. It serves one goroutine at a time.
 type Map struct {
-	mu      sync.Mutex
-	rows    map[scope][]row // a list is never changed in place, so that readers can keep it
-	room    *Room
-	era     era
-	swept   int64 // when old rows were last looked for, in units of sweepSeconds
-	dropped uint64
+	Dropped uint64 // writes that found the Map full; answers are incomplete when it is not 0
+
+	rows  map[scope][]row // a list is never changed in place, so that readers can keep it
+	room  *Room
+	era   era
+	swept int64 // when old rows were last looked for, in units of sweepSeconds
 }
 
-// Room is how many rows there are in the Maps that share it, and may be. These serve one goroutine
-// at a time.
+// Room is how many rows there are in the Maps that share it, and may be.
 type Room struct{ Rows, Most int }
 
 const sweepSeconds = 60 * 60
@@ -178,23 +168,12 @@ const sweepSeconds = 60 * 60
 // NewMap returns an empty Map.
 func NewMap(room *Room) *Map { return &Map{rows: map[scope][]row{}, room: room} }
 
-// Dropped returns how many writes found the Map full. Answers are incomplete when it is not 0.
-func (m *Map) Dropped() uint64 {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.dropped
-}
-
 func (m *Map) list(_ context.Context, s scope, now int64) ([]row, int64, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	return m.rows[s], m.era.at(now), nil
 }
 
 // put looks for old rows when a row finds no room.
 func (m *Map) put(n row, now int64) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	m.era.wrote(now)
 	at := m.era.at(now)
 	err := m.merge(n, at)
@@ -206,12 +185,13 @@ func (m *Map) put(n row, now int64) error {
 		err = m.merge(n, at)
 	}
 	if errors.Is(err, errFull) {
-		m.dropped++
+		m.Dropped++
 	}
 	return err
 }
 
-// merge merges a row. Strangers leave a quarter of the room to accepted senders.
+// merge merges a row. Strangers leave a quarter of the room to accepted senders, which have twice
+// the share of their network.
 func (m *Map) merge(n row, at int64) error {
 	list, same := m.rows[n.scope], 0
 	for i := range list {
@@ -225,12 +205,14 @@ func (m *Map) merge(n row, at int64) error {
 			same++
 		}
 	}
-	most := m.room.Most
-	if !n.accepted {
+	share, most := kinds[n.kind].share, m.room.Most
+	if n.accepted {
+		share *= 2
+	} else {
 		most -= most / 4
 	}
 	switch {
-	case same >= n.share():
+	case same >= share:
 		return errShare
 	case m.room.Rows >= most:
 		return errFull

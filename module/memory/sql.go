@@ -190,8 +190,8 @@ const (
 // Counts are numbers of rows.
 type Counts struct{ Known, Neighbours, Waiting int64 }
 
-func (c *Counts) of(k kind) *int64 {
-	return [...]*int64{knownRow: &c.Known, neighbourRow: &c.Neighbours, waitingRow: &c.Waiting}[k]
+func (c *Counts) of(k Kind) *int64 {
+	return [...]*int64{KindKnown: &c.Known, KindNeighbour: &c.Neighbours, KindWaiting: &c.Waiting}[k]
 }
 
 // meta is what the store knows about itself.

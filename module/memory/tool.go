@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"iter"
 	"math"
 	"net/netip"
 	"os"
@@ -23,13 +22,6 @@ import (
 	"maddy.example/checkhelo/module/heloname"
 )
 
-// The kinds of Entry.
-const (
-	KindKnown     = "known"
-	KindNeighbour = "neighbour"
-	KindWaiting   = "waiting"
-)
-
 const (
 	toolReadTime = 10 * time.Second
 	learntRows   = 2000 // in one transaction, for which a running server waits
@@ -38,7 +30,7 @@ const (
 // Entry is one row, for the operator. A waiting message has the time of its first attempt, the
 // others have days.
 type Entry struct {
-	Kind        string // one of the Kind constants
+	Kind        Kind
 	Network     string // /24 or /48; "" for a waiting message kept by organisation
 	Name        string // HELO name, organisation, or hash of a waiting message's addresses
 	First, Last string // YYYY-MM-DD; of a waiting message RFC 3339 and ""
@@ -48,11 +40,11 @@ type Entry struct {
 
 func (r row) entry() Entry {
 	day := func(unix int64) string { return time.Unix(unix, 0).UTC().Format(time.DateOnly) }
-	e := Entry{kinds[r.kind].name, r.String(), r.name, day(r.first), day(r.last), r.days, r.grade()}
+	e := Entry{r.kind, r.String(), r.name, day(r.first), day(r.last), r.days, r.grade()}
 	switch r.kind {
-	case neighbourRow:
+	case KindNeighbour:
 		e.First = e.Last
-	case waitingRow:
+	case KindWaiting:
 		e.First, e.Last = time.Unix(r.last, 0).UTC().Format(time.RFC3339), ""
 		if r.org != "" {
 			e.Network, e.Name = "", r.org+" "+r.name
@@ -85,7 +77,7 @@ func ParseFilter(arg string) (Filter, error) {
 // has tells whether f chooses a row. The organisation of a waiting message is its scope.
 func (f Filter) has(r row) bool {
 	name := r.name
-	if r.kind == waitingRow {
+	if r.kind == KindWaiting {
 		name = r.org
 	}
 	return (!f.Network.IsValid() || r.network == f.Network) &&
@@ -95,7 +87,7 @@ func (f Filter) has(r row) bool {
 // Learn writes the known senders and neighbours of a Map, which mail of the past has filled. The
 // result depends on the mail alone, and learning it again changes nothing.
 func (d *DB) Learn(ctx context.Context, m *Map) error {
-	rows := slices.DeleteFunc(m.all(), func(r row) bool { return r.kind == waitingRow })
+	rows := slices.DeleteFunc(m.all(), func(r row) bool { return r.kind == KindWaiting })
 	for some := range slices.Chunk(rows, learntRows) {
 		err := d.take(ctx, func(ctx context.Context, db *sql.DB) error {
 			_, err := d.write(ctx, db, some, m.era)
@@ -152,52 +144,39 @@ func mayWrite(path string) error {
 	return nil
 }
 
-// portions yields the rows that f chooses, in the order of keys.
-func (d *DB) portions(ctx context.Context, f Filter) iter.Seq2[[]row, error] {
-	return func(yield func([]row, error) bool) {
-		at := key{scope: scope{network: f.Network}}
-		for {
-			rows, err := after(ctx, d.db.Load(), &at)
-			end := at == key{} || f.Network.IsValid() && at.network != f.Network
-			chosen := slices.DeleteFunc(rows, func(r row) bool { return !f.has(r) })
-			if !yield(chosen, d.clean(err)) || err != nil || end {
-				return
-			}
+// walk calls do for each portion of the rows that f chooses, in the order of keys.
+func (d *DB) walk(ctx context.Context, f Filter, do func([]row) error) error {
+	at := key{scope: scope{network: f.Network}}
+	for {
+		rows, err := after(ctx, d.db.Load(), &at)
+		if err == nil {
+			err = do(slices.DeleteFunc(rows, func(r row) bool { return !f.has(r) }))
+		}
+		if err != nil || at == (key{}) || f.Network.IsValid() && at.network != f.Network {
+			return d.clean(err)
 		}
 	}
 }
 
-// List returns the entries that f chooses, sorted by network.
-func (d *DB) List(ctx context.Context, f Filter) iter.Seq2[Entry, error] {
-	return func(yield func(Entry, error) bool) {
-		for rows, err := range d.portions(ctx, f) {
-			if err != nil {
-				yield(Entry{}, err)
-				return
-			}
-			for _, r := range rows {
-				if !yield(r.entry(), nil) {
-					return
-				}
-			}
+// List calls each with the entries that f chooses, sorted by network.
+func (d *DB) List(ctx context.Context, f Filter, each func(Entry)) error {
+	return d.walk(ctx, f, func(rows []row) error {
+		for _, r := range rows {
+			each(r.entry())
 		}
-	}
+		return nil
+	})
 }
 
 // Forget deletes the entries that f chooses, in portions, and returns how many there were. A
 // running server remembers them for another 5 seconds.
-func (d *DB) Forget(ctx context.Context, f Filter) (n int64, err error) {
-	for rows, err := range d.portions(ctx, f) {
-		gone := 0
-		if err == nil {
-			gone, err = d.remove(ctx, d.db.Load(), rows)
-		}
-		n += int64(gone)
-		if err != nil {
-			return n, d.clean(err)
-		}
-	}
-	return n, nil
+func (d *DB) Forget(ctx context.Context, f Filter) (n int, err error) {
+	err = d.walk(ctx, f, func(rows []row) error {
+		gone, fault := d.remove(ctx, d.db.Load(), rows)
+		n += gone
+		return fault
+	})
+	return n, err
 }
 
 // Stats describes a store.
@@ -239,12 +218,12 @@ func (d *DB) Stats(ctx context.Context) (Stats, error) {
 func (d *DB) Export(ctx context.Context, w io.Writer, f Filter) error {
 	out := csv.NewWriter(w) // Error has the first error of a Write
 	_ = out.Write([]string{"kind", "network", "name", "first", "last", "days", "accepted"})
-	for e, err := range d.List(ctx, f) {
-		if err != nil {
-			return err
-		}
-		_ = out.Write([]string{e.Kind, e.Network, e.Name, e.First, e.Last,
+	err := d.List(ctx, f, func(e Entry) {
+		_ = out.Write([]string{e.Kind.String(), e.Network, e.Name, e.First, e.Last,
 			strconv.Itoa(e.Days), strconv.FormatBool(e.Grade == checkhelo.Accepted)})
+	})
+	if err != nil {
+		return err
 	}
 	out.Flush()
 	return out.Error()

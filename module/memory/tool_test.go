@@ -36,10 +36,7 @@ func list(t *testing.T, db *DB, filter string) (lines []string) {
 			t.Fatal(err)
 		}
 	}
-	for e, err := range db.List(context.Background(), f) {
-		if err != nil {
-			t.Fatal(err)
-		}
+	err := db.List(context.Background(), f, func(e Entry) {
 		name := e.Name
 		if e.Kind == KindWaiting {
 			name, _, _ = strings.Cut(name, " ") // the hash differs from store to store
@@ -48,6 +45,9 @@ func list(t *testing.T, db *DB, filter string) (lines []string) {
 			}
 		}
 		lines = append(lines, strings.TrimSpace(fmt.Sprint(e.Kind, " ", e.Network, " ", name)))
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 	return lines
 }
@@ -153,7 +153,7 @@ neighbour,192.0.2.0/24,example.org,2026-03-10,2026-03-10,0,false
 	})
 }
 
-// More entries than one portion are forgotten whole, and a list can be left early.
+// More entries than one portion are forgotten whole.
 func TestForgetMany(t *testing.T) {
 	onDatabases(t, func(t *testing.T, driver, dsn string) {
 		t.Helper()
@@ -166,12 +166,6 @@ func TestForgetMany(t *testing.T) {
 		}
 		flush(t, server)
 		writer := openTool(t, driver, dsn, true)
-		for _, err := range writer.List(ctx, Filter{}) {
-			if err != nil {
-				t.Error(err)
-			}
-			break
-		}
 		if n, err := writer.Forget(ctx, Filter{Name: "example.org"}); n != 2*senders || err != nil {
 			t.Error(n, err)
 		}

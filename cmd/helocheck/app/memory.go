@@ -111,10 +111,7 @@ func openMemory(c *cli.Context, write bool) (*memory.DB, error) {
 func listMemory(ctx context.Context, w io.Writer, db *memory.DB, f memory.Filter) error {
 	const column = 22 // behind a network
 	screen, found := newScreen(w), f == memory.Filter{}
-	for e, err := range db.List(ctx, f) {
-		if err != nil {
-			return err
-		}
+	err := db.List(ctx, f, func(e memory.Entry) {
 		found = true
 		text := "waiting since " + e.First
 		switch e.Kind {
@@ -124,11 +121,11 @@ func listMemory(ctx context.Context, w io.Writer, db *memory.DB, f memory.Filter
 			text = "neighbour, " + e.Last
 		}
 		fmt.Fprintln(w, screen.Row(column, e.Network, "", text+": "+heloname.Line(e.Name, maxEvidence)))
+	})
+	if err == nil && !found {
+		err = errors.New("memory: no such entry")
 	}
-	if !found {
-		return errors.New("memory: no such entry")
-	}
-	return nil
+	return err
 }
 
 const learntRows = 500_000 // that judge the mail to learn from
@@ -178,7 +175,7 @@ func learnMemory(c *cli.Context, paths []string) (err error) {
 	return cmp.Or(texts.ExecuteTemplate(c.App.ErrWriter, "learnt", struct {
 		Untimed int64
 		Dropped uint64
-	}{r.judge.memory.Untimed, learnt.Dropped()}), ended(&stats, problem))
+	}{r.judge.memory.Untimed, learnt.Dropped}), ended(&stats, problem))
 }
 
 func forgetMemory(ctx context.Context, w io.Writer, db *memory.DB, f memory.Filter) error {

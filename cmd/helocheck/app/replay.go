@@ -530,7 +530,7 @@ func (s *simulation) at(rec *replay.Record) *memory.Memory {
 // Dropped returns how many writes found no room.
 func (s *simulation) Dropped() (n uint64) {
 	for _, m := range s.Servers {
-		n += m.Store.(*memory.Map).Dropped()
+		n += m.Store.(*memory.Map).Dropped
 	}
 	return n
 }
