@@ -400,7 +400,7 @@ func unknownTLD(f *Facts) (Finding, bool) {
 func forgedProvider(f *Facts) (Finding, bool) {
 	p := f.Lists.Provider(f.Helo.ASCII)
 	// A provider's host may lack a PTR for a moment; a provider's bare domain is never a host.
-	odd := p.Strong && len(f.confirmed()) > 0
+	odd := p.Strong && len(f.Confirmed.Value) > 0
 	if p.Domain(f.Helo.ASCII) {
 		odd = f.PTR.State == Found || f.PTR.State == NotFound
 	}
@@ -487,7 +487,7 @@ func hit(evidence string, hits bool) (Finding, bool) { return Finding{Evidence: 
 func (f *Facts) owner(inside func(string) bool) bool {
 	proves := func(ptr string) bool { return inside(ptr) && !f.Lists.LineName(ptr, f.Client) }
 	return f.Lost()&NeedProof != 0 || slices.Contains(f.Forward.Value, f.Client) ||
-		slices.ContainsFunc(f.confirmed(), proves)
+		slices.ContainsFunc(f.Confirmed.Value, proves)
 }
 
 // Owns reports whether the DNS shows that the HELO name is the client's: the name resolves to the
@@ -499,14 +499,6 @@ func (f *Facts) Owns() bool {
 			heloname.Below(ptr, f.Helo.ASCII) && !f.Lists.LineName(ptr, f.Client)
 	}
 	return slices.Contains(f.Forward.Value, f.Client) || slices.ContainsFunc(f.Confirmed.Value, proves)
-}
-
-// confirmed returns the confirmed PTR names: all PTR names where Confirmed was not asked.
-func (f *Facts) confirmed() []string {
-	if f.Confirmed.State == NotAsked {
-		return f.PTR.Value
-	}
-	return f.Confirmed.Value
 }
 
 // ptrElsewhere reports whether the client has PTR names, all of another organisation than the HELO
@@ -549,35 +541,32 @@ func first(list []string) string {
 	return list[0]
 }
 
-// states returns the states of the facts, in the order of the Need bits.
-func (f *Facts) states() [7]State {
+// lookups returns the facts that were asked for, and those of them whose lookup failed.
+func (f *Facts) lookups() (asked, lost Need) {
 	ptr := f.PTR.State
 	if ptr == Found {
 		ptr = f.Confirmed.State
 	}
-	return [...]State{f.Forward.State, f.MX.State, ptr, f.TLD.State, f.SPF.State, f.Listed.State,
-		f.Neighbours.State}
-}
-
-func (f *Facts) in(states ...State) (facts Need) {
-	for i, s := range f.states() {
-		if slices.Contains(states, s) {
-			facts |= 1 << i
+	for i, s := range [...]State{f.Forward.State, f.MX.State, ptr, f.TLD.State, f.SPF.State,
+		f.Listed.State, f.Neighbours.State} { // in the order of the Need bits
+		if s != NotAsked {
+			asked |= 1 << i
+		}
+		if s == Failed {
+			lost |= 1 << i
 		}
 	}
-	return facts
-}
-
-func (f *Facts) asked() Need {
-	known := f.in(Found, NotFound, Failed)
 	if f.Forward.State == Found || f.Forward.State == Failed {
-		known |= NeedMX // rules read MX only of a name without an address
+		asked |= NeedMX // rules read MX only of a name without an address
 	}
-	return known
+	return asked, lost
 }
 
 // Lost returns the facts whose lookup failed.
-func (f *Facts) Lost() Need { return f.in(Failed) }
+func (f *Facts) Lost() Need {
+	_, lost := f.lookups()
+	return lost
+}
 
 // Preset names a column of the table; "" is RFC.
 type Preset string
@@ -591,13 +580,6 @@ const (
 
 // Presets are the columns of the table.
 var Presets = []Preset{Lenient, RFC, Strict}
-
-func (p Preset) column() int {
-	if at := slices.Index(Presets, p); at >= 0 {
-		return at
-	}
-	return slices.Index(Presets, RFC)
-}
 
 // Policy is the table with an operator's settings. It must not change after its first Evaluate.
 type Policy struct {
@@ -641,11 +623,11 @@ func (p *Policy) compile() *compiled {
 		return c
 	}
 	c := &compiled{all: slices.Clone(table)}
+	column := max(0, slices.Index(Presets, cmp.Or(p.Preset, RFC)))
 	for i := range c.all {
 		r := &c.all[i]
 		r.Code, r.Detail = cmp.Or(r.Code, 550), cmp.Or(r.Detail, [2]int{7, 1})
-		set := r.preset[p.Preset.column()]
-		r.Action, r.Score, r.IPv6 = set.Action, set.Score, r.ipv6[p.Preset.column()]
+		r.Action, r.Score, r.IPv6 = r.preset[column].Action, r.preset[column].Score, r.ipv6[column]
 		if p.HelpURL != "" {
 			r.Message += ". See {url}"
 			if r.Program != "" {
@@ -689,11 +671,10 @@ func (r *Rule) hit(f *Facts, found Finding) Hit {
 	e := r.effect(f)
 	switch {
 	case found.Own.Action != Off || found.Rows > 0:
-		e.Score = found.Own.Score + found.Rows*e.Score
 		if found.Rows == 0 {
-			e.Action = found.Own.Action
+			e = Effect{}
 		}
-		e.Action = max(e.Action, found.Own.Action)
+		e = Effect{max(e.Action, found.Own.Action), found.Own.Score + found.Rows*e.Score}
 	case found.Weak && e.Action >= Score:
 		e = Effect{Score, min(weakScore, cmp.Or(e.Score, weakScore))}
 	}
@@ -841,52 +822,53 @@ func (p *Policy) Lift(v Verdict, grade Known) Verdict {
 }
 
 // Needs returns the facts not asked for yet that could still change the verdict.
-func (p *Policy) Needs(f *Facts) Need { return p.open(f, f.asked()) }
+func (p *Policy) Needs(f *Facts) Need {
+	asked, _ := f.lookups()
+	return p.open(f, asked)
+}
 
 // Doubt returns the facts whose lookup failed and whose answer could still make the verdict
 // harsher.
 func (p *Policy) Doubt(f *Facts) Need {
-	lost := f.Lost()
+	asked, lost := f.lookups()
 	if lost == 0 {
 		return 0
 	}
-	return p.open(f, f.asked()&^lost) & lost
+	return p.open(f, asked&^lost) & lost
 }
 
 // open returns the facts outside known that could still make the verdict harsher.
 func (p *Policy) open(f *Facts, known Need) (need Need) {
-	rules := p.compile().active
-	if !slices.ContainsFunc(rules, func(r *Rule) bool { return r.lacks(f, known) }) {
-		return 0
-	}
-	var firm, more Verdict // the part that no fact can change; the part that facts may add
-	var moreNeed Need
-	for _, r := range rules {
+	var firm, more Verdict       // the part that no fact can change; the part that facts may add
+	var actions [Reject + 1]Need // what rows with that action of their own lack
+	var points Need              // what rows with points lack
+	for _, r := range p.compile().active {
 		e := r.effect(f)
-		if max(e.Action, r.upto) < Score || !r.applies(f) {
+		most, missing := max(e.Action, r.upto), r.Needs&^known
+		if most < Score || !r.applies(f) {
 			continue
 		}
-		if missing := r.Needs &^ known; missing == 0 {
+		if missing == 0 {
 			if found, hits := r.Match(f); hits {
 				firm.add(r.hit(f, found))
 			}
-		} else if e.Action == Score || r.weak && e.Action > Score {
-			points := max(e.Score, weakScore)
-			if !r.weak {
-				points = e.Score
-			}
-			more.count(r, points)
-			moreNeed |= missing
+			continue
+		}
+		actions[most] |= missing
+		if r.weak {
+			e = Effect{Score, max(e.Score, weakScore)}
+		}
+		if e.Action == Score {
+			more.count(r, e.Score)
+			points |= missing
 		}
 	}
 	best := max(firm.Would, p.byScore(firm.Score, firm.refusable))
-	for _, r := range rules {
-		if max(r.effect(f).Action, r.upto) > max(best, Score) && r.applies(f) {
-			need |= r.Needs &^ known
-		}
+	for _, missing := range actions[max(best, Score)+1:] {
+		need |= missing
 	}
 	if p.byScore(firm.Score+more.Score, firm.refusable+more.refusable) > best {
-		need |= moreNeed
+		need |= points
 	}
 	return need
 }
@@ -900,15 +882,8 @@ func (r *Rule) applies(f *Facts) bool {
 // Open reports whether r may hit once facts that were not asked for are known, or once the client's
 // address is.
 func (r *Rule) Open(f *Facts) bool {
-	if !f.Client.IsValid() && !r.applies(f) {
-		return r.when == nil || r.when(f)
-	}
-	return r.Needs&^f.asked() != 0 && r.applies(f)
-}
-
-// lacks reports whether a fact outside known could make r count.
-func (r *Rule) lacks(f *Facts, known Need) bool {
-	return r.Needs&^known != 0 && max(r.effect(f).Action, r.upto) >= Score && r.applies(f)
+	asked, _ := f.lookups()
+	return (r.when == nil || r.when(f)) && (r.Needs&^asked != 0 || !r.applies(f))
 }
 
 // Reply is the text that the sender reads (RFC 5321, 4.2; RFC 3463).

@@ -79,12 +79,10 @@ var defaultLabels = []struct {
 	{"name made by Windows set-up", regexp.MustCompile(`^(?:win|desktop|laptop)-[0-9a-z]{7,12}$`)},
 	{"name made of an address", regexp.MustCompile(`^ip(?:-\d{1,3}){4}$`)},
 	{"name made by a cloud", regexp.MustCompile(`^(?:ecs-[0-9a-z-]+|i-[0-9a-f]{8,17})$`)},
+	// The id of a container, a number, a short word with a number, and a name made by Alibaba Cloud.
+	{"id or serial number", regexp.MustCompile(
+		`^(?:[0-9a-f]{12}|\d{5,}|[a-z]{1,6}-?\d{6,}|iz[0-9a-z]{10,}z)$`)},
 }
-
-// serialLabel matches the id of a container, a number, a short word with a number, and a name made
-// by Alibaba Cloud (iZ, letters and digits, Z).
-var serialLabel = regexp.MustCompile(
-	`^(?:[0-9a-f]{12}|\d{5,}|[a-z]{1,6}-?\d{6,}|iz[0-9a-z]{10,}z)$`)
 
 // rentedDomains are domains below which rented machines get their first names: of
 // hosting panels, rented servers and clouds.

@@ -131,14 +131,14 @@ func (l *Lists) DefaultHost(ascii string) (evidence string, ok bool) {
 // defaultLabel returns who makes such labels, "" when nobody does. A mail server may be numbered
 // (mail-123456).
 func (l *Lists) defaultLabel(label string) string {
+	word := label[:len(label)-len(strings.TrimLeft(label, letters))]
+	if l.words[word]&mailWord != 0 {
+		return ""
+	}
 	for _, form := range defaultLabels {
 		if form.label.MatchString(label) {
 			return form.by
 		}
-	}
-	word := label[:len(label)-len(strings.TrimLeft(label, letters))]
-	if l.words[word]&mailWord == 0 && serialLabel.MatchString(label) {
-		return "id or serial number"
 	}
 	return ""
 }
