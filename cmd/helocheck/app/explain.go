@@ -202,20 +202,6 @@ func newExplained(c *cli.Context, query judge.Query) (*explained, error) {
 	mu.Lock()
 	e.Facts["questions"] = asked // in the order of the answers
 	mu.Unlock()
-	e.judged(query)
-	known := e.Judged.Facts
-	if j.Gatherer.Exchange != nil { // the verdict may not have asked
-		j.Gatherer.Fill(c.Context, &known, checkhelo.NeedForward)
-	}
-	if query.Client.IsValid() {
-		e.IP = query.Client.String()
-		e.Exemption, e.Proof = report.Exempting(&known)
-	}
-	return e, nil
-}
-
-// judged notes outcomes and facts.
-func (e *explained) judged(query judge.Query) {
 	helo := &e.Judged.Facts.Helo
 	e.Helo.Said, e.Helo.Name, e.Helo.Kind = query.Helo, helo.ASCII, helo.Kind.String()
 	if helo.Addr.IsValid() {
@@ -238,6 +224,15 @@ func (e *explained) judged(query judge.Query) {
 	for _, fact := range e.Known() {
 		e.Facts[fact.Name] = fact
 	}
+	known := e.Judged.Facts
+	if j.Gatherer.Exchange != nil { // the verdict may not have asked
+		j.Gatherer.Fill(c.Context, &known, checkhelo.NeedForward)
+	}
+	if query.Client.IsValid() {
+		e.IP = query.Client.String()
+		e.Exemption, e.Proof = report.Exempting(&known)
+	}
+	return e, nil
 }
 
 // useMemory lets the check read its memory, and returns it if there is one. What the check

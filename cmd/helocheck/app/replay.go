@@ -60,29 +60,36 @@ type replaying struct {
 	each    func(*report.Message) // takes the judged messages, in the order of the input
 }
 
-func runReplay(c *cli.Context) error {
+func runReplay(c *cli.Context) (problem error) {
 	r, err := newReplaying(c)
 	if err != nil {
 		return err
 	}
+	w := c.App.Writer
+	if path := c.String("output"); path != "" {
+		file, fault := os.Create(path)
+		if fault != nil {
+			return fault
+		}
+		defer func() { problem = errors.Join(problem, file.Close()) }()
+		w = file
+	}
 	// Little of what is read stays: memory counts more than the collector's time here.
 	defer debug.SetGCPercent(debug.SetGCPercent(30))
-	return output(c, func(w io.Writer) (problem error) {
-		out, format := bufio.NewWriterSize(w, 1<<16), c.String("format")
-		if format == "ndjson" {
-			r.each = report.NDJSON(out)
-		}
-		stats, err := r.read(c)
-		r.tally.Notes = r.notes(&stats)
-		r.judge = nil // the report needs the room
-		switch {
-		case format == "ndjson":
-			fmt.Fprintln(c.App.ErrWriter, strings.Join(r.tally.Notes, "\n"))
-		case err == nil || isInterrupt(err):
-			problem = writeTally(out, r.tally, format)
-		}
-		return errors.Join(problem, out.Flush(), ended(&stats, err))
-	})
+	out, format := bufio.NewWriterSize(w, 1<<16), c.String("format")
+	if format == "ndjson" {
+		r.each = report.NDJSON(out)
+	}
+	stats, err := r.read(c)
+	r.tally.Notes = r.notes(&stats)
+	r.judge = nil // the report needs the room
+	switch {
+	case format == "ndjson":
+		fmt.Fprintln(c.App.ErrWriter, strings.Join(r.tally.Notes, "\n"))
+	case err == nil || isInterrupt(err):
+		problem = writeTally(out, r.tally, format)
+	}
+	return errors.Join(problem, out.Flush(), ended(&stats, err))
 }
 
 // read reads and judges everything.
@@ -224,19 +231,6 @@ func (r *replaying) addAgainst(c *cli.Context) error {
 	return err
 }
 
-// output lets write write to --output, or to standard output.
-func output(c *cli.Context, write func(io.Writer) error) error {
-	path := c.String("output")
-	if path == "" {
-		return write(c.App.Writer)
-	}
-	file, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(write(file), file.Close())
-}
-
 func writeTally(w io.Writer, t *report.Report, format string) error {
 	switch format {
 	case "json":
@@ -354,7 +348,21 @@ func (j *Recorded) result(
 	if kept, ok := j.kept[q]; ok {
 		return kept
 	}
-	res, final := j.evaluate(ctx, rec, looked)
+	if looked == nil {
+		looked = j.facts(rec)
+	}
+	_, o, final := j.session(ctx, rec, looked, j.memory.at(rec))
+	if o.Waits() {
+		j.memory.wait(rec)
+	}
+	res = report.Result{
+		Action: o.Action, Would: o.Would, Score: o.Score, Exempt: o.Exempt, TryLater: o.TryLater,
+		Known: o.Known,
+	}
+	for i := range o.Hits {
+		res.Hits = append(res.Hits, report.HitOf(&o.Hits[i]))
+		res.Rules |= 1 << j.index[res.Hits[i].Rule]
+	}
 	if final && j.kept != nil {
 		if len(j.kept) >= keptVerdicts {
 			clear(j.kept)
@@ -367,29 +375,6 @@ func (j *Recorded) result(
 // accepted tells whether the input leaves it possible that the server took the message.
 func accepted(rec *replay.Record) bool {
 	return rec.Outcome == "" || rec.Outcome == replay.Accepted
-}
-
-// evaluate judges a record with the memory of its server. final tells that the memory can neither
-// change the result nor learn more from the same greeting on the same day.
-func (j *Recorded) evaluate(
-	ctx context.Context, rec *replay.Record, f *checkhelo.Facts,
-) (res report.Result, final bool) {
-	if f == nil {
-		f = j.facts(rec)
-	}
-	_, o, final := j.session(ctx, rec, f, j.memory.at(rec))
-	if o.Waits() {
-		j.memory.wait(rec)
-	}
-	res = report.Result{
-		Action: o.Action, Would: o.Would, Score: o.Score, Exempt: o.Exempt, TryLater: o.TryLater,
-		Known: o.Known,
-	}
-	for i := range o.Hits {
-		res.Hits = append(res.Hits, report.HitOf(&o.Hits[i]))
-		res.Rules |= 1 << j.index[res.Hits[i].Rule]
-	}
-	return res, final
 }
 
 // facts returns what the input says of the DNS, and whose name is the server's own: also that which
@@ -420,8 +405,8 @@ func queryOf(rec *replay.Record) judge.Query {
 	return q
 }
 
-// session judges a record as the server does. It returns the strongest outcome; final is that of
-// evaluate.
+// session judges a record as the server does. It returns the strongest outcome; final tells that a
+// memory can neither change it nor learn more from the same greeting on the same day.
 func (j *Recorded) session(
 	ctx context.Context, rec *replay.Record, f *checkhelo.Facts, m *memory.Memory,
 ) (s *judge.Session, o judge.Outcome, final bool) {
