@@ -1,8 +1,8 @@
 // Package docs embeds the pages about the rules, so that the tools, the sender
 // pages behind the help URL and the reader of the repository share one source.
 //
-// A page is rules/<rule>.md: the title "# <rule>", a summary paragraph, and the
-// four sections that Page has. A line "{{fix NAME}}" stands for fix/NAME.md
+// A page is rules/<rule>.md: the title "# <rule>", a summary paragraph, the three
+// sections that Page has, and one for operators. A line "{{fix NAME}}" stands for fix/NAME.md
 // without its title. Comments say what a step was held against; they are left out.
 package docs
 
@@ -20,16 +20,20 @@ import (
 //go:embed rules/*.md fix/*.md
 var Files embed.FS
 
-// Page is one page in Markdown, cut at its sections; no section has its heading.
+var (
+	section = regexp.MustCompile(`(?m)^## .*$`)
+	comment = regexp.MustCompile(`(?s)<!--.*?-->\n`)
+	fixLine = regexp.MustCompile(`(?m)^\{\{fix (.*)\}\}$`)
+)
+
+// Page is one page in Markdown, cut at its sections; no section has its heading. The section for
+// operators, which a translation lacks, is left out.
 type Page struct {
 	Rule    string
 	Summary string // one sentence
 	Said    string // what the greeting means, for the sender
 	Why     string // the reason, with RFC and section
 	Fix     string // what to change; a "### " heading for each server
-	// Operators has the "### " headings Hits, Does not hit, Action, On real mail, To exempt. A
-	// translation has none.
-	Operators string
 }
 
 // Rule returns the page of a rule with its fix parts filled in, from Files or from the same folders
@@ -40,27 +44,24 @@ func Rule(files fs.FS, name string) (Page, error) {
 	if err != nil {
 		return Page{}, fmt.Errorf("docs: no page %q: %w", name, err)
 	}
-	parts := strings.Split(text, "\n## ")
+	parts := section.Split(text, -1)
 	const sections = 4 // for senders
 	if title != name || len(parts) < sections {
 		return Page{}, fmt.Errorf("docs: rules/%s.md has not its title and %d sections", name, sections)
 	}
 	for i := range parts {
-		if i > 0 {
-			_, parts[i], _ = strings.Cut(parts[i], "\n") // the heading
-		}
 		parts[i] = strings.TrimSpace(parts[i])
 	}
-	parts = append(parts, "")
-	p := Page{name, parts[0], parts[1], parts[2], "", parts[sections]}
-	p.Fix, err = expand(files, parts[sections-1])
-	return p, err
+	fix := fixLine.ReplaceAllStringFunc(parts[sections-1], func(line string) string {
+		_, part, fault := Text(files, "fix/"+fixLine.FindStringSubmatch(line)[1]+".md")
+		err = cmp.Or(err, fault)
+		return strings.TrimSpace(part)
+	})
+	return Page{name, parts[0], parts[1], parts[2], fix}, err
 }
 
 // Guides are the pages of the folder fix that belong to no single rule.
 var Guides = []string{"relay-denied", "reach-us", "relay", "malware", "wait"}
-
-var comment = regexp.MustCompile(`(?s)<!--.*?-->\n`)
 
 // Text returns the title and the text of a page without its comments.
 func Text(files fs.FS, path string) (title, text string, err error) {
@@ -71,16 +72,4 @@ func Text(files fs.FS, path string) (title, text string, err error) {
 	whole := comment.ReplaceAllString(string(data), "")
 	title, text, _ = strings.Cut(strings.TrimPrefix(whole, "# "), "\n")
 	return title, text, nil
-}
-
-var fixLine = regexp.MustCompile(`(?m)^\{\{fix (.*)\}\}$`)
-
-// expand fills in the fix files.
-func expand(files fs.FS, text string) (filled string, err error) {
-	filled = fixLine.ReplaceAllStringFunc(text, func(line string) string {
-		_, part, fault := Text(files, "fix/"+fixLine.FindStringSubmatch(line)[1]+".md")
-		err = cmp.Or(err, fault)
-		return strings.TrimSpace(part)
-	})
-	return filled, err
 }
