@@ -20,10 +20,15 @@ import (
 	"maddy.example/checkhelo/module/heloname"
 )
 
-// The exit statuses of every command.
+// The exit statuses: the first two of every command, the others of the one named.
 const (
-	exitFailure = 1
-	exitUsage   = 2 // wrong arguments
+	exitFailure     = 1
+	exitUsage       = 2 // wrong arguments
+	exitUnread      = 2 // replay: nothing of the input could be read
+	exitQuarantined = 3 // explain: the message goes to the Junk folder
+	exitUnknown     = 3 // self: nothing is to fix as far as known, and not all is known
+	exitLater       = 4 // explain: the client has to try later
+	exitPart        = 4 // replay: a part of the input could not be read
 )
 
 // usage is an error of whoever typed the command.

@@ -25,12 +25,6 @@ import (
 	"maddy.example/checkhelo/module/replay"
 )
 
-// Exit statuses of explain beside exitFailure, a refusal.
-const (
-	exitQuarantined = 3 // the message goes to the Junk folder
-	exitLater       = 4 // the client has to try later
-)
-
 func explainCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "explain",
@@ -167,9 +161,6 @@ type questionJSON struct {
 	Took    time.Duration `json:"-"`
 }
 
-// maxEvidence bounds the octets of one evidence shown.
-const maxEvidence = 255
-
 func newExplained(c *cli.Context, query judge.Query) (*explained, error) {
 	conf, source, err := loadCheck(c)
 	if err != nil {
@@ -216,7 +207,7 @@ func newExplained(c *cli.Context, query judge.Query) (*explained, error) {
 	e.Top.Action = e.Action
 	e.Score, e.Exempt, e.replies = top.Score, top.Exempt, e.Top.replies
 	for _, h := range top.Hits {
-		e.Hits = append(e.Hits, hitJSON{report.HitOf(&h), heloname.Line(h.Evidence, maxEvidence)})
+		e.Hits = append(e.Hits, hitJSON{report.HitOf(&h), heloname.Line(h.Evidence, maxShown)})
 	}
 	for i := range query.Rcpts {
 		e.Recipients = append(e.Recipients, rcptOf(&e.Judged.Recipients[i]))

@@ -120,7 +120,7 @@ func listMemory(ctx context.Context, w io.Writer, db *memory.DB, f memory.Filter
 		case memory.KindNeighbour:
 			text = "neighbour, " + e.Last
 		}
-		fmt.Fprintln(w, screen.Row(column, e.Network, "", text+": "+heloname.Line(e.Name, maxEvidence)))
+		fmt.Fprintln(w, screen.Row(column, e.Network, "", text+": "+heloname.Line(e.Name, maxShown)))
 	})
 	if err == nil && !found {
 		err = errors.New("memory: no such entry")

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net/netip"
 	"os"
@@ -26,8 +25,11 @@ import (
 )
 
 const (
-	liveLookups = 64   // greetings looked up side by side
-	liveQueue   = 1024 // greetings read ahead
+	liveLookups      = 64      // greetings looked up side by side
+	liveQueue        = 1024    // greetings read ahead
+	keptVerdicts     = 1 << 13 // remembered, since clients come back
+	simulatedRows    = 50_000  // of all servers
+	simulatedServers = 1000    // further ones are judged without memory
 )
 
 func replayCommand() *cli.Command {
@@ -86,8 +88,17 @@ func runReplay(c *cli.Context) (problem error) {
 	switch {
 	case format == "ndjson":
 		fmt.Fprintln(c.App.ErrWriter, strings.Join(r.tally.Notes, "\n"))
-	case err == nil || isInterrupt(err):
-		problem = writeTally(out, r.tally, format)
+	case err != nil && !isInterrupt(err):
+	case format == "json":
+		problem = printJSON(out, r.tally.Sum())
+	case format == "csv":
+		problem = r.tally.WriteCSV(out)
+	case format == "html":
+		problem = r.tally.WriteHTML(out)
+	default:
+		var text strings.Builder
+		problem = r.tally.WriteText(&text)
+		fmt.Fprint(out, newScreen(out).table(text.String()))
 	}
 	return errors.Join(problem, out.Flush(), ended(&stats, err))
 }
@@ -162,12 +173,6 @@ func ended(stats *replay.Stats, err error) error {
 	return nil
 }
 
-// Exit statuses of replay for input that could not be read.
-const (
-	exitUnread = 2 // nothing of it
-	exitPart   = 4 // a part of it
-)
-
 func newReplaying(c *cli.Context) (*replaying, error) {
 	r := &replaying{
 		paths:   c.Args().Slice(),
@@ -231,33 +236,13 @@ func (r *replaying) addAgainst(c *cli.Context) error {
 	return err
 }
 
-func writeTally(w io.Writer, t *report.Report, format string) error {
-	switch format {
-	case "json":
-		return printJSON(w, t.Sum())
-	case "csv":
-		return t.WriteCSV(w)
-	case "html":
-		return t.WriteHTML(w)
-	default:
-		var text strings.Builder
-		err := t.WriteText(&text)
-		fmt.Fprint(w, newScreen(w).table(text.String()))
-		return err
-	}
-}
-
 // notes tell the reader of a report what it lacks.
 func (r *replaying) notes(s *replay.Stats) []string {
-	text, err := render("notes", struct {
+	return strings.Split(render("notes", struct {
 		*replay.Stats
 		Further int64 // files that are not among Unread
 		Memory  *simulation
-	}{s, s.Inputs - s.Whole - int64(len(s.Unread)), r.judge.memory})
-	if err != nil {
-		return []string{err.Error()}
-	}
-	return strings.Split(text, "\n")
+	}{s, s.Inputs - s.Whole - int64(len(s.Unread)), r.judge.memory}), "\n")
 }
 
 // timeOf reads a date or a time of RFC 3339; dates are local.
@@ -272,9 +257,6 @@ func timeOf(text string) (at time.Time, err error) {
 	}
 	return at, fmt.Errorf("%q; accepted: 2026-01-31, 2026-01-31T18:00:00Z", text)
 }
-
-// keptVerdicts are remembered, since clients come back.
-const keptVerdicts = 1 << 13
 
 // Recorded turns records into messages, in the order of the input. Only look may be called by
 // several goroutines at once.
@@ -459,11 +441,6 @@ func (j *Recorded) look(ctx context.Context, rec *replay.Record) *checkhelo.Fact
 	}
 	return s.Facts()
 }
-
-const (
-	simulatedRows    = 50_000 // of all servers
-	simulatedServers = 1000   // further ones are judged without memory
-)
 
 // simulation is the memory that each server of the input would have had, at the time of the record
 // at hand. Records must come in the order of their times.

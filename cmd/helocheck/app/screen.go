@@ -35,8 +35,10 @@ const (
 )
 
 const (
-	usualWidth = 80
-	leastWidth = 40 // narrower lines cannot be read
+	usualWidth  = 80
+	leastWidth  = 40  // narrower lines cannot be read
+	labelColumn = 10  // where the text beside a label begins
+	maxShown    = 255 // octets of a text of a client
 )
 
 // screen makes lines that a terminal can show.
@@ -48,7 +50,9 @@ type screen struct {
 // newScreen takes the width of COLUMNS, else that of a terminal of this process, else 80. Colour
 // needs w to be a terminal and nobody to ask for plain text (https://no-color.org).
 func newScreen(w io.Writer) *screen {
-	s := &screen{colour: isTerminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"}
+	file, isFile := w.(*os.File)
+	s := &screen{colour: isFile && term.IsTerminal(int(file.Fd())) &&
+		os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"}
 	s.width, _ = strconv.Atoi(os.Getenv("COLUMNS"))
 	for _, file := range []*os.File{os.Stdout, os.Stderr} {
 		if s.width <= 0 {
@@ -62,20 +66,11 @@ func newScreen(w io.Writer) *screen {
 	return s
 }
 
-// isTerminal reports whether somebody looks at what is written to w.
-func isTerminal(w io.Writer) bool {
-	file, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(file.Fd()))
-}
-
 // Text returns a paragraph whose lines begin with indent blanks.
 func (s *screen) Text(indent int, text string) string { return s.Row(indent, "", "", text) }
 
 // Field returns a label and the text beside it.
 func (s *screen) Field(label, text string) string { return s.Row(labelColumn, label, "", text) }
-
-// labelColumn is where the text beside a label begins.
-const labelColumn = 10
 
 // Row returns a label, and from a column on text in the colour of a word that continues below
 // itself. A label that is too long has a line of its own.
@@ -151,8 +146,8 @@ var texts = template.New("")
 
 func init() {
 	template.Must(texts.Funcs(template.FuncMap{
-		"clean": func(text string) string { return heloname.Clean(text, maxEvidence) },
-		"line":  func(text string) string { return heloname.Line(text, maxEvidence) },
+		"clean": func(text string) string { return heloname.Clean(text, maxShown) },
+		"line":  func(text string) string { return heloname.Line(text, maxShown) },
 		"tld":   heloname.TLD, "org": heloname.OrgDomain, "reverse": dns.ReverseAddr,
 		"unreachable": unreachable, "replace": strings.ReplaceAll, "render": render,
 		"bare": func(value any) string { return strings.Trim(fmt.Sprint(value), "[]") },
@@ -162,11 +157,13 @@ func init() {
 	}).ParseFS(textFiles, "*.txt"))
 }
 
-// render returns the text of a template.
-func render(name string, data any) (string, error) {
+// render returns the text of a template, or its error.
+func render(name string, data any) string {
 	var text strings.Builder
-	err := texts.ExecuteTemplate(&text, name, data)
-	return strings.TrimSpace(text.String()), err
+	if err := texts.ExecuteTemplate(&text, name, data); err != nil {
+		return err.Error()
+	}
+	return strings.TrimSpace(text.String())
 }
 
 //go:embed *.txt
@@ -189,13 +186,12 @@ func printJSON(w io.Writer, value any) error {
 
 // help is the text of --help, a template for the name that the command is called by.
 func help(c *cli.Command) string {
-	var b strings.Builder
 	page := struct {
 		*screen
 		*cli.Command
 		Takes   string
 		Options [][]string // names, usage
-	}{newScreen(&b), c, " " + c.ArgsUsage, nil}
+	}{newScreen(nil), c, " " + c.ArgsUsage, nil}
 	if len(c.ArgsUsage) > page.width-len("maddy helo completion - Usage: [options]") {
 		page.Takes = "\n   " + page.Takes
 	}
@@ -203,8 +199,5 @@ func help(c *cli.Command) string {
 		names, usage, _ := strings.Cut(flag.String(), "\t")
 		page.Options = append(page.Options, []string{"  " + names, usage})
 	}
-	if err := texts.ExecuteTemplate(&b, "help", page); err != nil {
-		return err.Error()
-	}
-	return b.String()
+	return render("help", page) + "\n"
 }

@@ -22,9 +22,6 @@ import (
 	"maddy.example/checkhelo/module/maddyconf"
 )
 
-// exitUnknown: nothing is to fix as far as known, and not all is known.
-const exitUnknown = 3
-
 func selfCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "self",
@@ -377,10 +374,7 @@ type selfView struct {
 	Bad    map[string]bool           // checks with a fault, or skipped for one
 }
 
-const (
-	maxMXHosts  = 8   // looked up for one name
-	maxSelfName = 255 // octets of a name shown
-)
+const maxMXHosts = 8 // looked up for one name
 
 // selfResult is a name that this server gives itself, and what is known of it.
 type selfResult struct {
@@ -398,7 +392,7 @@ type selfResult struct {
 
 func (r *selfResult) judge(ctx context.Context, gatherer *dnsfacts.Gatherer) {
 	v := r.look(ctx, gatherer)
-	r.Name = heloname.Clean(r.said, maxSelfName)
+	r.Name = heloname.Clean(r.said, maxShown)
 	if r.addr.IsValid() {
 		r.Address = r.addr.String()
 	}
@@ -474,11 +468,7 @@ func (c *selfCheck) line(v *selfView) selfLine {
 	if problem := v.Known[c.asks].Error; problem != "" {
 		return selfLine{Check: c.name, Status: selfUnknown, Seen: "the DNS did not answer: " + problem}
 	}
-	text, err := render("self "+c.name, v)
-	if err != nil {
-		return selfLine{Check: c.name, Status: selfUnknown, Seen: err.Error()}
-	}
-	seen, do, _ := strings.Cut(text, "\n")
+	seen, do, _ := strings.Cut(render("self "+c.name, v), "\n")
 	status, seen, _ := strings.Cut(seen, ": ")
 	return selfLine{Check: c.name, Status: status, Seen: seen, Do: do}
 }
