@@ -24,6 +24,7 @@ func (r *run) unwrap(b []byte) {
 	e := &r.line
 	e.who, e.msg = nil, skipSpace(b)
 	for len(e.msg) > 0 && (r.peelTime(e) || r.peel(e) || e.peelRepeated()) {
+		e.msg = skipSpace(e.msg)
 	}
 	if len(e.msg) > 0 && e.msg[0] == '{' {
 		r.unwrapJSON(e)
@@ -60,7 +61,7 @@ var header5424 = regexp.MustCompile(
 	`^((?:[^ <>(){}"=;,]+ +){2}(?:\d+|-)) +[^ ]* +(?:- |\[.*?\] ) *(?:\x{FEFF})?`)
 
 // repeated is what rsyslog writes in place of lines that are the same as the one before.
-var repeated = regexp.MustCompile(`^message repeated (\d{1,9}) times: \[ ?(.*)\]$`)
+var repeated = regexp.MustCompile(`^message repeated (\d{1,9}) times: \[(.*)\]$`)
 
 func (e *entry) peelRepeated() bool {
 	if !bytes.HasPrefix(e.msg, []byte("message repeated ")) {
@@ -83,7 +84,6 @@ func (r *run) peel(e *entry) bool {
 	before, from := []byte(nil), left // the word before, and all from there on
 	for i := range maxWords {
 		word, rest := cutWord(left)
-		rest = behindPriority(rest)
 		line, plain := r.behindFile(word, left)
 		if atOnce && line != nil {
 			return e.cut(nil, line)
@@ -109,16 +109,6 @@ func (r *run) peel(e *entry) bool {
 		atOnce = !headed
 	}
 	return false
-}
-
-// sysPriority is what busybox writes between the host and the program.
-var sysPriority = regexp.MustCompile(`^mail\.[a-z]+ `)
-
-func behindPriority(b []byte) []byte {
-	if !bytes.HasPrefix(b, []byte("mail.")) {
-		return b
-	}
-	return b[len(sysPriority.Find(b)):]
 }
 
 // cut cuts a prefix. A header of two words or more starts with the host.
