@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"net/mail"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -113,4 +114,240 @@ func (r *run) isBorder(h *hop) bool {
 		host = strings.ToLower(strings.TrimSuffix(host, "."))
 		return host == h.Self || strings.HasPrefix(host, ".") && strings.HasSuffix(h.Self, host)
 	})
+}
+
+// maxReceived bounds how much of one Received field is looked at, in bytes.
+const maxReceived = 4 << 10
+
+// hop is what one Received field (RFC 5321, 4.4) says about a client.
+type hop struct {
+	Record // Self is the host behind "by"
+	with   string
+	date   string
+	// unclear: the greeting makes the field readable in more than one way. The
+	// fields below it in the mail can be the sender's.
+	unclear bool
+}
+
+// Servers, by what stands behind "by", where the sender's words do not reach.
+var (
+	anyServer = regexp.MustCompile(``)
+	chasquid  = regexp.MustCompile(`\(chasquid\)`)
+	exim      = regexp.MustCompile(`\(Exim |with \S*smtp[as]* (.* )?\(envelope-from <`)
+	google    = regexp.MustCompile(`^by \S+\.google\.com( |$)|\(version=\S+ cipher=\S+ bits=`)
+	mox       = regexp.MustCompile(`(?i)^by \S+ \(\[.* with ESMTP`)
+	qmail     = regexp.MustCompile(`(?i)^by \S+ with (\(.*\) )?SMTP( for |$)`)
+	// Exim, Google, Sendmail and Maddy look for a PTR record, and leave the name out without.
+	looksUp = regexp.MustCompile(exim.String() + "|" + google.String() +
+		`|\(\d+\.[\d.]+/|\(envelope-sender <`)
+)
+
+// forms are what servers write behind "from", tried in turn. A form without a group for the
+// greeting leaves it out, since it equals the PTR name or the address.
+var forms = []struct {
+	by     *regexp.Regexp
+	from   *regexp.Regexp
+	masked bool // "?" stands for some octets of the greeting
+}{
+	{chasquid, fromForm(`\[?IP\]? (?:\((?P<helo>([^()]|\([^()]*\))*)\)$)?`), false},
+	// Exim and Ecelerity: from ptr ([ip]:port helo=c)
+	{anyServer, fromForm(`(?:(?P<ptr>WORD) )?\(\[IP\]\S*\s(?:[^()]*\s)?helo=HELO`), false},
+	// qmail: from ptr (HELO c) (ident@ip), GMX: from ptr (EHLO c) [ip]
+	{anyServer, fromForm(`(?P<ptr>WORD) \((?:[^()]*\s)?MARKHELO\) \(?IDENT\[?IP`), true},
+	// Exim: from [ip] (port=25 helo=c), CommuniGate: from [ip] (account u HELO c)
+	{anyServer, fromForm(`\[?IP\]? \((?P<login>account )?(?:[^()]*\s)?MARKHELO`), true},
+	{anyServer, fromForm(`WORD \((?:[^()]*\s)?MARK`), true}, // without a client
+	{exim, fromForm(`\[?IP\]?(?: \((?:port|ident)=.*)?$`), false},
+	{exim, fromForm(`(?P<ptr>WORD) \(\[IP\]`), false},
+	// Postfix, Sendmail, Google, Maddy: from c (ptr [ip])
+	{anyServer, fromForm(`(?P<helo>WORD)WORDS (?:\(IDENT(?:(?P<ptr>[^\s\[(@]+)\s+)?)?\[IP\]`), false},
+	{qmail, fromForm(`(?P<ptr>WORD) \(IDENTIP\)`), true},
+	// Exchange: from c (ip)
+	{anyServer, fromForm(`(?P<helo>WORD)WORDS \(IDENTIP\)`), true},
+}
+
+func fromForm(s string) *regexp.Regexp {
+	return regexp.MustCompile("^(?s:" + strings.NewReplacer(
+		"WORDS", `(?: [^(]*?)?`, "WORD", `[^\s(]+`,
+		"IDENT", `(?:(?P<login>[^\s(@]+@[^\s(@]+)@|[^\s(@]*@)?`,
+		"MARK", `(?i:helo=|helo\s|ehlo\s)\s*`, "HELO", `(?P<helo>[^\s()]*)(?P<more>[^()]*)`,
+		"IP", `(?P<ip>(?i:IPv6:)?[0-9A-Fa-f.:]+)`,
+	).Replace(s) + ")")
+}
+
+// parseReceived reads the value of one Received field, unfolded. It knows how
+// Postfix, Sendmail, Exim, qmail, Exchange, Google, Maddy and their like write
+// it; ok is false when it tells of no client with an address.
+//
+// The client's address never comes from the greeting: where the server puts it
+// behind the greeting, two different addresses make the field unclear.
+func parseReceived(s string) (h hop, ok bool) {
+	whole := s
+	if i := strings.LastIndexByte(s, ';'); i >= 0 {
+		s, h.date = s[:i], strings.TrimSpace(s[i+1:])
+	}
+	list := token.FindAllString(s, -1)
+	if len(list) == 0 || !strings.EqualFold(list[0], "from") {
+		return h, false
+	}
+	// The word after "from" is what the client said, a keyword or not. Behind it "by" comes
+	// once: otherwise it can be part of the greeting, which can also open a comment, or end in
+	// front of a date.
+	isBy := func(s string) bool { return strings.EqualFold(s, "by") }
+	by := 2 + slices.IndexFunc(list[min(2, len(list)):], isBy)
+	if by < 2 || slices.ContainsFunc(list[by+1:], isBy) || saysBy(h.date) {
+		h.unclear = saysBy(whole)
+		return h, h.unclear
+	}
+	h.readBy(list[by:])
+	if h.Self == "" {
+		return h, false
+	}
+	h.Outcome = Accepted
+	h.readFrom(strings.Join(list[1:by], " "), strings.Join(list[by:], " "))
+	return h, h.unclear || h.Client.IsValid()
+}
+
+func saysBy(s string) bool { return slices.Contains(strings.Fields(s), "by") }
+
+// token is a comment (RFC 5322, 3.2.2), one that nobody closes, or a word.
+var token = regexp.MustCompile(
+	`\((?:\\.|[^()\\]|\((?:\\.|[^()\\]|\((?:\\.|[^()\\])*\))*\))*\)|\((?s:.*)|[^\s(]+`)
+
+// envelope is a comment with the sender's address.
+var envelope = regexp.MustCompile(`^(\(envelope-(?:from|sender) )(<.*>)`)
+
+// readBy reads the clauses of the server itself, with the keywords of RFC 5321, 4.4.
+func (h *hop) readBy(own []string) {
+	key, words := "", make(map[string][]string)
+	for i, s := range own {
+		lower := strings.ToLower(s)
+		h.Auth = h.Auth || isAuth(s) || lower == "auth=yes" // OpenSMTPD
+		if parts := envelope.FindStringSubmatch(s); parts != nil {
+			h.From, own[i] = sender([]byte(parts[2])), parts[1]+"<>)"
+		}
+		switch lower {
+		case "by", "with", "id", "for", "via":
+			key = lower
+		default:
+			if s[0] != '(' {
+				words[key] = append(words[key], s)
+			}
+		}
+	}
+	first := func(key string) string { return append(words[key], "")[0] }
+	h.Self = text(strings.ToLower(strings.TrimSuffix(first("by"), ".")))
+	h.with, h.MsgID = first("with"), text(first("id"))
+	h.Auth = h.Auth || isAuthProtocol(h.with)
+	for _, s := range words["for"] {
+		h.Rcpts = addRcpts(h.Rcpts, strings.Trim(s, "<>,"))
+	}
+}
+
+// isAuthProtocol tells ESMTPA, ESMTPSA (RFC 3848) and Exim's old asmtp.
+func isAuthProtocol(with string) bool {
+	with = strings.ToUpper(with)
+	return strings.Contains(with, "SMTP") &&
+		(strings.HasSuffix(with, "A") || strings.HasPrefix(with, "A"))
+}
+
+// auth is the start of comments such as "(Authenticated sender: u)", "(authenticated bits=0)"
+// and "(AUTH: LOGIN u)".
+var auth = regexp.MustCompile(`(?i)^\((auth|account |smtp[- ]auth|sasl|login )`)
+
+func isAuth(comment string) bool {
+	return auth.MatchString(comment) && !strings.HasPrefix(strings.ToLower(comment), "(auth=no")
+}
+
+var (
+	// A lookup that failed (IIS), or that nobody has made
+	notLooked = regexp.MustCompile(`^[^\]]*\]\s*(RDNS failed|unverified)`)
+	forged    = regexp.MustCompile(`^[^\]]*\]\s*\(may be forged`)
+	address   = regexp.MustCompile(`(?:^|[\[(@])((?i:IPv6:)?[0-9A-Fa-f.:]+)(?:[\]) ]|$)`)
+)
+
+// readFrom reads what stands behind "from", and own, the words of the server itself.
+func (h *hop) readFrom(from, own string) {
+	for _, form := range forms {
+		at := form.from.FindStringSubmatchIndex(from)
+		if at == nil || !form.by.MatchString(own) {
+			continue
+		}
+		group := func(name string) (text string, start, end int) {
+			if i := form.from.SubexpIndex(name); i >= 0 && at[2*i] >= 0 {
+				start, end = at[2*i], at[2*i+1]
+			}
+			return from[start:end], start, end
+		}
+		ip, client, behind := group("ip")
+		var ok bool
+		if h.Client, ok = addrPort([]byte(ip)); !ok {
+			break
+		}
+		ptr, _, _ := group("ptr")
+		if _, ok = parseAddr([]byte(ptr)); ok {
+			ptr = ""
+		}
+		login, _, _ := group("login")
+		helo, start, end := group("helo")
+		_, _, more := group("more")
+		end = max(end, more)
+		h.Helo = cmp.Or(ptr, literal(h.Client))
+		if form.from.SubexpIndex("helo") >= 0 {
+			h.Helo = helo
+		}
+		h.unclear = h.Helo == "" || h.otherAddress(from[:start]+from[end:])
+		h.unmask()
+		h.Masked = strings.ContainsAny(h.Helo, "?_") && (form.masked || google.MatchString(own))
+		others := token.FindAllString(from[max(behind, end):], -1)
+		h.Auth = h.Auth || login != "" || slices.ContainsFunc(others, isAuth)
+		h.readPTR(ptr, from[client:], own)
+		return
+	}
+	h.unclear = strings.Contains(from, "(") && address.MatchString(from)
+}
+
+// otherAddress reports an address that is not the client's.
+func (h *hop) otherAddress(s string) bool {
+	return slices.ContainsFunc(address.FindAllStringSubmatch(s, -1), func(parts []string) bool {
+		a, ok := addrPort([]byte(parts[1]))
+		return ok && a != h.Client
+	})
+}
+
+// unmask restores a literal: "?192.0.2.7?" was "[192.0.2.7]".
+func (h *hop) unmask() {
+	inside := strings.TrimSuffix(strings.TrimPrefix(h.Helo, "?"), "?")
+	if _, ok := parseAddr([]byte(inside)); ok && len(inside) == len(h.Helo)-2 {
+		h.Helo = "[" + inside + "]"
+	}
+	h.Helo = text(h.Helo)
+}
+
+// readPTR notes a PTR name; tail starts with the client's address.
+func (h *hop) readPTR(name, tail, own string) {
+	courier := strings.HasPrefix(tail, "::ffff:") && strings.HasPrefix(h.with, "esmtp")
+	state := Confirmed
+	switch {
+	case notLooked.MatchString(tail):
+		return
+	case name == "":
+		// Others leave the name out for other reasons: mox where it equals the greeting,
+		// CommuniGate, IIS and chasquid always or when they like.
+		if courier || looksUp.MatchString(own) {
+			h.PTRState = None
+		}
+		return
+	case mox.MatchString(own):
+		state = NotRecorded // the name may be one that does not resolve back
+	case forged.MatchString(tail):
+		state = Unconfirmed
+	}
+	name = strings.Trim(name, "<>")
+	switch strings.ToLower(strings.TrimSuffix(name, ".")) {
+	case "", "unknown", "nxdomain", "no-ptr":
+		h.PTRState = None
+	default:
+		h.setPTR([]byte(name), state)
+	}
 }
