@@ -166,7 +166,6 @@ const (
 type Unread struct {
 	Name string
 	Err  error
-	Part bool // something was read
 }
 
 // Stats sums up one Read.
@@ -192,11 +191,8 @@ type Stats struct {
 	Unread []Unread
 }
 
-// Nothing reports that no input could be read, not even a part of one.
-func (s *Stats) Nothing() bool {
-	part := slices.ContainsFunc(s.Unread, func(u Unread) bool { return u.Part })
-	return s.Inputs > 0 && s.Whole == 0 && s.Records == 0 && !part
-}
+// Nothing reports that no input could be read, and no greeting in a part of one.
+func (s *Stats) Nothing() bool { return s.Inputs > 0 && s.Whole == 0 && s.Records == 0 }
 
 // Partial reports that some input could not be read, or not to the end.
 func (s *Stats) Partial() bool { return s.Whole < s.Inputs }
@@ -278,133 +274,119 @@ func (r *run) hand(rec *Record) {
 	r.err = r.fn(rec)
 }
 
+// stdin is the path of standard input.
+const stdin = "-"
+
 // walk reads every path in turn.
 func (r *run) walk(paths []string) error {
-	r.several = len(paths) > 1
-	dirs := make([]bool, len(paths))
-	for i, p := range paths {
-		if p == "-" {
-			continue
-		}
-		info, err := os.Stat(p)
-		if err != nil {
+	for _, p := range paths {
+		if _, err := os.Stat(p); p != stdin && err != nil {
 			return fmt.Errorf("replay: %w", err)
 		}
-		dirs[i] = info.IsDir()
-		r.several = r.several || dirs[i]
+		r.several = len(paths) > 1 || isDir(p)
 	}
-	for i, p := range paths {
-		var err error
-		switch {
-		case p == "-":
-			err = r.readInput("standard input", r.opt.Stdin, nil)
-		case dirs[i]:
-			before := r.st.Inputs
+	var err error
+	for _, p := range paths {
+		if isDir(p) {
 			err = r.walkDir(p)
-			if err == nil && r.st.Inputs == before {
-				err = r.readInput(p, nil, errors.New("a directory without files"))
-			}
-		default:
-			err = r.readFile(p, nil)
+		} else {
+			err = r.readInput(p, nil)
 		}
 		if err != nil {
-			return err
+			break
 		}
 	}
-	return nil
+	return err
 }
 
 // walkDir reads every regular file below a directory, which can be a link.
 func (r *run) walkDir(root string) error {
-	root += "/"
-	return filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+	before := r.st.Inputs
+	err := filepath.WalkDir(root+"/", func(name string, d fs.DirEntry, err error) error {
 		switch maildir := isMaildir(filepath.Dir(name)); {
 		case err != nil:
-			return r.readFile(name, err)
-		case d.IsDir() && maildir && d.Name() == "tmp" && name != root:
+		case d.IsDir() && maildir && d.Name() == "tmp" && name != root+"/":
 			return fs.SkipDir
 		case !d.Type().IsRegular() || maildir: // beside cur and new are indexes, not mail
 			return nil
 		}
-		return r.readFile(name, nil)
+		return r.readInput(name, err)
 	})
+	if err == nil && r.st.Inputs == before {
+		err = r.readInput(root, errors.New("a directory without files"))
+	}
+	return err
 }
 
-func isMaildir(dir string) bool {
-	_, seen := os.Stat(dir + "/cur/.")
-	_, fresh := os.Stat(dir + "/new/.")
-	return seen == nil && fresh == nil
-}
+func isMaildir(dir string) bool { return isDir(dir+"/cur") && isDir(dir+"/new") }
 
-// readFile reads one named file, which may be a pipe, unless err says why it cannot be read.
-func (r *run) readFile(name string, err error) error {
-	var f *os.File
-	if err == nil {
-		f, err = r.openFile(name)
-	}
-	if errors.Is(err, fs.ErrNotExist) {
-		return r.ctx.Err() // moved from new to cur, or expunged, meanwhile
-	}
-	defer f.Close()
-	return r.readInput(name, f, err)
-}
-
-// openFile opens a file; a pipe waits for somebody who writes, or the end of the context.
-func (r *run) openFile(name string) (*os.File, error) {
-	var f *os.File
-	var err error
-	done := make(chan struct{})
-	go func() {
-		f, err = os.Open(name)
-		close(done)
-	}()
-	select {
-	case <-done:
-		return f, err
-	case <-r.ctx.Done():
-		return nil, r.ctx.Err()
-	}
+func isDir(path string) bool {
+	_, err := os.Stat(path + "/.")
+	return err == nil && path != stdin
 }
 
 // readInput reads one input, unless err says why it cannot be read. An error of the input is
 // noted; only what ends the run is returned.
-func (r *run) readInput(name string, in io.Reader, err error) error {
-	r.name = name
+func (r *run) readInput(name string, err error) error {
+	var in io.ReadCloser
+	if err == nil {
+		in, err = r.open(name)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return r.ctx.Err() // moved from new to cur, or expunged, meanwhile
+	}
+	if r.name = name; name == stdin {
+		r.name = "standard input"
+	}
 	r.st.Inputs++
-	before := r.st.Lines
 	if err == nil {
 		err = r.read(in)
+		_ = in.Close()
 	}
 	stop := cmp.Or(r.err, r.ctx.Err())
-	switch part := !errors.Is(err, errUnknown) && r.st.Lines > before; {
+	switch {
 	case stop != nil:
 	case err == nil:
 		r.st.Whole++
 	case len(r.st.Unread) < maxErrs:
-		r.st.Unread = append(r.st.Unread, Unread{name, err, part})
+		r.st.Unread = append(r.st.Unread, Unread{r.name, err})
 	}
 	return stop
 }
 
-// read unpacks an input, tells its format and reads it. What is no file may keep a reader
-// waiting for ever: a goroutine reads it, so that the end of the context is noticed at once.
-// That goroutine ends with the next byte or the end of in.
-func (r *run) read(in io.Reader) error {
-	at := time.Now()
-	if info := regular(in); info != nil {
-		at = info.ModTime()
-	} else {
-		pr, pw := io.Pipe()
-		defer context.AfterFunc(r.ctx, func() { pr.CloseWithError(r.ctx.Err()) })()
-		defer pr.CloseWithError(nil)
-		go func(from io.Reader) {
-			_, err := io.Copy(pw, from)
-			pw.CloseWithError(err)
-		}(in)
-		in = pr
+// open opens an input. What is no file may keep a reader waiting for ever, when it is opened
+// already: a goroutine reads it, so that the end of the context is noticed at once. That goroutine
+// ends with the next byte or the end of the input.
+func (r *run) open(name string) (io.ReadCloser, error) {
+	r.stamp.now, r.stamp.text = cmp.Or(r.opt.Now, time.Now()), ""
+	info, err := os.Stat(name)
+	switch {
+	case name == stdin:
+	case err != nil:
+		return nil, err
+	case info.Mode().IsRegular():
+		r.stamp.now = cmp.Or(r.opt.Now, info.ModTime())
+		return os.Open(name)
 	}
-	r.stamp.now, r.stamp.text = cmp.Or(r.opt.Now, at), ""
-	head, err := r.open(in)
+	pr, pw := io.Pipe()
+	context.AfterFunc(r.ctx, func() { pr.CloseWithError(r.ctx.Err()) })
+	go func() {
+		in, err := io.NopCloser(r.opt.Stdin), error(nil)
+		if name != stdin {
+			in, err = os.Open(name)
+		}
+		if err == nil {
+			_, err = io.Copy(pw, in)
+			_ = in.Close()
+		}
+		pw.CloseWithError(err)
+	}()
+	return pr, nil
+}
+
+// read unpacks an input, tells its format and reads it.
+func (r *run) read(in io.Reader) error {
+	head, err := r.unpack(in)
 	if err != nil {
 		return err
 	}
@@ -412,16 +394,6 @@ func (r *run) read(in io.Reader) error {
 		return nil
 	}
 	return err
-}
-
-// regular returns what is known of a regular file, nil for other inputs.
-func regular(in io.Reader) fs.FileInfo {
-	if f, ok := in.(*os.File); ok {
-		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
-			return info
-		}
-	}
-	return nil
 }
 
 // maxWindow is the largest zstd window that is unpacked, in bytes: what the
@@ -443,8 +415,8 @@ var packings = []struct {
 	{"BZh", func(in io.Reader) (io.Reader, error) { return bzip2.NewReader(in), nil }},
 }
 
-// open makes in, unpacked, the current input, and returns its start.
-func (r *run) open(in io.Reader) (head []byte, err error) {
+// unpack makes in, unpacked, the current input, and returns its start.
+func (r *run) unpack(in io.Reader) (head []byte, err error) {
 	r.raw.Reset(in)
 	r.br = r.raw
 	magic, _ := r.raw.Peek(6)
