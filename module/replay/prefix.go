@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"regexp"
+	"slices"
 	"strconv"
 	"time"
 
@@ -25,7 +26,8 @@ const maxLevels = 4
 func (r *run) unwrap(b []byte) {
 	e := &r.line
 	e.who, e.msg = nil, skipSpace(b)
-	for len(e.msg) > 0 && (r.peelTime(e) || r.peel(e) || e.peelRepeated()) {
+	for len(e.msg) > 0 && (r.peelTime(e) || r.peelFile(e) || e.peelContainer() ||
+		r.peelHeader(e) || e.peelRepeated()) {
 		e.msg = skipSpace(e.msg)
 	}
 	if len(e.msg) > 0 && e.msg[0] == '{' {
@@ -33,11 +35,13 @@ func (r *run) unwrap(b []byte) {
 	}
 }
 
-// marks are the octets that stand in servers' own lines and in no prefix.
-var marks = [256]bool{
+// ownMarks are octets that stand in servers' own lines and in no prefix.
+var ownMarks = [256]bool{
 	'<': true, '>': true, '(': true, ')': true, '{': true, '}': true,
 	'"': true, '=': true, ';': true, ',': true,
 }
+
+func isOwn(c byte) bool { return ownMarks[c] }
 
 // peelTime cuts a time, and a header of RFC 5424 behind it.
 func (r *run) peelTime(e *entry) bool {
@@ -77,38 +81,61 @@ func (e *entry) peelRepeated() bool {
 	return parts != nil
 }
 
-// peel cuts one prefix off e.msg: a syslog header, the plain words before a time, or
-// those before a mark of container tools. Behind the colon of a header only times
-// at once and such marks count: other words can be the sender's.
-func (r *run) peel(e *entry) bool {
-	const maxWords = 6
-	headed, atOnce, left := e.who != nil, true, e.msg
-	before, from := []byte(nil), left // the word before, and all from there on
-	for i := range maxWords {
-		word, rest := cutWord(left)
-		line, plain := r.behindFile(word, left)
-		if atOnce && line != nil {
+// peelContainer cuts "NAME |" of docker compose, "[pod/NAME/...]" of kubectl and "stdout F" of
+// Kubernetes' CRI. The first two name the host.
+func (e *entry) peelContainer() bool {
+	host, rest := cutWord(e.msg)
+	mark, behind := cutWord(rest)
+	switch {
+	case string(mark) == "|":
+		rest = behind
+	case (string(mark) == "F" || string(mark) == "P") && bytes.HasPrefix(host, []byte("std")):
+		host, rest = nil, behind
+	case host[0] != '[' || host[len(host)-1] != ']':
+		return false
+	case digits(host[1 : len(host)-1]): // a process of Exim
+		host = nil
+	}
+	if len(rest) == 0 || slices.ContainsFunc(host, isOwn) {
+		return false
+	}
+	e.host = cmp.Or(string(host), e.host)
+	return e.cut(nil, rest)
+}
+
+// peelFile cuts "file:" or "file:line:" of grep, where a time or JSON follows.
+func (r *run) peelFile(e *entry) bool {
+	for i, c := range firstField(e.msg) {
+		line := e.msg[i+1:]
+		switch {
+		case isOwn(c):
+			return false
+		case c == ':' && (r.timed(line) || bytes.HasPrefix(line, []byte(`{"`))):
 			return e.cut(nil, line)
 		}
-		if !plain || len(rest) == 0 {
+	}
+	return false
+}
+
+// peelHeader cuts a syslog header off e.msg, or plain words before a time. Behind the colon of
+// a header only a time at once counts: other words can be the sender's.
+func (r *run) peelHeader(e *entry) bool {
+	const maxWords = 6
+	before, from, left := []byte(nil), e.msg, e.msg // the word before, and all from there on
+	for i := range maxWords {
+		word, rest := cutWord(left)
+		if len(rest) == 0 || slices.ContainsFunc(word, isOwn) {
 			return false
 		}
-		if host, ok := containerMark(before, word); ok {
-			e.host = cmp.Or(string(host), e.host)
-			return e.cut(nil, rest)
-		}
-		colon := word[len(word)-1] == ':'
-		switch {
-		case headed && colon:
-			return false
-		case !atOnce:
-		case colon && r.ends(i, before, word, rest):
+		switch colon := word[len(word)-1] == ':'; {
+		case colon && e.who == nil && r.ends(i, before, word, rest):
 			return e.cut(from[:len(from)-len(left)+len(word)-1], rest)
 		case !colon && r.timed(rest):
 			return e.cut(nil, rest)
+		case colon || e.who != nil:
+			return false
 		}
-		headed, before, from, left = headed || colon, word, left, rest
-		atOnce = !headed
+		before, from, left = word, left, rest
 	}
 	return false
 }
@@ -133,45 +160,12 @@ func isHost(b []byte) bool {
 	return ok
 }
 
-// behindFile returns what stands behind "file:" or "file:line:" of grep: a time or JSON. A word
-// with one of the marks is not plain.
-func (r *run) behindFile(word, left []byte) (line []byte, plain bool) {
-	for i, c := range word {
-		if marks[c] {
-			return nil, false
-		}
-		if c != ':' || i == len(word)-1 {
-			continue
-		}
-		if line = left[i+1:]; r.timed(line) || bytes.HasPrefix(line, []byte(`{"`)) {
-			return line, true
-		}
-	}
-	return nil, true
-}
-
 func (r *run) timed(b []byte) bool {
 	if len(b) > 0 && b[0] >= 'a' { // most words
 		return false
 	}
 	_, _, ok := r.stamp.cut(b)
 	return ok
-}
-
-// containerMark tells "NAME |" of docker compose, "[pod/NAME/...]" of kubectl and
-// "stdout F" of Kubernetes' CRI by two words, and returns the host that they name.
-func containerMark(before, word []byte) (host []byte, ok bool) {
-	switch {
-	case before == nil:
-		ok = bytes.HasPrefix(word, []byte("[")) && word[len(word)-1] == ']'
-		if ok && digits(word[1:len(word)-1]) { // a process of Exim
-			return nil, true
-		}
-		return word, ok
-	case string(word) == "|":
-		return before, true
-	}
-	return nil, (string(word) == "F" || string(word) == "P") && bytes.HasPrefix(before, []byte("std"))
 }
 
 // ends reports whether a word with a colon ends a header: the tag (RFC 3164, 4.1.3) does,
