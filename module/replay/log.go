@@ -24,39 +24,9 @@ type entry struct {
 	times int
 }
 
-// servers read the lines of their logs. Each reports whether a line has its form.
-var servers = []struct {
-	name string
-	read func(*run, *entry) bool
-}{
-	{"postfix", (*run).postfixEvent},
-	{"maddy", (*run).maddyEvent},
-	{"exim", (*run).eximEvent},
-}
-
-// tells are the marks of lines that can tell of a greeting, or of the server; most
-// lines of a log have none.
-var tells = []struct {
-	mark []byte
-	when func(*run) bool // nil: always
-}{
-	{mark: []byte("{")},
-	{mark: markHelo},
-	{mark: []byte("H=")},
-	{mark: []byte(") [")},
-	{mark: []byte("client=")},
-	{mark: []byte("client-ip=")},
-	{mark: []byte("warning: ")},
-	{mark: []byte("rejected ")},
-	{[]byte("connect from "), func(r *run) bool { return !r.named || r.waiting() }},
-	{[]byte("(queue active)"), (*run).waiting},
-	{[]byte("]: "), func(r *run) bool { return !r.seen["postfix"] }},
-	{[]byte(" <= "), func(r *run) bool { return !r.seen["exim"] }},
-}
-
 // readLog reads a log, whoever wrote its lines.
 func (r *run) readLog() error {
-	r.seen, r.named = make(map[string]bool), false
+	r.postfix, r.maddy, r.exim, r.named = false, false, false, false
 	err := r.lines(func(line []byte) {
 		if r.opt.Line != nil {
 			r.opt.Line(line)
@@ -67,34 +37,34 @@ func (r *run) readLog() error {
 	})
 	r.giveUp(len(r.held))
 	r.decideNames()
-	if len(r.seen) == 0 && errors.Is(err, io.EOF) {
+	if !r.postfix && !r.maddy && !r.exim && errors.Is(err, io.EOF) {
 		return errUnknown
 	}
 	return err
 }
 
-// telling lets the common lines pass that tell of no greeting.
+// telling tells lines that can tell of a greeting, or of the server. Most lines do not.
 func (r *run) telling(line []byte) bool {
-	for i := range tells {
-		t := &tells[i]
-		if (t.when == nil || t.when(r)) && bytes.Contains(line, t.mark) {
-			return true
-		}
-	}
-	return false
+	has := func(mark string) bool { return bytes.Contains(line, []byte(mark)) }
+	return has("{") || has("helo=<") || has("H=") || has(") [") || has("client=") ||
+		has("client-ip=") || has("warning: ") || has("rejected ") ||
+		(!r.named || r.waiting()) && has("connect from ") ||
+		r.waiting() && has("(queue active)") ||
+		!r.postfix && has("]: ") || !r.exim && has(" <= ")
 }
 
+// logLine hands a line to the reader of the server whose form it has.
 func (r *run) logLine(line []byte) {
 	r.line = entry{}
 	r.unwrap(line)
-	e := &r.line
-	for _, server := range servers {
-		if server.read(r, e) {
-			r.seen[server.name] = true
-			return
-		}
-	}
-	if greets.Match(e.msg) {
+	switch e := &r.line; {
+	case r.postfixEvent(e):
+		r.postfix = true
+	case r.maddyEvent(e):
+		r.maddy = true
+	case r.eximEvent(e):
+		r.exim = true
+	case greets.Match(e.msg):
 		r.st.Broken++
 	}
 }
@@ -170,7 +140,7 @@ const maxHeld = 12 << 20
 // of Postfix, its queue ID, or a client that a policy server of Postfix has seen.
 type held struct {
 	key     uint64
-	number  int // in the order in which they came
+	line    int64 // where it came
 	rec     Record
 	size    int  // bytes that count towards maxHeld
 	ok      bool // Maddy: a recipient was taken, so the message may still be
@@ -183,12 +153,7 @@ func (r *run) waiting() bool { return len(r.held) > 0 }
 // eighth is given up; Stats counts it.
 func (r *run) hold(key uint64, rec *Record) {
 	r.done(key)
-	h := r.spare
-	if r.spare = nil; h == nil {
-		h = new(held)
-	}
-	r.number++
-	*h = held{key: key, number: r.number, rec: *rec}
+	h := &held{key: key, line: r.st.Lines, rec: *rec}
 	r.held[key] = h
 	r.resize(h)
 	if r.bytes > maxHeld {
@@ -200,8 +165,8 @@ func (r *run) hold(key uint64, rec *Record) {
 
 // giveUp hands out the n messages that are held the longest.
 func (r *run) giveUp(n int) {
-	byAge := func(a, b *held) int { return cmp.Compare(a.number, b.number) }
-	for _, h := range slices.SortedFunc(maps.Values(r.held), byAge)[:n] {
+	byLine := func(a, b *held) int { return cmp.Compare(a.line, b.line) }
+	for _, h := range slices.SortedFunc(maps.Values(r.held), byLine)[:n] {
 		r.done(h.key)
 	}
 }
@@ -218,13 +183,12 @@ func (r *run) resize(h *held) {
 	h.size = size
 }
 
-// take forgets what is held for key, and returns it until the next is held.
+// take forgets what is held for key, and returns it.
 func (r *run) take(key uint64) *held {
 	h := r.held[key]
 	if h != nil {
 		delete(r.held, key)
 		r.bytes -= h.size
-		r.spare = h
 	}
 	return h
 }

@@ -223,7 +223,7 @@ func Read(ctx context.Context, paths []string, opt Options, fn func(*Record) err
 	r.opt.Stdin = cmp.Or[io.Reader](opt.Stdin, os.Stdin)
 	r.st.Skipped = make(map[string]int64)
 	r.stamp.zone = cmp.Or(opt.Zone, time.Local)
-	r.raw, r.flat = bufio.NewReaderSize(nil, maxLine), bufio.NewReaderSize(nil, maxLine)
+	r.raw = bufio.NewReaderSize(nil, maxLine)
 	r.held, r.events = make(map[uint64]*held), make(map[uint64]int64)
 	r.notes = make(map[string]Record)
 	err := r.walk(paths)
@@ -232,29 +232,26 @@ func Read(ctx context.Context, paths []string, opt Options, fn func(*Record) err
 
 // run is the state of one Read.
 type run struct {
-	ctx     context.Context
-	opt     Options
-	fn      func(*Record) error
-	st      Stats
-	err     error // ends the run: fn's or ctx's
-	rec     Record
-	raw     *bufio.Reader // the current input as stored
-	flat    *bufio.Reader // unpacked
-	br      *bufio.Reader // the one of them that is read
-	stamp   stamper
-	line    entry             // the current line of a log
-	seen    map[string]bool   // whose lines the current log holds
-	named   bool              // a client is named by its PTR record
-	held    map[uint64]*held  // messages under way, by key
-	spare   *held             // for the next, so that most messages need no new one
-	number  int               // of the latest
-	bytes   int               // of all, towards maxHeld
-	unnamed []Record          // wait for the first client with a name
-	several bool              // more than one input
-	events  map[uint64]int64  // the first input with each event, see repeated
-	name    string            // of the current input
-	notes   map[string]Record // the latest note of a PTR name, by process of Postfix
-	members members           // of the current line
+	ctx                  context.Context
+	opt                  Options
+	fn                   func(*Record) error
+	st                   Stats
+	err                  error // ends the run: fn's or ctx's
+	rec                  Record
+	raw                  *bufio.Reader // the current input as stored
+	br                   *bufio.Reader // the same, unpacked
+	stamp                stamper
+	line                 entry             // the current line of a log
+	postfix, maddy, exim bool              // whose lines the current log holds
+	named                bool              // a client is named by its PTR record
+	held                 map[uint64]*held  // messages under way, by key
+	bytes                int               // of all, towards maxHeld
+	unnamed              []Record          // wait for the first client with a name
+	several              bool              // more than one input
+	events               map[uint64]int64  // the first input with each event, see repeated
+	name                 string            // of the current input
+	notes                map[string]Record // the latest note of a PTR name, by process of Postfix
+	members              members           // of the current line
 }
 
 // hand hands out one record unless its time is out of bounds.
@@ -426,8 +423,7 @@ func (r *run) unpack(in io.Reader) (head []byte, err error) {
 			if openErr != nil {
 				return nil, openErr
 			}
-			r.flat.Reset(plain)
-			r.br = r.flat
+			r.br = bufio.NewReaderSize(plain, maxLine)
 			break
 		}
 	}
