@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strconv"
 
 	"github.com/lanrat/extsort"
@@ -30,19 +29,18 @@ func isCSV(head []byte) bool {
 	return c.header(chomp(line))
 }
 
+// header reads the names of the columns; the first comma, semicolon or tab divides them.
 func (c *csvReader) header(line []byte) bool {
-	line = bytes.ToLower(line)
-	for _, c.comma = range []byte{',', ';', '\t'} {
-		ok := c.split(line)
-		c.where = make(map[string]int)
-		for i, name := range slices.Backward(c.fields) {
-			c.where[string(bytes.TrimSpace(name))] = i
-		}
-		if ok && c.has("helo") && c.has("ip") {
-			return true
-		}
+	i := bytes.IndexAny(line, ",;\t")
+	if i < 0 {
+		return false
 	}
-	return false
+	c.comma, c.where = line[i], make(map[string]int)
+	ok := c.split(bytes.ToLower(line))
+	for i, name := range c.fields {
+		c.where[string(bytes.TrimSpace(name))] = i
+	}
+	return ok && c.has("helo") && c.has("ip")
 }
 
 func (c *csvReader) has(column string) bool {
