@@ -2,7 +2,6 @@ package replay
 
 import (
 	"bytes"
-	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
@@ -30,10 +29,10 @@ func (r *run) eximEvent(e *entry) bool {
 		fields, host, remote := bytes.Cut(fields, []byte(" H="))
 		if remote && !bytes.Contains(fields, []byte(" P=")) { // no local process, nor a bounce
 			r.rec.From = sender(from)
-			r.eximHost(host, eximProto, r.eximArrival)
+			r.eximHost(host, " P=", r.eximArrival)
 		}
 	case about:
-		r.eximHost(refused, eximRefused, r.eximRefusal)
+		r.eximHost(refused, " rejected ", r.eximRefusal)
 	case syntax != nil:
 		r.eximHost(rest[len(syntax):], eximArgument, r.eximForbidden)
 	case id != nil: // deliveries, "Completed"
@@ -90,9 +89,10 @@ func (r *run) eximArrival(rest []byte) bool {
 // own address as well: Helo stays "" then.
 //
 // A greeting may hold any octet. A line that could be read in two ways, with another client before
-// the mark that follows it, is broken. Others are handed out if then, which reads the rest,
-// returns true.
-func (r *run) eximHost(b []byte, mark *regexp.Regexp, then func(rest []byte) bool) {
+// the last mark that follows it, is broken. Words in quotes, such as a subject or a sender, are none
+// of the line's own unless quotes are left over, which a greeting can hold. Others are handed out
+// if then, which reads the rest, returns true.
+func (r *run) eximHost(b []byte, mark string, then func(rest []byte) bool) {
 	rec := &r.rec
 	rec.PTRState = None
 	if name, after := cutWord(b); !bytes.ContainsAny(name[:min(len(name), 1)], "([") {
@@ -109,12 +109,13 @@ func (r *run) eximHost(b []byte, mark *regexp.Regexp, then func(rest []byte) boo
 	}
 	ip, rest, closed := bytes.Cut(tail, []byte("]"))
 	client, valid := parseAddr(ip)
-	ok = ok && closed && valid
-	if said && bytes.Contains(rest, []byte(") [")) {
-		ok = ok && !eximOther(rest, mark, client)
-	}
 	rec.Client = client
-	if !ok {
+	known := unquoted(rest)
+	if bytes.ContainsAny(known, `"\`) {
+		known = rest
+	}
+	known, _, _ = cutLast(known, []byte(mark))
+	if !ok || !closed || !valid || said && others(eximClient, known, client) {
 		r.st.Broken++
 		return
 	}
@@ -134,29 +135,8 @@ var eximUsers = regexp.MustCompile(`\]:(?:587|465)$`)
 // eximClient is the end of a greeting and an address.
 var eximClient = regexp.MustCompile(`\) \[([^][]*)\]`)
 
-// eximOther reports whether another client could be the one. Words in quotes, such as a subject or
-// a sender, are none of the line's own unless quotes are left over, which a greeting can hold.
-func eximOther(rest []byte, mark *regexp.Regexp, client netip.Addr) bool {
-	own := unquoted(rest)
-	if bytes.ContainsAny(own, `"\`) {
-		own = rest
-	}
-	if known := mark.Find(own); known != nil {
-		own = known
-	}
-	return slices.ContainsFunc(eximClient.FindAllSubmatch(own, -1), func(parts [][]byte) bool {
-		other, valid := parseAddr(parts[1])
-		return valid && other != client
-	})
-}
-
-// Marks that follow the client, each up to the last.
-var (
-	eximProto    = regexp.MustCompile(`.* P=`)
-	eximRefused  = regexp.MustCompile(`.* rejected (?:` + strings.Join(eximStages, "|") + `)\b`)
-	eximArgument = regexp.MustCompile(`.*argument\(s\): `)
-	eximQuoted   = regexp.MustCompile(`"(?:\\.|[^"\\])*"`)
-)
+// eximQuoted is a quoted string.
+var eximQuoted = regexp.MustCompile(`"(?:\\.|[^"\\])*"`)
 
 // eximStages are the words behind "rejected" of refusals that can be about the
 // greeting. Others are of AUTH and the like.
@@ -224,12 +204,15 @@ func (r *run) eximEnded(words []byte) bool {
 	return lost || len(words) > len(">")
 }
 
-// eximSyntax is the start of lines about a greeting that the syntax forbids.
+// eximSyntax is the start of lines about a greeting that the syntax forbids, and eximArgument what
+// stands before the greeting.
 var eximSyntax = regexp.MustCompile(`^rejected (EHLO|HELO) from `)
+
+const eximArgument = "argument(s): "
 
 // eximForbidden reads what follows the client: ": syntactically invalid argument(s): helo".
 func (r *run) eximForbidden(rest []byte) bool {
-	_, helo, ok := bytes.Cut(rest, []byte("argument(s): "))
+	_, helo, ok := bytes.Cut(rest, []byte(eximArgument))
 	if !ok {
 		r.st.Broken++
 	}

@@ -61,10 +61,6 @@ func (r *run) readMail() error {
 		return err
 	}
 	border.From, border.MsgID = cmp.Or(border.From, from), cmp.Or(id, border.MsgID)
-	// The zero time stands for a date (RFC 5322, 3.3) that nobody can read.
-	if at, dateErr := mail.ParseDate(border.date); dateErr == nil && len(border.date) < 128 {
-		border.Time = at
-	}
 	r.hand(&border.Record)
 	return err
 }
@@ -123,7 +119,6 @@ const maxReceived = 4 << 10
 type hop struct {
 	Record // Self is the host behind "by"
 	with   string
-	date   string
 	// unclear: the greeting makes the field readable in more than one way. The
 	// fields below it in the mail can be the sender's.
 	unclear bool
@@ -182,11 +177,15 @@ func fromForm(s string) *regexp.Regexp {
 // The client's address never comes from the greeting: where the server puts it
 // behind the greeting, two different addresses make the field unclear.
 func parseReceived(s string) (h hop, ok bool) {
-	whole := s
+	own, date := s, ""
 	if i := strings.LastIndexByte(s, ';'); i >= 0 {
-		s, h.date = s[:i], strings.TrimSpace(s[i+1:])
+		own, date = s[:i], strings.TrimSpace(s[i+1:])
 	}
-	list := token.FindAllString(s, -1)
+	// The zero time stands for a date (RFC 5322, 3.3) that nobody can read.
+	if at, err := mail.ParseDate(date); err == nil && len(date) < 128 {
+		h.Time = at
+	}
+	list := token.FindAllString(own, -1)
 	if len(list) == 0 || !strings.EqualFold(list[0], "from") {
 		return h, false
 	}
@@ -195,8 +194,8 @@ func parseReceived(s string) (h hop, ok bool) {
 	// front of a date.
 	isBy := func(s string) bool { return strings.EqualFold(s, "by") }
 	by := 2 + slices.IndexFunc(list[min(2, len(list)):], isBy)
-	if by < 2 || slices.ContainsFunc(list[by+1:], isBy) || saysBy(h.date) {
-		h.unclear = saysBy(whole)
+	if by < 2 || slices.ContainsFunc(list[by+1:], isBy) || saysBy(date) {
+		h.unclear = saysBy(s)
 		return h, h.unclear
 	}
 	h.readBy(list[by:])
@@ -296,32 +295,26 @@ func (h *hop) readFrom(from, own string) {
 		if form.from.SubexpIndex("helo") >= 0 {
 			h.Helo = helo
 		}
-		h.unclear = h.Helo == "" || h.otherAddress(from[:start]+from[end:])
-		h.unmask()
+		h.unclear = h.Helo == "" || others(address, []byte(from[:start]+from[end:]), h.Client)
+		inside := strings.Trim(h.Helo, "?")
+		if _, ok = parseAddr([]byte(inside)); ok && h.Helo == "?"+inside+"?" {
+			h.Helo = "[" + inside + "]"
+		}
 		h.Masked = strings.ContainsAny(h.Helo, "?_") && (form.masked || google.MatchString(own))
-		others := token.FindAllString(from[max(behind, end):], -1)
-		h.Auth = h.Auth || login != "" || slices.ContainsFunc(others, isAuth)
+		comments := token.FindAllString(from[max(behind, end):], -1)
+		h.Auth = h.Auth || login != "" || slices.ContainsFunc(comments, isAuth)
 		h.readPTR(ptr, from[client:], own)
 		return
 	}
 	h.unclear = strings.Contains(from, "(") && address.MatchString(from)
 }
 
-// otherAddress reports an address that is not the client's.
-func (h *hop) otherAddress(s string) bool {
-	return slices.ContainsFunc(address.FindAllStringSubmatch(s, -1), func(parts []string) bool {
-		a, ok := addrPort([]byte(parts[1]))
-		return ok && a != h.Client
+// others reports whether words hold an address that is not the client's.
+func others(form *regexp.Regexp, words []byte, client netip.Addr) bool {
+	return slices.ContainsFunc(form.FindAllSubmatch(words, -1), func(parts [][]byte) bool {
+		addr, ok := addrPort(parts[1])
+		return ok && addr != client
 	})
-}
-
-// unmask restores a literal: "?192.0.2.7?" was "[192.0.2.7]".
-func (h *hop) unmask() {
-	inside := strings.TrimSuffix(strings.TrimPrefix(h.Helo, "?"), "?")
-	if _, ok := parseAddr([]byte(inside)); ok && len(inside) == len(h.Helo)-2 {
-		h.Helo = "[" + inside + "]"
-	}
-	h.Helo = text(h.Helo)
 }
 
 // readPTR notes a PTR name; tail starts with the client's address.
