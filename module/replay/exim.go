@@ -110,12 +110,16 @@ func (r *run) eximHost(b []byte, mark string, then func(rest []byte) bool) {
 	ip, rest, closed := bytes.Cut(tail, []byte("]"))
 	client, valid := parseAddr(ip)
 	rec.Client = client
-	known := unquoted(rest)
-	if bytes.ContainsAny(known, `"\`) {
-		known = rest
+	ok = ok && closed && valid
+	if said && bytes.Contains(rest, []byte(") [")) {
+		known := unquoted(rest)
+		if bytes.ContainsAny(known, `"\`) {
+			known = rest
+		}
+		known, _, _ = cutLast(known, []byte(mark))
+		ok = ok && !others(eximClient, known, client)
 	}
-	known, _, _ = cutLast(known, []byte(mark))
-	if !ok || !closed || !valid || said && others(eximClient, known, client) {
+	if !ok {
 		r.st.Broken++
 		return
 	}

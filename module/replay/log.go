@@ -153,7 +153,11 @@ func (r *run) waiting() bool { return len(r.held) > 0 }
 // eighth is given up; Stats counts it.
 func (r *run) hold(key uint64, rec *Record) {
 	r.done(key)
-	h := &held{key: key, line: r.st.Lines, rec: *rec}
+	h := r.spare
+	if r.spare = nil; h == nil {
+		h = new(held)
+	}
+	*h = held{key: key, line: r.st.Lines, rec: *rec}
 	r.held[key] = h
 	r.resize(h)
 	if r.bytes > maxHeld {
@@ -183,12 +187,13 @@ func (r *run) resize(h *held) {
 	h.size = size
 }
 
-// take forgets what is held for key, and returns it.
+// take forgets what is held for key, and returns it until the next is held.
 func (r *run) take(key uint64) *held {
 	h := r.held[key]
 	if h != nil {
 		delete(r.held, key)
 		r.bytes -= h.size
+		r.spare = h
 	}
 	return h
 }

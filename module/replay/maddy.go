@@ -30,7 +30,8 @@ func (r *run) maddyEvent(e *entry) bool {
 	r.members = r.members[:0]
 	ok = r.members.read(fields, 0)
 	f := r.members
-	switch h := r.held[keyOf(e.host, f.get("msg_id"))]; {
+	key := keyOf(e.host, f.get("msg_id"))
+	switch h := r.held[key]; {
 	case bytes.HasPrefix(name, []byte("lmtp")):
 	case !ok:
 		r.st.Broken++
@@ -38,7 +39,7 @@ func (r *run) maddyEvent(e *entry) bool {
 		r.st.Skipped[SkippedSubmission]++
 	case string(event) == "incoming message":
 		if r.maddyGreeting(e, f) { // its answer comes on later lines
-			r.hold(keyOf(e.host, f.get("msg_id")), &r.rec)
+			r.hold(key, &r.rec)
 		}
 	case string(event) == "helo verdict":
 		r.maddyVerdict(e, h, f)
@@ -46,7 +47,7 @@ func (r *run) maddyEvent(e *entry) bool {
 		h.answer(string(event), f)
 		r.resize(h)
 		if last {
-			r.done(h.key)
+			r.done(key)
 		}
 	}
 	return true

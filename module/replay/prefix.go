@@ -35,9 +35,9 @@ func (r *run) unwrap(b []byte) {
 	}
 }
 
-// ownMarks are octets that stand in servers' own lines and in no prefix.
+// ownMarks are octets that stand in servers' own lines and in no word of a prefix.
 var ownMarks = [256]bool{
-	'<': true, '>': true, '(': true, ')': true, '{': true, '}': true,
+	' ': true, '<': true, '>': true, '(': true, ')': true, '{': true, '}': true,
 	'"': true, '=': true, ';': true, ',': true,
 }
 
@@ -105,7 +105,7 @@ func (e *entry) peelContainer() bool {
 
 // peelFile cuts "file:" or "file:line:" of grep, where a time or JSON follows.
 func (r *run) peelFile(e *entry) bool {
-	for i, c := range firstField(e.msg) {
+	for i, c := range e.msg {
 		line := e.msg[i+1:]
 		switch {
 		case isOwn(c):

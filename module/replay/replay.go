@@ -246,6 +246,7 @@ type run struct {
 	named                bool              // a client is named by its PTR record
 	held                 map[uint64]*held  // messages under way, by key
 	bytes                int               // of all, towards maxHeld
+	spare                *held             // for the next, so that most messages need no new one
 	unnamed              []Record          // wait for the first client with a name
 	several              bool              // more than one input
 	events               map[uint64]int64  // the first input with each event, see repeated
