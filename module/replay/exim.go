@@ -89,9 +89,9 @@ func (r *run) eximArrival(rest []byte) bool {
 // own address as well: Helo stays "" then.
 //
 // A greeting may hold any octet. A line that could be read in two ways, with another client before
-// the last mark that follows it, is broken. Words in quotes, such as a subject or a sender, are none
-// of the line's own unless quotes are left over, which a greeting can hold. Others are handed out
-// if then, which reads the rest, returns true.
+// the last mark that follows it, is broken. Words in quotes, such as a subject or a sender, are no
+// part of it unless quotes are left over, which a greeting can hold. Others are handed out if then,
+// which reads the rest, returns true.
 func (r *run) eximHost(b []byte, mark string, then func(rest []byte) bool) {
 	rec := &r.rec
 	rec.PTRState = None

@@ -43,11 +43,15 @@ func (r *run) readLog() error {
 	return err
 }
 
-// telling tells lines that can tell of a greeting, or of the server. Most lines do not.
+// tells are marks of lines that can tell of a greeting.
+var tells = []string{
+	"{", "helo=<", "H=", ") [", "client=", "client-ip=", "warning: ", "rejected ",
+}
+
+// telling lets the common lines pass that tell neither of a greeting nor of the server.
 func (r *run) telling(line []byte) bool {
 	has := func(mark string) bool { return bytes.Contains(line, []byte(mark)) }
-	return has("{") || has("helo=<") || has("H=") || has(") [") || has("client=") ||
-		has("client-ip=") || has("warning: ") || has("rejected ") ||
+	return slices.ContainsFunc(tells, has) ||
 		(!r.named || r.waiting()) && has("connect from ") ||
 		r.waiting() && has("(queue active)") ||
 		!r.postfix && has("]: ") || !r.exim && has(" <= ")

@@ -273,9 +273,7 @@ func (h *hop) readFrom(from, own string) {
 			continue
 		}
 		group := func(name string) (text string, start, end int) {
-			if i := form.from.SubexpIndex(name); i >= 0 && at[2*i] >= 0 {
-				start, end = at[2*i], at[2*i+1]
-			}
+			start, end = place(form.from, at, name)
 			return from[start:end], start, end
 		}
 		ip, client, behind := group("ip")
@@ -307,6 +305,14 @@ func (h *hop) readFrom(from, own string) {
 		return
 	}
 	h.unclear = strings.Contains(from, "(") && address.MatchString(from)
+}
+
+// place returns the start and end of a named group in a match, 0 without.
+func place(form *regexp.Regexp, match []int, name string) (start, end int) {
+	if i := form.SubexpIndex(name); i >= 0 && match[2*i] >= 0 {
+		return match[2*i], match[2*i+1]
+	}
+	return 0, 0
 }
 
 // others reports whether words hold an address that is not the client's.
