@@ -11,6 +11,7 @@ package exempt
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -220,7 +221,7 @@ func Addresses(value string) (networks []netip.Prefix, err error) {
 		case wrong == nil:
 			networks = append(networks, prefix)
 		case word[0] >= '0' && word[0] <= '9' && strings.ContainsAny(word, ".:/"):
-			err = wrong
+			err = fmt.Errorf("a value that is no address: %w", wrong)
 		}
 	}
 	return networks, err

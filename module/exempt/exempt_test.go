@@ -222,7 +222,7 @@ func TestOnError(t *testing.T) {
 		},
 		{"remarks", List{Names: table("mx.example.org", "yes, since 2026 (ticket 7)")}, nil},
 		{"slip in a value", List{Names: table("mx.example.org", "192.0.2.300")}, []string{
-			`exempt_names: "192.0.2.300" is not an address`,
+			`exempt_names: a value that is no address: "192.0.2.300" is not an address`,
 		}},
 	}
 	for _, test := range tests {

@@ -27,9 +27,6 @@ const (
 // a log.
 func (l *Lists) Dynamic(ascii string, client netip.Addr) (evidence string, ok bool) {
 	l = l.orDefault()
-	if !strings.ContainsAny(ascii, digits) {
-		return "", false
-	}
 	word, numbered := l.accessWords(ascii)
 	if word == "" || l.static(ascii) {
 		return "", false
