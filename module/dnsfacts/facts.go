@@ -95,7 +95,8 @@ func shorten(at *dns.RR_Header, ttl uint32) {
 	at.Ttl = min(at.Ttl, ttl)
 }
 
-// collect takes records of one type, MX hosts by preference.
+// collect takes records of one type, MX hosts by preference. All addresses are kept, since each
+// client looks for another one; a message of 64 KiB bounds them.
 func (r *record) collect(rrs []dns.RR) {
 	preference := func(rr dns.RR) int {
 		if mx, ok := rr.(*dns.MX); ok {
@@ -105,31 +106,25 @@ func (r *record) collect(rrs []dns.RR) {
 	}
 	slices.SortStableFunc(rrs, func(x, y dns.RR) int { return preference(x) - preference(y) })
 	for _, rr := range rrs {
-		r.add(rr)
-	}
-	r.texts, r.addrs = slices.Clip(r.texts), slices.Clip(r.addrs)
-}
-
-// add takes one record. All addresses are kept, since each client looks for
-// another one; a message of 64 KiB bounds them.
-func (r *record) add(rr dns.RR) {
-	switch rr := rr.(type) {
-	case *dns.A:
-		r.addAddr(rr.A)
-	case *dns.AAAA:
-		r.addAddr(rr.AAAA)
-	case *dns.MX:
-		r.addHost(rr.Mx, maxMX)
-	case *dns.PTR:
-		r.addHost(rr.Ptr, keepPTR)
-	case *dns.TXT:
-		// Of an SPF record a part means something else; of others a log can use the beginning.
-		if s := octets(strings.Join(rr.Txt, "")); isSPF(s) {
-			r.texts = append(r.texts, spfRecord(s))
-		} else if len(r.texts) < maxTXT {
-			r.texts = append(r.texts, strings.Clone(s[:min(len(s), maxTXTOctet)]))
+		switch rr := rr.(type) {
+		case *dns.A:
+			r.addAddr(rr.A)
+		case *dns.AAAA:
+			r.addAddr(rr.AAAA)
+		case *dns.MX:
+			r.addHost(rr.Mx, maxMX)
+		case *dns.PTR:
+			r.addHost(rr.Ptr, keepPTR)
+		case *dns.TXT:
+			// Of an SPF record a part means something else; of others a log can use the beginning.
+			if s := octets(strings.Join(rr.Txt, "")); isSPF(s) {
+				r.texts = append(r.texts, spfRecord(s))
+			} else if len(r.texts) < maxTXT {
+				r.texts = append(r.texts, strings.Clone(s[:min(len(s), maxTXTOctet)]))
+			}
 		}
 	}
+	r.texts, r.addrs = slices.Clip(r.texts), slices.Clip(r.addrs)
 }
 
 func (r *record) addAddr(octets []byte) {

@@ -74,10 +74,10 @@ func reversed(rrs []dns.RR) []dns.RR {
 func TestAnswerTexts(t *testing.T) {
 	long := "V=SPF1 " + strings.Repeat("ip4:192.0.2.1 ", 500) + "-all"
 	var r record
-	r.add(&dns.TXT{Txt: []string{long[:200], long[200:]}})
-	r.add(&dns.TXT{Txt: []string{strings.Repeat("y", 5000)}})
+	r.collect([]dns.RR{&dns.TXT{Txt: []string{long[:200], long[200:]}}})
+	r.collect([]dns.RR{&dns.TXT{Txt: []string{strings.Repeat("y", 5000)}}})
 	for range 100 {
-		r.add(&dns.TXT{Txt: []string{"z"}})
+		r.collect([]dns.RR{&dns.TXT{Txt: []string{"z"}}})
 	}
 	if r.texts[0] != long {
 		t.Error("an SPF record is cut")
@@ -138,7 +138,7 @@ func TestTextOctets(t *testing.T) {
 			t.Fatal(err)
 		}
 		var r record
-		if r.add(got.Answer[0]); r.texts[0] != want {
+		if r.collect(got.Answer[:1]); r.texts[0] != want {
 			t.Errorf("%q, want %q", r.texts[0], want)
 		}
 	}
