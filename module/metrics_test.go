@@ -151,7 +151,7 @@ func bare(label string, ceiling checkhelo.Action) *Check {
 
 func TestMemoryMetrics(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "helo.db")
-	db, err := memory.Open("sqlite3", path, memory.Options{})
+	db, err := memory.Open("sqlite3", path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -139,11 +139,11 @@ func (c *Check) openMemory() {
 	if c.memoryKind == "" {
 		return
 	}
-	db, err := memory.Open(c.memoryKind, c.memoryPlace, memory.Options{Report: func(err error) {
+	db, err := memory.Open(c.memoryKind, c.memoryPlace, func(err error) {
 		if n, _ := c.lines.Add("memory store", time.Now()); n == 1 {
 			c.log.Error("memory does not answer, nobody is known or waits", err)
 		}
-	}})
+	})
 	if err != nil {
 		c.log.Error("memory is off", err)
 		return

@@ -135,7 +135,7 @@ func benchStores(b *testing.B, f func(b *testing.B, driver, dsn string, rows int
 
 func benchOpen(b *testing.B, driver, dsn string, c *fakeClock) *DB {
 	b.Helper()
-	return openDB(b, driver, dsn, c, func(o *Options) { o.MaxRows = 1 << 40 })
+	return openDB(b, driver, dsn, c, func(d *DB) { d.maxRows = 1 << 40 })
 }
 
 // A known sender whose row is in the cache: what a warm session costs more than without memory.

@@ -146,7 +146,7 @@ func TestStartsWithoutItsStore(t *testing.T) {
 				c, r := newClock(), &reports{}
 				withFriend(t, driver, path, c)
 				mend := f.breaks(t, driver, path)
-				db := openDB(t, driver, path, c, func(o *Options) { o.Report = r.add })
+				db := openDB(t, driver, path, c, func(d *DB) { d.report = r.add })
 				m := &Memory{Store: db, Clock: c.now}
 				said := r.take()
 				if len(said) != 1 || !strings.Contains(said[0], f.says) ||
@@ -263,7 +263,7 @@ func TestDamagedPages(t *testing.T) {
 		}
 
 		r := &reports{}
-		db = openDB(t, driver, path, c, func(o *Options) { o.Report = r.add })
+		db = openDB(t, driver, path, c, func(d *DB) { d.report = r.add })
 		m = &Memory{Store: db, Clock: c.now}
 		good, failed := 0, 0
 		for i := range senders {
@@ -324,7 +324,7 @@ func TestOneStoreForOnePlace(t *testing.T) {
 		r := &reports{}
 		old := openDB(t, driver, path, c)
 		renewed := openDB(t, driver, filepath.Join(link, ".", filepath.Base(path)), c,
-			func(o *Options) { o.Report = r.add })
+			func(d *DB) { d.report = r.add })
 		if old != renewed {
 			t.Fatal("two stores")
 		}
@@ -389,7 +389,7 @@ func TestClockJumps(t *testing.T) {
 		t.Helper()
 		c, r := newClock(), &reports{}
 		reopen := func() (*DB, *Memory) {
-			db := openDB(t, driver, dsn, c, func(o *Options) { o.Report = r.add })
+			db := openDB(t, driver, dsn, c, func(d *DB) { d.report = r.add })
 			return db, &Memory{Store: db, Clock: c.now}
 		}
 		db, m := reopen()

@@ -34,7 +34,7 @@ var children = map[string]func(driver, path string) error{
 	},
 	// write writes batches as fast as it can and says so after each.
 	"write": func(driver, path string) error {
-		db, err := Open(driver, path, Options{Every: time.Hour})
+		db, err := openQuiet(driver, path)
 		if err != nil {
 			return err
 		}
@@ -57,7 +57,7 @@ var children = map[string]func(driver, path string) error{
 		if err := syscall.Setuid(65534); err != nil {
 			return err
 		}
-		db, err := Open(driver, path, Options{Every: time.Hour})
+		db, err := openQuiet(driver, path)
 		if err != nil {
 			return err
 		}

@@ -29,19 +29,6 @@ const (
 var errJumped = errors.New("memory: the clock is more than two days ahead of the newest entry;" +
 	" nothing expires until entries have been written for an hour")
 
-// Options of Open. The zero value is usable.
-type Options struct {
-	// MaxRows bounds the rows of each kind; 0 is 2,000,000. A full store takes no new row;
-	// strangers of earlier days make room.
-	MaxRows int64
-	// Report, when set, gets what keeps the store from working, each time.
-	Report func(error)
-	// Clock is time.Now when nil.
-	Clock func() time.Time
-	// Every is the time between two batches of writes; 0 is one second.
-	Every time.Duration
-}
-
 // Counters are totals since the store was opened, and its state.
 type Counters struct {
 	Counts                      // rows, as of the last batch
@@ -56,13 +43,16 @@ type Counters struct {
 // DB is a Store in a database. It is safe for concurrent use.
 type DB struct {
 	place
-	opts     Options
 	readOnly bool
 	readTime time.Duration // of one lookup
+	every    time.Duration // from one batch of writes to the next
+	maxRows  int64         // of each kind; strangers of earlier days make room for new rows
+	clock    func() time.Time
 
 	db atomic.Pointer[sql.DB] // nil until the first connection
 
 	mu        sync.Mutex
+	report    func(error)     // nil, or gets what keeps the store from working
 	key       []byte          // of the hashes; nil before the first connection
 	queue     *Map            // what waits for the next batch
 	view      *Map            // rows as far as this process knows them
@@ -86,43 +76,45 @@ var registry = struct {
 
 // Open returns the store at a place: the path of a file for "sqlite3", a DSN for "postgres". The
 // error is ErrNoDriver, or names an unknown database. Everything else that can be wrong with a
-// database goes to Options.Report: the store is away then and tries again every second. A store
-// that is open already keeps its options, except Report. Each Open wants a Close.
-func Open(driver, dsn string, opts Options) (*DB, error) {
+// database goes to report, each time: the store is away then and tries again every second. A store
+// that is open already gets this report in place of its own. Each Open wants a Close.
+func Open(driver, dsn string, report func(error)) (*DB, error) {
 	p, err := newPlace(driver, dsn, sql.Drivers())
 	if err != nil {
 		return nil, err
 	}
-	registry.Lock()
-	d, ok := registry.open[p]
-	if !ok {
-		d = newDB(p, opts)
-		registry.open[p] = d
+	d := newDB(p)
+	d.report = report
+	return d.join(), nil
+}
+
+func newDB(p place) *DB {
+	return &DB{
+		place: p, readTime: readTime, every: time.Second, maxRows: defaultMaxRows, clock: time.Now,
+		queue: NewMap(&Room{Most: queueRows}), view: NewMap(&Room{Most: math.MaxInt}),
+		loaded:  map[scope]int64{},
+		writing: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
 	}
-	d.users++
+}
+
+// join returns the store that is open at d's place, or opens d.
+func (d *DB) join() *DB {
+	registry.Lock()
+	open, ok := registry.open[d.place]
+	if !ok {
+		open, registry.open[d.place] = d, d
+	}
+	open.users++
 	registry.Unlock()
 	if !ok {
 		d.tick(startTime)
 		go d.run()
-	} else if opts.Report != nil { // the newest instance of a reload
-		d.mu.Lock()
-		d.opts.Report = opts.Report
-		d.mu.Unlock()
+		return d
 	}
-	return d, nil
-}
-
-func newDB(p place, opts Options) *DB {
-	if opts.Clock == nil {
-		opts.Clock = time.Now
-	}
-	opts.Every = cmp.Or(opts.Every, time.Second)
-	opts.MaxRows = cmp.Or(opts.MaxRows, defaultMaxRows)
-	return &DB{
-		place: p, opts: opts, readTime: readTime, queue: NewMap(&Room{Most: queueRows}),
-		view: NewMap(&Room{Most: math.MaxInt}), loaded: map[scope]int64{},
-		writing: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
-	}
+	open.mu.Lock()
+	defer open.mu.Unlock()
+	open.report = d.report // of the newest instance of a reload
+	return open
 }
 
 // Close gives the store back. The last one writes what is queued, for at most 3 seconds.
@@ -218,7 +210,7 @@ func (d *DB) enqueue(n row, at int64) error {
 	if known := find(d.view.rows[n.scope], n.key); known.with(n, at) == known {
 		return nil
 	}
-	if n.kind == KindWaiting && d.total.Waiting >= d.opts.MaxRows {
+	if n.kind == KindWaiting && d.total.Waiting >= d.maxRows {
 		return errFull
 	}
 	if err := d.queue.merge(n, at); err != nil {
@@ -275,7 +267,7 @@ func within(ctx context.Context, f func() error) error {
 // run writes a batch a second until the last Close.
 func (d *DB) run() {
 	defer close(d.done)
-	ticker := time.NewTicker(d.opts.Every)
+	ticker := time.NewTicker(d.every)
 	defer ticker.Stop()
 	for {
 		select {
@@ -317,7 +309,7 @@ func (d *DB) take(ctx context.Context, steps ...func(context.Context, *sql.DB) e
 // say reports an error.
 func (d *DB) say(err error) {
 	d.mu.Lock()
-	report := d.opts.Report
+	report := d.report
 	d.mu.Unlock()
 	if err != nil && report != nil {
 		report(d.clean(err))
@@ -400,7 +392,7 @@ func (d *DB) write(ctx context.Context, db *sql.DB, rows []row, e era) (m meta, 
 	if len(rows) == 0 {
 		return m, m.read(ctx, db, readMeta)
 	}
-	at := e.at(d.opts.Clock().Unix())
+	at := e.at(d.clock().Unix())
 	return change(ctx, db, func(tx *sql.Tx, m *meta) error {
 		m.newest = max(m.newest, e.sure)
 		for some := range slices.Chunk(rows, mergedRows) {
@@ -416,7 +408,7 @@ func (d *DB) write(ctx context.Context, db *sql.DB, rows []row, e era) (m meta, 
 // looked at every three hours. Strangers of earlier days make room in a full table.
 func (d *DB) expire(ctx context.Context, db *sql.DB) error {
 	d.mu.Lock()
-	at, full := d.queue.era.at(d.opts.Clock().Unix()), d.total.Known >= d.opts.MaxRows
+	at, full := d.queue.era.at(d.clock().Unix()), d.total.Known >= d.maxRows
 	d.mu.Unlock()
 	rows, err := after(ctx, db, &d.swept)
 	if err != nil {

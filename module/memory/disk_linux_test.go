@@ -96,7 +96,7 @@ func TestReadOnlyDisk(t *testing.T) {
 				}
 			}
 			remount(syscall.MS_RDONLY)
-			db := openDB(t, driver, path, c, func(o *Options) { o.Report = r.add })
+			db := openDB(t, driver, path, c, func(d *DB) { d.report = r.add })
 			m := &Memory{Store: db, Clock: c.now}
 			m.Accept(stranger)
 			if err := db.Flush(context.Background()); err == nil {

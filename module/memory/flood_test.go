@@ -112,7 +112,7 @@ func TestFloodFromManyNetworks(t *testing.T) {
 	onDatabases(t, func(t *testing.T, driver, dsn string) {
 		t.Helper()
 		c := newClock()
-		db := openDB(t, driver, dsn, c, func(o *Options) { o.MaxRows = most })
+		db := openDB(t, driver, dsn, c, func(d *DB) { d.maxRows = most })
 		m := &Memory{Store: db, Clock: c.now}
 		m.Accept(friend)
 		regular := sender("mail.regular.example", "192.0.2.77")

@@ -121,14 +121,24 @@ func (r *reports) take() []string {
 	return list
 }
 
-// openDB opens a store that writes when the test says so, and wants no leak when it is closed.
-func openDB(tb testing.TB, driver, dsn string, c *fakeClock, change ...func(*Options)) *DB {
-	tb.Helper()
-	opts := Options{Every: time.Hour, Clock: c.now}
-	for _, f := range change {
-		f(&opts)
+// openQuiet opens a store that writes on Flush alone.
+func openQuiet(driver, dsn string, change ...func(*DB)) (*DB, error) {
+	p, err := newPlace(driver, dsn, sql.Drivers())
+	if err != nil {
+		return nil, err
 	}
-	db, err := Open(driver, dsn, opts)
+	db := newDB(p)
+	db.every = time.Hour
+	for _, f := range change {
+		f(db)
+	}
+	return db.join(), nil
+}
+
+// openDB opens a store that writes when the test says so, and wants no leak when it is closed.
+func openDB(tb testing.TB, driver, dsn string, c *fakeClock, change ...func(*DB)) *DB {
+	tb.Helper()
+	db, err := openQuiet(driver, dsn, append(change, func(d *DB) { d.clock = c.now })...)
 	if err != nil {
 		tb.Fatal(err)
 	}

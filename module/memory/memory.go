@@ -5,7 +5,7 @@
 // Memory decides; a Store keeps the rows. A server opens a DB (SQLite or PostgreSQL), a replay of
 // old logs makes a Map. Both give the same answers:
 //
-//	db, err := memory.Open("sqlite3", "/var/lib/maddy/helo_fqdn.db", memory.Options{})
+//	db, err := memory.Open("sqlite3", "/var/lib/maddy/helo_fqdn.db", nil)
 //	if err != nil {
 //		return err // memory.ErrNoDriver: the binary has no such driver
 //	}

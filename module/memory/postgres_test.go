@@ -92,7 +92,7 @@ func TestServersStartAtOnce(t *testing.T) {
 // by mistake, and nothing that was written is lost.
 func TestPostgreSQLStopsUnderLoad(t *testing.T) {
 	dsn, c, r := postgresDSN(t), newClock(), &reports{}
-	db := openDB(t, postgres, dsn, c, func(o *Options) { o.Report = r.add })
+	db := openDB(t, postgres, dsn, c, func(d *DB) { d.report = r.add })
 	m := &Memory{Store: db, Clock: c.now}
 	m.Accept(friend)
 	flush(t, db)
@@ -237,8 +237,8 @@ func TestPostgreSQLNeverAnswers(t *testing.T) {
 	_, port, _ := net.SplitHostPort(l.Addr().String())
 	c, r := newClock(), &reports{}
 	began := time.Now()
-	db := openDB(t, postgres, "host=127.0.0.1 user=x sslmode=disable port="+port, c, func(o *Options) {
-		o.Report = r.add
+	db := openDB(t, postgres, "host=127.0.0.1 user=x sslmode=disable port="+port, c, func(d *DB) {
+		d.report = r.add
 	})
 	if said := r.take(); len(said) != 1 || !strings.Contains(said[0], "deadline exceeded") {
 		t.Errorf("reported: %q", said)
@@ -274,7 +274,7 @@ func TestPasswordsAreNotShown(t *testing.T) {
 		secret,
 	} {
 		r, c := &reports{}, newClock()
-		db := openDB(t, postgres, dsn, c, func(o *Options) { o.Report = r.add })
+		db := openDB(t, postgres, dsn, c, func(d *DB) { d.report = r.add })
 		said := r.take()
 		if len(said) != 1 || contains(said, secret) || !strings.HasPrefix(said[0], "memory: PostgreSQL: ") {
 			t.Errorf("%s: %q", dsn, said)

@@ -287,7 +287,7 @@ func (d *DB) merge(ctx context.Context, tx *sql.Tx, m *meta, rows []row, at int6
 	for _, n := range rows {
 		before, count := find(table.rows[n.scope], n.key), m.of(n.kind)
 		added := before.last == 0
-		if added && *count >= d.opts.MaxRows || table.merge(n, at) != nil {
+		if added && *count >= d.maxRows || table.merge(n, at) != nil {
 			m.over++
 			continue
 		}

@@ -115,8 +115,8 @@ func OpenTool(ctx context.Context, driver, dsn string, write bool) (*DB, error) 
 	if err != nil {
 		return nil, err
 	}
-	d := newDB(p, Options{Every: math.MaxInt64})
-	d.users, d.readOnly, d.readTime = 1, !write, toolReadTime
+	d := newDB(p)
+	d.users, d.readOnly, d.readTime, d.every = 1, !write, toolReadTime, math.MaxInt64
 	if err := d.Flush(ctx); err != nil {
 		return nil, err
 	}

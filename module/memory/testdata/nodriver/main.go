@@ -10,6 +10,6 @@ import (
 )
 
 func main() {
-	_, err := memory.Open("sqlite3", "helo.db", memory.Options{})
+	_, err := memory.Open("sqlite3", "helo.db", nil)
 	fmt.Println(errors.Is(err, memory.ErrNoDriver), err)
 }
