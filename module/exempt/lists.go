@@ -58,7 +58,7 @@ const acceptedRcpt = `accepted: a local part for any domain (postmaster), ` +
 
 // Recipients is a set of recipients that accept mail from every client, in the three forms of
 // ParseRecipients. A nil set is empty. It is safe for concurrent use once made.
-type Recipients map[string]struct{}
+type Recipients map[string]bool
 
 // ParseRecipients makes a set from local parts that match in any domain and without one (RFC 5321,
 // section 4.5.1, has a bare postmaster), full addresses, and domains with a leading "@". Letter
@@ -94,7 +94,7 @@ func (r Recipients) add(arg string) (problem string) {
 	case hasDomain:
 		local += "@" + domain
 	}
-	r[local] = struct{}{}
+	r[local] = true
 	return ""
 }
 
@@ -105,8 +105,7 @@ func (r Recipients) Contains(rcpt string) bool {
 		return false
 	}
 	local, domain := SplitAddress(rcpt)
-	has := func(key string) bool { _, ok := r[key]; return ok }
-	return has(local) || domain != "" && (has("@"+domain) || has(local+"@"+domain))
+	return r[local] || domain != "" && (r["@"+domain] || r[local+"@"+domain])
 }
 
 // SplitAddress cuts an address at its last "@" and normalises both parts: the local part in lower
@@ -178,8 +177,7 @@ func addFile(path string, add func(entry string) error) error {
 	for line := range strings.Lines(text) {
 		number++
 		entry, _, _ := strings.Cut(line, "#")
-		entry = strings.TrimSpace(entry)
-		if entry == "" {
+		if entry = strings.TrimSpace(entry); entry == "" {
 			continue
 		}
 		if err := add(entry); err != nil {

@@ -130,9 +130,7 @@ func (n *Name) parseHost() {
 // labelsProblem returns the first fault of characters, labels and dots; "" when there
 // is none. RFC 5321, 4.1.2 and RFC 1123, 2.1.
 func labelsProblem(s string) string {
-	for rest, more := s, true; more; {
-		var label string
-		label, rest, more = strings.Cut(rest, ".")
+	for label := range strings.SplitSeq(s, ".") {
 		for i := range len(label) {
 			switch c := label[i]; {
 			case isLower(c | 0x20), isDigit(c), c == '-', c == '_':
@@ -170,9 +168,7 @@ func nameProblem(s string) string {
 	}
 	// Labels with other letters before "--" are ordinary host names and in use
 	// (r3---sn-..., s1--mail).
-	for rest := s; strings.Contains(rest, acePrefix); {
-		var label string
-		label, rest, _ = strings.Cut(rest, ".")
+	for label := range strings.SplitSeq(s, ".") {
 		if strings.HasPrefix(label, acePrefix) && !validALabel(label) {
 			return "a part that starts with xn-- is not a valid encoded name"
 		}

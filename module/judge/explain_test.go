@@ -79,7 +79,7 @@ const echoAddress = "helo-test@example.org"
 func echoJudge(t *testing.T, preset checkhelo.Preset) *Judge {
 	t.Helper()
 	j := newJudge(t, preset)
-	j.Echo = exempt.Recipients{echoAddress: {}}
+	j.Echo = exempt.Recipients{echoAddress: true}
 	return j
 }
 
