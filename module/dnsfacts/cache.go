@@ -21,12 +21,11 @@ const (
 	failTTL = 10 * time.Second // failures, and denials without an SOA (RFC 2308, section 5)
 )
 
+// Sizes of a cache.
 const (
-	// DefaultCacheEntries is the cache size for a busy server: 8 MiB.
-	DefaultCacheEntries = 1 << 15
-	// entryOctets is the room for one entry with all bookkeeping. An ordinary answer takes half of it.
-	entryOctets = 256
-	leastOctets = 512 << 10 // of a cache
+	DefaultCacheEntries = 1 << 15   // for a busy server: 8 MiB
+	entryOctets         = 256       // with all bookkeeping; an ordinary answer takes half of it
+	leastOctets         = 512 << 10 // of all entries
 )
 
 // key names one answer. PTR and SPF answers are keyed by address, so that a

@@ -16,13 +16,12 @@ import (
 const (
 	// udpSize is what we offer with EDNS0, in octets: it fits into any
 	// path's unfragmented packet (DNS flag day 2020, RFC 9715).
-	udpSize = 1232
-	// readSize leaves room for servers that do not care.
-	readSize = 4096
-	// rounds: UDP loses packets, so that each server is asked twice.
-	rounds = 2
+	udpSize  = 1232
+	readSize = 4096 // octets: room for servers that do not care
+	rounds   = 2    // in which each server is asked, since UDP loses packets
 	// resend bounds the wait before the next attempt: a lost packet must not cost a client seconds.
-	resend = 500 * time.Millisecond
+	resend   = 500 * time.Millisecond
+	plainFor = time.Hour // for which a server that rejects EDNS is asked without it
 )
 
 // Sockets to resolvers on this host are used again. To others each question has a
@@ -32,9 +31,6 @@ const (
 	socketLife = 30 * time.Second
 	socketIdle = 32 // kept for the next question
 )
-
-// plainFor is how long a server that rejects EDNS is asked without it.
-const plainFor = time.Hour
 
 // Client asks recursive DNS servers. It may be used by many goroutines.
 type Client struct {

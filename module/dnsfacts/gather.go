@@ -30,17 +30,13 @@ import (
 	"maddy.example/checkhelo/module/heloname"
 )
 
-// DefaultTimeout bounds the look-ups of one client where nothing else is set.
-const DefaultTimeout = 5 * time.Second
-
-// Shares of one client network where nothing else is set.
+// Bounds of a Gatherer, the first three where nothing else is set.
 const (
-	DefaultShareJobs      = 2  // greetings looked up ahead of their verdict
-	DefaultShareQuestions = 64 // questions in flight, and in a second
+	DefaultTimeout        = 5 * time.Second // for the look-ups of one client
+	DefaultShareJobs      = 2               // greetings of a network ahead of their verdict
+	DefaultShareQuestions = 64              // of a network, in flight and in a second
+	GreetingQuestions     = 60              // of one greeting, SPF included
 )
-
-// GreetingQuestions is the most that one greeting may ask, SPF included.
-const GreetingQuestions = 60
 
 // Gatherer looks facts up. Its fields must not change once it is in use; it
 // may then be used by many goroutines. It must not be copied.
