@@ -295,7 +295,7 @@ func (d *DB) take(ctx context.Context, steps ...func(context.Context, *sql.DB) e
 	case d.writing <- struct{}{}:
 		defer func() { <-d.writing }()
 	case <-ctx.Done():
-		return d.clean(ctx.Err())
+		return ctx.Err()
 	}
 	db, err := d.connect(ctx)
 	for _, step := range steps {
@@ -303,7 +303,7 @@ func (d *DB) take(ctx context.Context, steps ...func(context.Context, *sql.DB) e
 			err = step(ctx, db)
 		}
 	}
-	return d.clean(err)
+	return err
 }
 
 // say reports an error.
@@ -359,7 +359,7 @@ func (d *DB) connect(ctx context.Context) (*sql.DB, error) {
 
 // Flush writes what is queued, now. Tools call it; in a server, a batch a second goes by itself.
 func (d *DB) Flush(ctx context.Context) error {
-	return d.take(ctx, d.flush)
+	return d.clean(d.take(ctx, d.flush))
 }
 
 func (d *DB) flush(ctx context.Context, db *sql.DB) error {

@@ -138,8 +138,6 @@ func (p place) clean(err error) error {
 	var answer interface{ SQLState() string } // of PostgreSQL
 	own, ok := strings.CutPrefix(err.Error(), "memory: ")
 	switch {
-	case ok && strings.HasPrefix(own, p.Place()):
-		return err
 	case ok:
 		return fmt.Errorf("memory: %s: %w", p.Place(), err)
 	case p.kind == postgres && !errors.As(err, &answer) && strings.Contains(own, `"`):

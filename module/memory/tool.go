@@ -94,7 +94,7 @@ func (d *DB) Learn(ctx context.Context, m *Map) error {
 			return err
 		})
 		if err != nil {
-			return err
+			return d.clean(err)
 		}
 	}
 	return nil
