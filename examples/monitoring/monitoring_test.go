@@ -240,7 +240,7 @@ func TestPanelExpressions(t *testing.T) {
 
 // The results that the alert on DNS failures leaves out are ones that the check has.
 func TestResultsExist(t *testing.T) {
-	kinds, err := os.ReadFile("../../module/dnsfacts/errors.go")
+	kinds, err := os.ReadFile("../../module/dnsfacts/gather.go")
 	if err != nil {
 		t.Fatal(err)
 	}
