@@ -165,7 +165,7 @@ func fromForm(s string) *regexp.Regexp {
 	return regexp.MustCompile("^(?s:" + strings.NewReplacer(
 		"WORDS", `(?: [^(]*?)?`, "WORD", `[^\s(]+`,
 		"IDENT", `(?:(?P<login>[^\s(@]+@[^\s(@]+)@|[^\s(@]*@)?`,
-		"MARK", `(?i:helo=|helo\s|ehlo\s)\s*`, "HELO", `(?P<helo>[^\s()]*)(?P<more>[^()]*)`,
+		"MARK", `(?i:helo=|helo\s|ehlo\s)\s*`, "HELO", `(?P<helo>[^\s()]*)[^()]*`,
 		"IP", `(?P<ip>(?i:IPv6:)?[0-9A-Fa-f.:]+)`,
 	).Replace(s) + ")")
 }
@@ -260,59 +260,45 @@ func isAuth(comment string) bool {
 
 var (
 	// A lookup that failed (IIS), or that nobody has made
-	notLooked = regexp.MustCompile(`^[^\]]*\]\s*(RDNS failed|unverified)`)
-	forged    = regexp.MustCompile(`^[^\]]*\]\s*\(may be forged`)
+	notLooked = regexp.MustCompile(`^\s*(RDNS failed|unverified)`)
+	forged    = regexp.MustCompile(`^\s*\(may be forged`)
 	address   = regexp.MustCompile(`(?:^|[\[(@])((?i:IPv6:)?[0-9A-Fa-f.:]+)(?:[\]) ]|$)`)
 )
 
 // readFrom reads what stands behind "from", and own, the words of the server itself.
 func (h *hop) readFrom(from, own string) {
 	for _, form := range forms {
-		at := form.from.FindStringSubmatchIndex(from)
-		if at == nil || !form.by.MatchString(own) {
+		parts := form.from.FindStringSubmatch(from)
+		if parts == nil || !form.by.MatchString(own) {
 			continue
 		}
-		group := func(name string) (text string, start, end int) {
-			start, end = place(form.from, at, name)
-			return from[start:end], start, end
+		group, rest := make(map[string]string), from[len(parts[0]):]
+		for i, name := range form.from.SubexpNames() {
+			group[name] = parts[i]
 		}
-		ip, client, behind := group("ip")
 		var ok bool
-		if h.Client, ok = addrPort([]byte(ip)); !ok {
+		if h.Client, ok = addrPort([]byte(group["ip"])); !ok {
 			break
 		}
-		ptr, _, _ := group("ptr")
-		if _, ok = parseAddr([]byte(ptr)); ok {
-			ptr = ""
+		h.unclear = others(address, []byte(group["ptr"]+" "+rest), h.Client)
+		if _, ok = parseAddr([]byte(group["ptr"])); ok {
+			group["ptr"] = ""
 		}
-		login, _, _ := group("login")
-		helo, start, end := group("helo")
-		_, _, more := group("more")
-		end = max(end, more)
-		h.Helo = cmp.Or(ptr, literal(h.Client))
-		if form.from.SubexpIndex("helo") >= 0 {
-			h.Helo = helo
+		if h.Helo, ok = group["helo"]; !ok {
+			h.Helo = cmp.Or(group["ptr"], literal(h.Client))
 		}
-		h.unclear = h.Helo == "" || others(address, []byte(from[:start]+from[end:]), h.Client)
+		h.unclear = h.unclear || h.Helo == ""
 		inside := strings.Trim(h.Helo, "?")
 		if _, ok = parseAddr([]byte(inside)); ok && h.Helo == "?"+inside+"?" {
 			h.Helo = "[" + inside + "]"
 		}
 		h.Masked = strings.ContainsAny(h.Helo, "?_") && (form.masked || google.MatchString(own))
-		comments := token.FindAllString(from[max(behind, end):], -1)
-		h.Auth = h.Auth || login != "" || slices.ContainsFunc(comments, isAuth)
-		h.readPTR(ptr, from[client:], own)
+		h.Auth = h.Auth || group["login"] != "" ||
+			slices.ContainsFunc(token.FindAllString(rest, -1), isAuth)
+		h.readPTR(group["ptr"], group["ip"], rest, own)
 		return
 	}
 	h.unclear = strings.Contains(from, "(") && address.MatchString(from)
-}
-
-// place returns the start and end of a named group in a match, 0 without.
-func place(form *regexp.Regexp, match []int, name string) (start, end int) {
-	if i := form.SubexpIndex(name); i >= 0 && match[2*i] >= 0 {
-		return match[2*i], match[2*i+1]
-	}
-	return 0, 0
 }
 
 // others reports whether words hold an address that is not the client's.
@@ -323,12 +309,12 @@ func others(form *regexp.Regexp, words []byte, client netip.Addr) bool {
 	})
 }
 
-// readPTR notes a PTR name; tail starts with the client's address.
-func (h *hop) readPTR(name, tail, own string) {
-	courier := strings.HasPrefix(tail, "::ffff:") && strings.HasPrefix(h.with, "esmtp")
+// readPTR notes a PTR name; rest stands behind the client's address.
+func (h *hop) readPTR(name, ip, rest, own string) {
+	courier := strings.HasPrefix(ip, "::ffff:") && strings.HasPrefix(h.with, "esmtp")
 	state := Confirmed
 	switch {
-	case notLooked.MatchString(tail):
+	case notLooked.MatchString(rest):
 		return
 	case name == "":
 		// Others leave the name out for other reasons: mox where it equals the greeting,
@@ -339,7 +325,7 @@ func (h *hop) readPTR(name, tail, own string) {
 		return
 	case mox.MatchString(own):
 		state = NotRecorded // the name may be one that does not resolve back
-	case forged.MatchString(tail):
+	case forged.MatchString(rest):
 		state = Unconfirmed
 	}
 	name = strings.Trim(name, "<>")
