@@ -44,16 +44,10 @@ func (r *run) eximEvent(e *entry) bool {
 	return true
 }
 
-// isEximID reports whether b is a message ID: 6-6-2 characters of base 62, or
-// since Exim 4.97 6-11-4.
+// isEximID reports whether b can be a message ID: 6-6-2 characters of base 62, or since Exim 4.97
+// 6-11-4.
 func isEximID(b []byte) bool {
-	n := 0
-	for part := range bytes.SplitSeq(b, []byte("-")) {
-		if n++; len(part) < 2 || len(part) > 11 || !isWord(part) || bytes.IndexByte(part, '_') >= 0 {
-			return false
-		}
-	}
-	return n == 3
+	return len(b) < 32 && isWord(b) && bytes.Count(b, []byte("-")) == 2
 }
 
 // eximNoMail are the starts of lines about lost connections, protocol errors and failed logins:

@@ -281,9 +281,6 @@ func (h *hop) readFrom(from, own string) {
 			break
 		}
 		h.unclear = others(address, []byte(group["ptr"]+" "+rest), h.Client)
-		if _, ok = parseAddr([]byte(group["ptr"])); ok {
-			group["ptr"] = ""
-		}
 		if h.Helo, ok = group["helo"]; !ok {
 			h.Helo = cmp.Or(group["ptr"], literal(h.Client))
 		}
@@ -313,6 +310,9 @@ func others(form *regexp.Regexp, words []byte, client netip.Addr) bool {
 func (h *hop) readPTR(name, ip, rest, own string) {
 	courier := strings.HasPrefix(ip, "::ffff:") && strings.HasPrefix(h.with, "esmtp")
 	state := Confirmed
+	if _, isAddr := parseAddr([]byte(name)); isAddr {
+		name = ""
+	}
 	switch {
 	case notLooked.MatchString(rest):
 		return
