@@ -65,7 +65,7 @@ func refusedByLog(t *testing.T, s *server, check *module.Check) (refused int) {
 	}
 	_, err := replay.Read(t.Context(), []string{path}, replay.Options{}, func(rec *replay.Record) error {
 		said := judge.Conn{Helo: rec.Helo, Client: rec.Client, AtRcpt: true}
-		o := check.Judge().Greet(t.Context(), said).Rcpt(t.Context(), "", "", rec.FirstRcpt())
+		o := check.Judge().Greet(t.Context(), said).Rcpt(t.Context(), "", "", append(rec.Rcpts, "")[0])
 		if o.Refused() {
 			refused++
 		}

@@ -77,10 +77,9 @@ func (r *run) eximArrival(rest []byte) bool {
 	return true
 }
 
-// eximHost reads "name (helo) [ip]:port" and its shorter forms. Exim leaves
-// the greeting out when it equals the name, and the name when the address has
-// none that resolves back. Older versions leave out a literal of the client's
-// own address as well: Helo stays "" then.
+// eximHost reads "name (helo) [ip]:port" and its shorter forms. Exim leaves the greeting out when
+// it equals the name, and the name when the address has none that resolves back. Older versions
+// leave out a literal of the client's own address as well: Helo stays "" then.
 //
 // A greeting may hold any octet. A line that could be read in two ways, with another client before
 // the last mark that follows it, is broken. Words in quotes, such as a subject or a sender, are no

@@ -13,9 +13,8 @@ var maddyEvents = map[string]bool{
 	"MAIL FROM error": true, "MAIL FROM error (deferred)": true,
 }
 
-// maddyEvent reads "smtp: incoming message\t{...}" and what becomes of that
-// message later; false for lines of another form. Programs between write the
-// tab as "#011" or the like, or as blanks.
+// maddyEvent reads "smtp: incoming message\t{...}" and what becomes of that message later; false
+// for lines of another form. Programs between write the tab as "#011" or the like, or as blanks.
 func (r *run) maddyEvent(e *entry) bool {
 	head, _, ok := bytes.Cut(e.msg, []byte("{"))
 	if !ok {

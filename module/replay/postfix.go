@@ -285,7 +285,7 @@ func (r *run) postfixRefused(e *entry, l *postfixLine) {
 		r.take(h.key)
 	default: // the message goes on without this recipient, which may have been warned of
 		h.rec.Rcpts = slices.DeleteFunc(h.rec.Rcpts, func(rcpt string) bool {
-			return strings.EqualFold(rcpt, rec.FirstRcpt())
+			return containsFold(rec.Rcpts, rcpt)
 		})
 		r.resize(h)
 	}

@@ -286,9 +286,8 @@ var stampForms = []string{
 
 // stamper reads the time at the start of log lines.
 type stamper struct {
-	zone *time.Location // of times written without a zone
-	now  time.Time      // no line is from a later moment
-	// The latest text read, as a time in zone and in UTC: many lines share a
+	now time.Time // no line is from a later moment
+	// The latest text read, as a local time and in UTC: many lines share a
 	// second, and time.Parse would cost more than the rest of the line.
 	text       string
 	local, utc time.Time
@@ -340,13 +339,13 @@ func (s *stamper) value(b []byte) (time.Time, bool) {
 // parse reads a time without a zone. A date without a year gets the latest that is not in the
 // future, with a day of grace for clocks and zones.
 func (s *stamper) parse(form, text string) bool {
-	local, err := time.ParseInLocation(form, text, s.zone)
+	local, err := time.ParseInLocation(form, text, time.Local)
 	if err != nil {
 		return false
 	}
 	utc, _ := time.Parse(form, text) // as valid
 	if local.Year() == 0 {
-		year, latest := s.now.In(s.zone).Year(), s.now.Add(24*time.Hour)
+		year, latest := s.now.Local().Year(), s.now.Add(24*time.Hour)
 		for at := local.AddDate(year, 0, 0); at.After(latest) || at.Day() != local.Day(); {
 			year-- // which may have no February 29
 			at = local.AddDate(year, 0, 0)

@@ -89,7 +89,7 @@ func TestWrappings(t *testing.T) {
 				if !r.Time.IsZero() {
 					at = r.Time.UTC().Format("15:04:05.999999999")
 				}
-				got := fmt.Sprintf("%s %s %s %s|%s|%s", r.Helo, r.Client, r.FirstRcpt(), r.Outcome, at, r.Server)
+				got := fmt.Sprintf("%s %s %s %s|%s|%s", r.Helo, r.Client, strings.Join(r.Rcpts, ","), r.Outcome, at, r.Server)
 				want := in.want + "|" + cmp.Or(in.at, inner.at, outer.at) + "|" +
 					cmp.Or(in.host, inner.host, outer.host)
 				if strings.HasPrefix(outer.name, "grep") && inner.host != "" && inner.at == "" {

@@ -33,8 +33,7 @@ import (
 	"github.com/ulikunitz/xz"
 )
 
-// PTRState tells what the receiving server wrote down about the PTR record of
-// the client's address.
+// PTRState tells what the receiving server wrote down about the PTR record of the client's address.
 type PTRState uint8
 
 // The states of a recorded PTR name. A server that writes one placeholder for
@@ -93,14 +92,6 @@ func (r *Record) Plain() string {
 	return strings.NewReplacer("?", "x", "_", "x").Replace(r.Helo)
 }
 
-// FirstRcpt returns the first recipient, "" when none is recorded.
-func (r *Record) FirstRcpt() string {
-	if len(r.Rcpts) == 0 {
-		return ""
-	}
-	return r.Rcpts[0]
-}
-
 // setPTR notes a PTR name. What has no dot is a placeholder of the server's.
 func (r *Record) setPTR(name []byte, state PTRState) {
 	name = bytes.TrimSuffix(name, []byte("."))
@@ -126,10 +117,9 @@ func sender(b []byte) string {
 
 // Options says how to read. The zero value is usable.
 type Options struct {
-	// By names the receiving border for mails: host names as they stand
-	// after "by" in Received, or ".example.org" for everything below it.
-	// Without any the border of a mail is its newest host whose client does not
-	// belong to the same organization.
+	// By names the receiving border for mails: host names as they stand after "by" in Received, or
+	// ".example.org" for everything below it. Without any the border of a mail is its newest host
+	// whose client does not belong to the same organization.
 	By    []string
 	Class string // of records whose input names none
 	// Since (inclusive) and Until (exclusive) bound Record.Time when not
@@ -140,8 +130,7 @@ type Options struct {
 	Sort bool
 	// Now is the latest moment a log line can be from, for syslog lines
 	// that name no year; zero: the file's own time of change, else the clock.
-	Now  time.Time
-	Zone *time.Location // of times written without a zone; nil: time.Local
+	Now time.Time
 	// Stdin is read for the path "-"; nil: os.Stdin.
 	Stdin io.Reader
 	// Line sees the lines of a log, which it must not keep; nil: nobody.
@@ -162,12 +151,6 @@ const (
 	SkippedDropped    = "dropped"
 )
 
-// Unread is an input that could not be read, or not to the end.
-type Unread struct {
-	Name string
-	Err  error
-}
-
 // Stats sums up one Read.
 type Stats struct {
 	Lines   int64 // lines looked at, after unpacking
@@ -175,8 +158,7 @@ type Stats struct {
 	Broken  int64 // lines, rows or mails that tell of a greeting and could not be read
 	// Skipped counts by reason what gives no record.
 	Skipped map[string]int64
-	// NoGreeting counts messages that Postfix accepted without naming their
-	// greeting in the log.
+	// NoGreeting counts messages that Postfix accepted without naming their greeting in the log.
 	NoGreeting int64
 	// NoNames are the inputs of which no line names a client by its PTR record:
 	// the server does not look it up, so the state of their records is unknown.
@@ -188,7 +170,7 @@ type Stats struct {
 	Inputs, Whole int64
 	// Unread are the inputs that could not be read to the end, the first
 	// hundred only; there are Inputs-Whole.
-	Unread []Unread
+	Unread []error
 }
 
 // Nothing reports that no input could be read, and no greeting in a part of one.
@@ -206,15 +188,13 @@ const (
 	maxEvents  = 3 << 19 // events that are known to be in an input before
 )
 
-// Read reads the files and directories of paths ("-" is standard input) and
-// calls fn for every greeting, always in the same order for the same input.
-// Packed files (.gz, .zst, .xz, .bz2) and formats are told apart by content. Directories
-// are walked in lexical order, links in them left alone; of a Maildir cur and
-// new are read.
+// Read reads the files and directories of paths ("-" is standard input) and calls fn for every
+// greeting, always in the same order for the same input. Packed files (.gz, .zst, .xz, .bz2) and
+// formats are told apart by content. Directories are walked in lexical order, links in them left
+// alone; of a Maildir cur and new are read.
 //
-// The *Record is reused: it is valid until fn returns, its strings for good.
-// A log record is handed out when the server's answer is known, which can be
-// some lines after the greeting.
+// The *Record is reused: it is valid until fn returns, its strings for good. A log record is handed
+// out when the server's answer is known, which can be some lines after the greeting.
 //
 // Broken input is counted, never fatal. The error is fn's own, ctx's, or that
 // of a path which does not exist; Stats holds what was counted until then.
@@ -222,7 +202,6 @@ func Read(ctx context.Context, paths []string, opt Options, fn func(*Record) err
 	r := &run{ctx: ctx, opt: opt, fn: fn}
 	r.opt.Stdin = cmp.Or[io.Reader](opt.Stdin, os.Stdin)
 	r.st.Skipped = make(map[string]int64)
-	r.stamp.zone = cmp.Or(opt.Zone, time.Local)
 	r.raw = bufio.NewReaderSize(nil, maxLine)
 	r.held, r.events = make(map[uint64]*held), make(map[uint64]int64)
 	r.notes = make(map[string]Record)
@@ -347,7 +326,7 @@ func (r *run) readInput(name string, err error) error {
 	case err == nil:
 		r.st.Whole++
 	case len(r.st.Unread) < maxErrs:
-		r.st.Unread = append(r.st.Unread, Unread{r.name, err})
+		r.st.Unread = append(r.st.Unread, fmt.Errorf("%s could not be read: %w", r.name, err))
 	}
 	return stop
 }
@@ -456,9 +435,8 @@ func (r *run) lines(take func(line []byte)) error {
 	}
 }
 
-// next returns the next line without its end; it is valid until the next call.
-// A line longer than 64 KiB is passed over: cut is true and line nil. A last
-// line that an error cut off is dropped.
+// next returns the next line without its end; it is valid until the next call. A line longer than
+// 64 KiB is passed over: cut is true and line nil. A last line that an error cut off is dropped.
 func (r *run) next() (line []byte, cut bool, err error) {
 	if r.err != nil {
 		return nil, false, r.err
@@ -538,8 +516,7 @@ func addrPort(b []byte) (netip.Addr, bool) {
 	return parseAddr(b)
 }
 
-// parseAddr reads an address with or without brackets, as literals have them
-// (RFC 5321, 4.1.3).
+// parseAddr reads an address with or without brackets, as literals have them (RFC 5321, 4.1.3).
 func parseAddr(b []byte) (netip.Addr, bool) {
 	b = bytes.TrimSuffix(bytes.TrimPrefix(b, []byte("[")), []byte("]"))
 	if len(b) > 5 && strings.EqualFold(string(b[:5]), "IPv6:") {

@@ -21,8 +21,14 @@ var update = flag.Bool("update", false, "write the golden files anew")
 // testNow is later than every sample in testdata.
 var testNow = time.Date(2026, 11, 24, 0, 0, 0, 0, time.UTC)
 
+// TestMain reads times without a zone as UTC.
+func TestMain(m *testing.M) {
+	time.Local = time.UTC
+	m.Run()
+}
+
 func testOptions() Options {
-	return Options{Now: testNow, Zone: time.UTC}
+	return Options{Now: testNow}
 }
 
 // collect reads paths and returns copies of the records.

@@ -188,7 +188,7 @@ func csvOf(t *testing.T, records []replay.Record) string {
 			confirmed = "no"
 		}
 		class := [...]string{"ham", "spam", ""}[i%3]
-		fmt.Fprintf(&text, "%s,%s,%s,%s,%s,%s,%s,%d\n", r.Helo, r.Client, rdns, confirmed, r.FirstRcpt(), r.Self, class, r.Count)
+		fmt.Fprintf(&text, "%s,%s,%s,%s,%s,%s,%s,%d\n", r.Helo, r.Client, rdns, confirmed, strings.Join(r.Rcpts, ""), r.Self, class, r.Count)
 	}
 	path := filepath.Join(t.TempDir(), "mail.csv")
 	if err := os.WriteFile(path, []byte(text.String()), 0o600); err != nil {
