@@ -400,7 +400,7 @@ func unknownTLD(f *Facts) (Finding, bool) {
 func forgedProvider(f *Facts) (Finding, bool) {
 	p := f.Lists.Provider(f.Helo.ASCII)
 	// A provider's host may lack a PTR for a moment; a provider's bare domain is never a host.
-	odd := p.Strong && len(f.Confirmed.Value) > 0
+	odd := p.Strong && len(f.confirmed()) > 0
 	if p.Domain(f.Helo.ASCII) {
 		odd = f.PTR.State == Found || f.PTR.State == NotFound
 	}
@@ -487,7 +487,15 @@ func hit(evidence string, hits bool) (Finding, bool) { return Finding{Evidence: 
 func (f *Facts) owner(inside func(string) bool) bool {
 	proves := func(ptr string) bool { return inside(ptr) && !f.Lists.LineName(ptr, f.Client) }
 	return f.Lost()&NeedProof != 0 || slices.Contains(f.Forward.Value, f.Client) ||
-		slices.ContainsFunc(f.Confirmed.Value, proves)
+		slices.ContainsFunc(f.confirmed(), proves)
+}
+
+// confirmed returns the confirmed PTR names: all PTR names where Confirmed was not asked.
+func (f *Facts) confirmed() []string {
+	if f.Confirmed.State == NotAsked {
+		return f.PTR.Value
+	}
+	return f.Confirmed.Value
 }
 
 // Owns reports whether the DNS shows that the HELO name is the client's: the name resolves to the
@@ -623,7 +631,10 @@ func (p *Policy) compile() *compiled {
 		return c
 	}
 	c := &compiled{all: slices.Clone(table)}
-	column := max(0, slices.Index(Presets, cmp.Or(p.Preset, RFC)))
+	column := slices.Index(Presets, p.Preset)
+	if column < 0 {
+		column = slices.Index(Presets, RFC)
+	}
 	for i := range c.all {
 		r := &c.all[i]
 		r.Code, r.Detail = cmp.Or(r.Code, 550), cmp.Or(r.Detail, [2]int{7, 1})

@@ -392,6 +392,8 @@ var ruleCases = []ruleCase{
 	{"self_name", false, "confirmed PTR of ours", given{Helo: "mx1.example.org",
 		SelfDomains: "example.org", Forward: server, PTR: "mx2.example.org",
 		Confirmed: "mx2.example.org"}},
+	{"self_name", false, "PTR that nobody has asked to confirm", given{Helo: "mx1.example.org",
+		SelfDomains: "example.org", Forward: server, PTR: "mx2.example.org"}},
 	{"self_name", false, "the domain itself",
 		given{Helo: "example.org", SelfDomains: "example.org"}},
 	{"self_name", false, "end of a label",
@@ -612,6 +614,12 @@ func TestPresets(t *testing.T) {
 			if want != checkhelo.Off && !strings.HasPrefix(reply, row.reply+" ") {
 				t.Errorf("%s under %s answers %q", row.rule, preset, reply)
 			}
+		}
+	}
+	unknown, rfc := checkhelo.NewPolicy("mild").Rules(), checkhelo.Rules()
+	for i := range rfc {
+		if unknown[i].Action != rfc[i].Action || unknown[i].Score != rfc[i].Score {
+			t.Errorf("%s under an unknown preset: %s %d", rfc[i].Name, unknown[i].Action, unknown[i].Score)
 		}
 	}
 }
