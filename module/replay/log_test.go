@@ -1,7 +1,6 @@
 package replay
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"os"
@@ -11,130 +10,6 @@ import (
 	"testing"
 	"time"
 )
-
-func TestStamp(t *testing.T) {
-	east := time.FixedZone("", 3600)
-	local := time.Local
-	time.Local = east
-	t.Cleanup(func() { time.Local = local })
-	s := stamper{now: time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)}
-	for _, tt := range []struct{ line, want string }{
-		{"Feb  3 13:00:01 mx x", "2026-02-03T12:00:01Z|mx x"},
-		{"Feb 23 13:00:01 mx x", "2026-02-23T12:00:01Z|mx x"},
-		{"Mar  1 13:00:01 mx x", "2026-03-01T12:00:01Z|mx x"}, // a day of grace
-		{"Mar  3 13:00:01 mx x", "2025-03-03T12:00:01Z|mx x"},
-		{"Dec 31 23:59:59.123456 mx x", "2025-12-31T22:59:59.123456Z|mx x"},
-		{"<22>Feb 23 13:00:01 mx x", "2026-02-23T12:00:01Z|mx x"},
-		{"<22>1 2026-02-23T13:00:01.5Z mx x", "2026-02-23T13:00:01.5Z|mx x"},
-		{"2026-02-23T13:00:01+02:00 mx x", "2026-02-23T11:00:01Z|mx x"},
-		{"2026-02-23T13:00:01-0230 mx x", "2026-02-23T15:30:01Z|mx x"},
-		{"2026-02-23T13:00:01.701Z smtp: x", "2026-02-23T13:00:01.701Z|smtp: x"},
-		{"2026-02-23 13:00:01 H=x", "2026-02-23T12:00:01Z|H=x"},
-		{"2026-02-23 13:00:01.5 H=x", "2026-02-23T12:00:01.5Z|H=x"},
-		{"2026-02-23 13:00:01 +0000 H=x", "2026-02-23T13:00:01Z|H=x"},
-		{"2026-02-23 13:00:01,25 x", "2026-02-23T12:00:01.25Z|x"},
-		{"Mon 2026-02-23 13:00:01 UTC mx x", "2026-02-23T13:00:01Z|mx x"},
-		{"1771851601.250000 mx x", "2026-02-23T13:00:01.25Z|mx x"},
-		{"Mon Feb 23 13:00:01 mx x", "2026-02-23T12:00:01Z|mx x"},
-		{"Feb 23 2024 13:00:01 mx x", "2024-02-23T12:00:01Z|mx x"},
-		{"23-Feb-2026 13:00:01 mx x", "2026-02-23T12:00:01Z|mx x"},
-		{"2026/02/23 13:00:01 mx x", "2026-02-23T12:00:01Z|mx x"},
-		{"Feb 29 13:00:01 mx x", "2024-02-29T12:00:01Z|mx x"},
-		{"Nov 31 13:00:01 mx x", "-|Nov 31 13:00:01 mx x"},
-		{"smtp: incoming message", "-|smtp: incoming message"},
-		{"Fox 23 13:00:01 mx x", "-|Fox 23 13:00:01 mx x"},
-		{"Feb xx 13:00:01 mx x", "-|Feb xx 13:00:01 mx x"},
-		{"2026-02-23T1x:00:01 x", "-|2026-02-23T1x:00:01 x"},
-		{"2026-02-23 13:0:01 x 1234", "-|2026-02-23 13:0:01 x 1234"},
-		{"<999999>x", "-|<999999>x"},
-		{"", "-|"},
-	} {
-		at, rest, ok := s.cut([]byte(tt.line))
-		if !ok {
-			rest = []byte(tt.line)
-		}
-		got := "-|" + string(rest)
-		if !at.IsZero() {
-			got = at.UTC().Format(time.RFC3339Nano) + "|" + string(rest)
-		}
-		if got != tt.want {
-			t.Errorf("%q: got %s, want %s", tt.line, got, tt.want)
-		}
-	}
-}
-
-// TestPrefixes puts every sample line behind what journald, syslog and docker
-// write before it: the same greetings must come out.
-func TestPrefixes(t *testing.T) {
-	quote := func(s string) string {
-		b, err := json.Marshal(s)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(b)
-	}
-	wraps := map[string]func(line, program string) string{
-		"syslog":   func(l, p string) string { return "Nov 23 13:00:00 mx " + p + "[7]: " + l },
-		"priority": func(l, p string) string { return "<22>Nov 23 13:00:00 mx " + p + "[7]: " + l },
-		"iso": func(l, p string) string {
-			return "2026-11-23T13:00:00.5+00:00 mx " + p + "[7]: " + l
-		},
-		"rfc5424": func(l, p string) string {
-			return "<22>1 2026-11-23T13:00:00Z mx " + p + " 7 - - " + l
-		},
-		"full": func(l, p string) string {
-			return "Mon 2026-11-23 13:00:00 UTC mx " + p + "[7]: " + l
-		},
-		"unix": func(l, p string) string { return "1795438800.000001 mx " + p + "[7]: " + l },
-		"escaped": func(l, p string) string {
-			return "Nov 23 13:00:00 mx " + p + "[7]: " + strings.ReplaceAll(l, "\t", "#011")
-		},
-		"journal": func(l, p string) string {
-			return `{"_HOSTNAME":"mx","__REALTIME_TIMESTAMP":"1795438800000000","_PID":"7",` +
-				`"SYSLOG_IDENTIFIER":` + quote(p) + `,"MESSAGE":` + quote(l) + `}`
-		},
-		"journal bytes": func(l, p string) string {
-			codes := strings.Trim(strings.ReplaceAll(fmt.Sprintf("%d", []byte(l)), " ", ","), "[]")
-			return `{"MESSAGE":[` + codes + `],"SYSLOG_IDENTIFIER":` + quote(p) + `}`
-		},
-		"docker": func(l, p string) string {
-			if p != "maddy" && p != "exim" {
-				l = "mx " + p + "[7]: " + l
-			}
-			return `{"log":` + quote(l+"\n") + `,"stream":"stderr","time":"2026-11-23T13:00:00.5Z"}`
-		},
-	}
-	for file, program := range map[string]string{
-		"maddy.log": "maddy", "exim.log": "exim", "postfix.log": "",
-	} {
-		file = filepath.Join("testdata", file)
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		plain, _ := collect(t, testOptions(), file)
-		for name, wrap := range wraps {
-			var b strings.Builder
-			for line := range strings.Lines(string(text)) {
-				line = strings.TrimRight(line, "\n")
-				p := program
-				if p == "" { // the line has its own prefix
-					_, line, _ = strings.Cut(line, " mx ")
-					p, line, _ = strings.Cut(line, "[")
-					_, line, _ = strings.Cut(line, "]: ")
-				}
-				b.WriteString(wrap(line, p) + "\n")
-			}
-			recs, st := collectText(t, testOptions(), b.String())
-			if got, want := outline(recs), outline(plain); got != want || st.Broken != 0 {
-				t.Errorf("%s as %s: %d broken, got\n%swant\n%s", file, name, st.Broken, got, want)
-			}
-			if program == "maddy" && name != "journal bytes" && recs[0].Time.IsZero() {
-				t.Errorf("%s as %s: no time", file, name)
-			}
-		}
-	}
-}
 
 // outline leaves out the time, and sorts nothing: the order counts.
 func outline(recs []Record) string {
