@@ -51,8 +51,14 @@ func (r *run) peelTime(e *entry) bool {
 	}
 	e.at = at
 	e.cut(nil, rest)
-	_, behind := cutWord(rest)
-	_, behind = cutWord(behind)
+	host, behind := cutWord(rest)
+	word, behind := cutWord(behind)
+	if level, syslog := bytes.CutPrefix(word, []byte("mail.")); syslog && isWord(level) { // busybox
+		if e.msg = behind; isHost(host) {
+			e.host = string(host)
+		}
+		return true
+	}
 	if process := firstField(behind); digits(process) || string(process) == "-" {
 		if parts := header5424.FindSubmatch(rest); parts != nil {
 			e.cut(parts[1], rest[len(parts[0]):])
