@@ -220,7 +220,7 @@ func (p *Pending) mx(f *checkhelo.Facts) (a checkhelo.Answer[[]string]) {
 	if lacks(&f.Forward) && p.want&checkhelo.NeedForward != 0 && p.over == nil {
 		own, _ := family(f.Client)
 		if r := p.get(key{name: f.Helo.ASCII, qtype: own}); r.failed() || len(r.addrs) > 0 {
-			p.missed = true // until Forward is known
+			p.missed++ // until Forward is known
 			return a
 		}
 	}

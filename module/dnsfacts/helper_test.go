@@ -88,7 +88,7 @@ func missing(f *checkhelo.Facts, need checkhelo.Need) (left checkhelo.Need) {
 	for bit := checkhelo.Need(1); bit <= need; bit <<= 1 {
 		p, facts := g.pending(f), *f
 		p.want = need & bit
-		if p.learn(&facts); p.missed {
+		if p.learn(&facts); p.missed > 0 {
 			left |= bit
 		}
 	}

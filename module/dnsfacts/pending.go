@@ -29,7 +29,7 @@ type Pending struct {
 
 	// Of the goroutine that fills busy:
 	want   checkhelo.Need
-	missed bool      // get had no answer
+	missed int       // how often get had no answer
 	over   *Error    // what has no answer fails with it; nil: the answer may still come
 	budget int       // questions that remain
 	ended  time.Time // the last look-ups
@@ -152,12 +152,10 @@ func fact[T any](
 	if p.want&need == 0 || !lacks(a) {
 		return
 	}
-	missed := p.missed
-	p.missed = false
-	if found := look(p, f); !p.missed {
+	before := p.missed
+	if found := look(p, f); p.missed == before {
 		*a = found
 	}
-	p.missed = p.missed || missed
 }
 
 // notYet stands for an answer that is not there yet.
@@ -190,7 +188,7 @@ func (p *Pending) get(k key) *record {
 		p.answers[k], p.queue = nil, append(p.queue, k)
 		p.budget--
 	}
-	p.missed = true
+	p.missed++
 	return notYet
 }
 
@@ -223,9 +221,9 @@ func (p *Pending) done(step func()) bool {
 			p.over = wrap(fault(KindPanic, fmt.Sprint(v)), key{})
 		}
 	}()
-	p.missed = false
+	p.missed = 0
 	step()
-	return !p.missed
+	return p.missed == 0
 }
 
 // renew prepares for look-ups. What failed ten seconds ago is forgotten.

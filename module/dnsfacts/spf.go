@@ -35,6 +35,7 @@ func (p *Pending) spf(f *checkhelo.Facts) (a checkhelo.Answer[string]) {
 			return known(r.texts[0])
 		}
 	}
+	before := p.missed
 	if r := p.get(txt); r.failed() {
 		return answer(r, "")
 	}
@@ -46,7 +47,7 @@ func (p *Pending) spf(f *checkhelo.Facts) (a checkhelo.Answer[string]) {
 		// places, which can turn a pass into a fail. Only a pass is sure then.
 		return answer(&record{err: s.failure}, "")
 	}
-	if !p.missed {
+	if p.missed == before {
 		p.g.Cache.put(k, &record{texts: []string{string(result)}}, s.ttl)
 	}
 	return known(string(result))
@@ -158,11 +159,9 @@ func (s *spfResolver) LookupAddr(_ context.Context, _ string) (names []string, e
 	if err != nil || r == unknown {
 		return nil, err
 	}
-	missed := s.p.missed
-	s.p.missed = false
+	before := s.p.missed
 	good := s.p.confirm(ptrNames(r, "").Value, s.facts)
-	s.stops, s.p.missed = s.p.missed, s.p.missed || missed
-	if s.stops {
+	if s.stops = s.p.missed > before; s.stops {
 		return nil, errStop
 	}
 	if failed, ok := good.Err.(*Error); ok {
