@@ -308,19 +308,17 @@ func (g *Gatherer) network(client netip.Addr) *network {
 	if len(s.networks) == 0 {
 		time.AfterFunc(time.Second, g.tick)
 	}
-	narrow := heloname.ClientNetwork(client)
-	n := s.networks[narrow]
-	if n != nil {
-		return n
-	}
-	n = &network{weight: 1}
-	s.networks[narrow] = n
-	if narrow.Addr().Is6() {
-		wide, _ := narrow.Addr().Prefix(48)
-		if n.wide = s.networks[wide]; n.wide == nil {
-			n.wide = &network{weight: wideShare}
-			s.networks[wide] = n.wide
+	of := func(prefix netip.Prefix, weight int) *network {
+		if s.networks[prefix] == nil {
+			s.networks[prefix] = &network{weight: weight}
 		}
+		return s.networks[prefix]
+	}
+	narrow := heloname.ClientNetwork(client)
+	n := of(narrow, 1)
+	if narrow.Addr().Is6() && n.wide == nil {
+		wide, _ := narrow.Addr().Prefix(48)
+		n.wide = of(wide, wideShare)
 		n.wide.narrow++
 	}
 	return n
