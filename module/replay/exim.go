@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 )
 
 // eximEvent reads a line that has the form of Exim's main log; false for others.
@@ -45,9 +46,10 @@ func (r *run) eximEvent(e *entry) bool {
 }
 
 // isEximID reports whether b can be a message ID: 6-6-2 characters of base 62, or since Exim 4.97
-// 6-11-4.
+// 6-11-4. It starts with the time, which has a digit in front until 2260. A date is shorter.
 func isEximID(b []byte) bool {
-	return len(b) < 32 && isWord(b) && bytes.Count(b, []byte("-")) == 2
+	return len(b) > len(time.DateOnly) && len(b) < 32 && b[0] <= '9' && isWord(b) &&
+		bytes.Count(b, []byte("-")) == 2
 }
 
 // eximNoMail are the starts of lines about lost connections, protocol errors and failed logins:

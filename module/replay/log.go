@@ -74,7 +74,7 @@ func (r *run) logLine(line []byte) {
 }
 
 // greets tells a line that names a greeting, when nothing here can read it.
-var greets = regexp.MustCompile(`helo=(?:<|\\u003c)|"src_host"| <= .*H=`)
+var greets = regexp.MustCompile(`helo=(?:<|\\u003c)|"src_host"| <= .*H=|H=.*\] .*rejected `)
 
 // emit hands out a record of a log. A server that never looks up names writes the
 // same as for a client without one, so that records wait for the first name.
