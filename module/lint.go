@@ -123,7 +123,9 @@ func (s *settings) checkEntry(file string, line int, key, value string) {
 // entryProblem returns what is wrong with an entry of a directive's table, "" for nothing.
 func entryProblem(directive, key, value string) string {
 	switch directive {
-	case "exempt_clients", "exempt_names":
+	case "exempt_clients":
+		return cmp.Or(exempt.KeyProblem(key), suffixProblem(key))
+	case "exempt_names":
 		return cmp.Or(exempt.KeyProblem(key), suffixProblem(key), proofProblem(value))
 	case "deny_names", "deny_hosts":
 		_, _, err := judge.ParseDenial(value)

@@ -77,6 +77,7 @@ func TestCarelessSettings(t *testing.T) {
 		"quarantine_threshold 0\ngreylist_threshold 3\nnot_fqdn_action score 2": {silent, ""},
 		"exempt_recipients file " + file("postmaster\n"):                        {silent, ""},
 		static("exempt_recipients", "bob@example.org x"):                        {silent, ""},
+		static("exempt_clients", `192.0.2.1 "moves on 31.12.2026 at 12:30"`):    {silent, ""},
 		"exempt_dnswl list.dnswl.org":                                           {silent, ""},
 		"blocklists dbl.example.net":                                            {silent, ""},
 		"quarantine_threshold 6\nreject_threshold 10":                           {silent, ""},

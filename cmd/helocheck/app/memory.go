@@ -136,6 +136,11 @@ func learnMemory(c *cli.Context, paths []string) (err error) {
 	if len(paths) == 0 {
 		return usage("memory learn takes FILE, DIR or -, as replay does")
 	}
+	db, err := openMemory(c, true)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
 	conf, source, err := loadCheck(c)
 	if err != nil {
 		return err
@@ -150,11 +155,6 @@ func learnMemory(c *cli.Context, paths []string) (err error) {
 	if r.judge.memory == nil {
 		return fmt.Errorf("%s: memory is off", source)
 	}
-	db, err := openMemory(c, true)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, db.Close()) }()
 	learnt := memory.NewMap(&memory.Room{Most: learntRows})
 	r.judge.memory.learnt = learnt
 	before, err := db.Stats(c.Context)
