@@ -24,8 +24,8 @@ const (
 // Sizes of a cache.
 const (
 	DefaultCacheEntries = 1 << 15   // for a busy server: 8 MiB
-	entryOctets         = 256       // with all bookkeeping; an ordinary answer takes half of it
-	leastOctets         = 512 << 10 // of all entries
+	entryOctets         = 256       // per entry, with bookkeeping; a typical answer takes half
+	leastOctets         = 512 << 10 // smallest size of the whole cache
 )
 
 // key names one answer. PTR and SPF answers are keyed by address, so that a
@@ -36,7 +36,7 @@ type key struct {
 	qtype uint16
 }
 
-// append adds k as octets to b.
+// append appends the encoded k to b and returns the result.
 func (k key) append(b []byte) []byte {
 	b = binary.BigEndian.AppendUint16(b, k.qtype)
 	if k.addr.IsValid() {
@@ -46,8 +46,8 @@ func (k key) append(b []byte) []byte {
 	return append(b, k.name...)
 }
 
-// typeSPF keys the result of a whole SPF evaluation. It is never asked in the
-// DNS, where RFC 7208, section 3.1 has retired the type.
+// typeSPF is the key type of a complete SPF result. It is never sent as a query:
+// RFC 7208, section 3.1 retired the record type.
 const typeSPF = dns.TypeSPF
 
 // question returns the name to ask for, without its final dot.
@@ -62,19 +62,19 @@ func (k key) question() string {
 	return strings.TrimSuffix(name, ".")
 }
 
-// record is one answer. What its slices hold is shared and never changed.
+// record is one DNS answer. Its slices are shared and must not be modified.
 type record struct {
 	addrs   []netip.Addr  // A, AAAA
 	texts   []string      // PTR, MX hosts, TXT, the SPF result
-	err     *Error        // neither found nor denied
-	denied  string        // KindNXDomain or KindNoData
+	err     *Error        // why the lookup failed, or nil
+	denied  string        // KindNXDomain or KindNoData, otherwise ""
 	expires time.Duration // by Cache.clock
 }
 
 func (r *record) failed() bool { return r.err != nil }
 func (r *record) found() bool  { return r.err == nil && r.denied == "" }
 
-// kind is the record's result as a metric label.
+// kind returns the result as a metric label.
 func (r *record) kind() string {
 	if r.err != nil {
 		return r.err.Kind
@@ -82,7 +82,7 @@ func (r *record) kind() string {
 	return cmp.Or(r.denied, KindFound)
 }
 
-// pack returns r as octets.
+// pack encodes r for the cache.
 func (r *record) pack() (b []byte) {
 	text := func(s string) {
 		s = s[:min(len(s), dns.MaxMsgSize)]
@@ -107,7 +107,7 @@ func (r *record) pack() (b []byte) {
 	return b
 }
 
-// unpack returns the record that pack has made octets of.
+// unpack decodes the answer to k that pack encoded.
 func unpack(k key, b []byte) *record {
 	text := func() (s []byte) {
 		n := 2 + int(binary.BigEndian.Uint16(b))
@@ -149,21 +149,21 @@ func unpack(k key, b []byte) *record {
 	return r
 }
 
-// Cache keeps answers by their TTL, at least 5 s and at most 1 h; denials by
-// the SOA record of their zone (RFC 2308), failures for 10 s. It may be shared
-// by any number of Gatherers and needs no closing; a nil Cache keeps nothing.
+// Cache keeps answers for their TTL, but at least 5 s and at most 1 h. Negative answers have the
+// TTL that their SOA record gives (RFC 2308); failures are kept for 10 s. Several Gatherers can
+// share a Cache. It needs no Close. A nil Cache keeps nothing.
 //
-// The answers lie in memory without pointers, so that they cost the garbage collector nothing. A
-// full cache drops the oldest answers, and keeps longest those that are asked for again.
+// Entries contain no pointers, so the garbage collector does not scan them. A full cache drops
+// its oldest entries; entries that were read again stay longer.
 type Cache struct {
-	clock   func() time.Duration    // does not jump when somebody sets the time
-	size    int                     // entries
-	seed    [8]byte                 // strangers choose the names, and must not choose their places
-	entries func() *freecache.Cache // made at the first use
+	clock   func() time.Duration    // monotonic time since NewCache
+	size    int                     // in entries
+	seed    [8]byte                 // random prefix of keys: clients must not predict hash slots
+	entries func() *freecache.Cache // allocated at the first use
 }
 
-// NewCache returns a cache of that many entries of 256 octets, and of 2,048 at least. A
-// number below 1 means DefaultCacheEntries.
+// NewCache returns a cache with room for that many entries of 256 octets, at least 2,048.
+// Values below 1 mean DefaultCacheEntries.
 func NewCache(entries int) *Cache {
 	if entries < 1 {
 		entries = DefaultCacheEntries
@@ -177,25 +177,25 @@ func NewCache(entries int) *Cache {
 	return c
 }
 
-// Now returns the time by which entries expire, in seconds. It implements freecache.Timer.
+// Now returns the cache's clock in seconds. It implements freecache.Timer.
 func (c *Cache) Now() uint32 {
 	return 1 + uint32(c.clock()/time.Second) //nolint:gosec // for 136 years
 }
 
-// Stats returns how many answers the cache had and had not since it was made, how many it
-// holds, expired ones included, and for how many of 256 octets it has room.
+// Stats returns the hits and misses since NewCache, the number of entries held (expired ones
+// included), and the capacity in entries of 256 octets.
 func (c *Cache) Stats() (hits, misses uint64, entries, size int) {
 	return uint64(c.entries().HitCount()), uint64(c.entries().MissCount()), //nolint:gosec // counts
 		int(c.entries().EntryCount()), c.size
 }
 
-// Dropped returns how many answers were dropped before their time since the cache was made,
-// or moved to stay longer, for want of room.
+// Dropped returns how often, since NewCache, a full cache dropped an unexpired entry or moved
+// one to keep it longer.
 func (c *Cache) Dropped() uint64 {
 	return uint64(c.entries().EvacuateCount()) //nolint:gosec // a count
 }
 
-// get returns the answer to k, nil for none.
+// get returns the cached answer to k, or nil.
 func (c *Cache) get(k key) *record {
 	if c == nil {
 		return nil
@@ -208,8 +208,8 @@ func (c *Cache) get(k key) *record {
 	return unpack(k, b)
 }
 
-// put keeps r for ttl within the bounds, and notes in it until when. An answer that takes
-// more than a 1024th of the room is not kept.
+// put stores r for ttl, limited to minTTL and maxTTL, and sets r.expires. It does not store
+// an answer larger than 1/1024 of the cache.
 func (c *Cache) put(k key, r *record, ttl time.Duration) {
 	if c == nil {
 		return
@@ -217,7 +217,7 @@ func (c *Cache) put(k key, r *record, ttl time.Duration) {
 	ttl = min(max(ttl, minTTL), maxTTL)
 	r.expires = c.clock() + ttl
 	if 4*len(r.addrs) > max(c.size*entryOctets, leastOctets)/1024 {
-		return // before it is packed, since a thousand such answers may come at a time
+		return // before packing, since a thousand such answers may arrive at once
 	}
 	seconds := int((ttl + time.Second - 1) / time.Second)
 	_ = c.entries().Set(k.append(c.seed[:8:8]), r.pack(), seconds)

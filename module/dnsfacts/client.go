@@ -14,41 +14,41 @@ import (
 )
 
 const (
-	// udpSize is what we offer with EDNS0, in octets: it fits into any
-	// path's unfragmented packet (DNS flag day 2020, RFC 9715).
+	// udpSize is the UDP payload size that we send with EDNS0, in octets. Packets of
+	// this size are not fragmented on common paths (DNS flag day 2020, RFC 9715).
 	udpSize  = 1232
-	readSize = 4096 // octets: room for servers that do not care
-	rounds   = 2    // in which each server is asked, since UDP loses packets
+	readSize = 4096 // octets; larger, since some servers ignore udpSize
+	rounds   = 2    // attempts per server, since UDP can lose packets
 	// resend bounds the wait before the next attempt: a lost packet must not cost a client seconds.
 	resend   = 500 * time.Millisecond
-	plainFor = time.Hour // for which a server that rejects EDNS is asked without it
+	plainFor = time.Hour // how long a server that rejects EDNS is queried without it
 )
 
-// Sockets to resolvers on this host are used again. To others each question has a
-// port of its own, which an attacker elsewhere has to guess (RFC 5452).
+// Sockets to resolvers on this host are reused. To other resolvers each query has a
+// new random source port, which an off-path attacker must guess (RFC 5452).
 const (
-	socketUses = 256 // questions
+	socketUses = 256 // queries per socket
 	socketLife = 30 * time.Second
-	socketIdle = 32 // kept for the next question
+	socketIdle = 32 // idle sockets kept per server
 )
 
 // Client asks recursive DNS servers. It may be used by many goroutines.
 type Client struct {
 	servers []*server
-	// prefer is the server that answered last, so that a dead one costs its
-	// time-out once and not with every question.
+	// prefer is the index of the server that answered last. So a dead server
+	// costs one timeout, not one for each query.
 	prefer atomic.Uint32
 }
 
 type server struct {
 	addr  string
 	local bool         // on this host
-	plain atomic.Int64 // asked without EDNS until then; nanoseconds since 1970
+	plain atomic.Int64 // no EDNS before this Unix time in nanoseconds
 	idle  chan *socket
 }
 
-// socket is a connection to a server, with a random port where it is over UDP. It
-// serves one question at a time.
+// socket is a connection to a server. Over UDP its local port is random. It
+// carries one query at a time.
 type socket struct {
 	dns.Conn
 	born time.Time
@@ -69,10 +69,10 @@ func NewClient(servers []string) *Client {
 
 var errNoServer = fault(KindNetwork, "no DNS server is set")
 
-// Exchange asks the one question of m and returns a whole answer with RCODE NOERROR or NXDOMAIN;
-// all else is an *Error after every server had its turn. Each attempt has its own random ID (RFC
-// 5452) and an even share of the time that ctx leaves, which is DefaultTimeout when it has no
-// deadline. m is not changed.
+// Exchange sends the single question of m and returns a complete response with RCODE NOERROR or
+// NXDOMAIN. If no server gives one, it returns an *Error. Each attempt uses a new random ID (RFC
+// 5452). The attempts divide the time left in ctx, or DefaultTimeout if ctx has no deadline. m is
+// not changed.
 func (c *Client) Exchange(ctx context.Context, m *dns.Msg) (*dns.Msg, error) {
 	if len(m.Question) != 1 {
 		return nil, fault(KindMalformed, "not one question")
@@ -108,8 +108,8 @@ func (c *Client) Exchange(ctx context.Context, m *dns.Msg) (*dns.Msg, error) {
 	return nil, wrap(last, key{name: m.Question[0].Name, qtype: m.Question[0].Qtype})
 }
 
-// ask asks the server over UDP, over TCP too when the answer is cut, and without
-// EDNS when the server rejects it (RFC 6891, section 7.2.2).
+// ask queries the server over UDP. It retries over TCP if the response is truncated,
+// and without EDNS if the server rejects EDNS (RFC 6891, section 7.2.2).
 func (s *server) ask(ctx context.Context, m *dns.Msg, deadline time.Time) (*dns.Msg, error) {
 	query := &dns.Msg{MsgHdr: m.MsgHdr, Question: m.Question}
 	query.RecursionDesired = true
@@ -166,7 +166,7 @@ func (s *server) dial(ctx context.Context, network string, deadline time.Time) (
 	return &socket{Conn: dns.Conn{Conn: conn}, born: time.Now()}, nil
 }
 
-// socket returns a UDP socket that was kept, or a new one.
+// socket returns an idle UDP socket, or opens a new one.
 func (s *server) socket(ctx context.Context, deadline time.Time) (*socket, error) {
 	for {
 		select {
@@ -181,7 +181,7 @@ func (s *server) socket(ctx context.Context, deadline time.Time) (*socket, error
 	}
 }
 
-// keep keeps a socket for the next question, or closes it.
+// keep stores sock for reuse if again is true and there is room. Otherwise it closes sock.
 func (s *server) keep(sock *socket, again bool) {
 	if sock.uses++; again && sock.uses < socketUses {
 		select {
@@ -195,7 +195,7 @@ func (s *server) keep(sock *socket, again bool) {
 
 var buffers = sync.Pool{New: func() any { return new([readSize]byte) }}
 
-// once sends the query and reads until the right answer or the deadline. After an error
+// once sends q and reads packets until one answers it or the deadline passes. After an error
 // the socket must not be used again.
 func (s *socket) once(
 	ctx context.Context, q *dns.Msg, deadline time.Time,
@@ -240,7 +240,7 @@ func accept(packet []byte, query *dns.Msg) (*dns.Msg, error) {
 	}
 	resp := new(dns.Msg)
 	if err := resp.Unpack(packet); err != nil {
-		// What does not fit is told apart from garbage by its TC flag.
+		// A truncated response may fail to unpack. The TC flag tells it from garbage.
 		if resp.Truncated && resp.Response && sameQuestion(resp, query) {
 			resp.Answer, resp.Ns, resp.Extra = nil, nil, nil
 			return resp, nil
@@ -256,11 +256,11 @@ func accept(packet []byte, query *dns.Msg) (*dns.Msg, error) {
 	return resp, nil
 }
 
-// whole reports whether packet holds as many records as its header counts. The
-// library takes one that ends between two of them for a shorter answer.
+// whole reports whether packet holds as many records as its header counts. The library
+// reports no error for a packet that ends between two records.
 func whole(packet []byte, resp *dns.Msg) bool {
 	for i, have := range []int{len(resp.Answer), len(resp.Ns), len(resp.Extra)} {
-		const first = 6 // octet of the number of answers, RFC 1035, section 4.1.1
+		const first = 6 // offset of ANCOUNT, RFC 1035, section 4.1.1
 		if int(binary.BigEndian.Uint16(packet[first+2*i:])) != have {
 			return false
 		}
@@ -268,8 +268,8 @@ func whole(packet []byte, resp *dns.Msg) bool {
 	return true
 }
 
-// sameQuestion reports whether resp answers query. Some servers leave the
-// question out of a refusal, which only sends us on to the next server.
+// sameQuestion reports whether resp answers query. Some servers omit the question from an
+// error response. Accepting such a response only makes us try the next server.
 func sameQuestion(resp, query *dns.Msg) bool {
 	if len(resp.Question) == 0 {
 		return resp.Rcode != dns.RcodeSuccess && resp.Rcode != dns.RcodeNameError

@@ -15,19 +15,19 @@ import (
 	"maddy.example/checkhelo/module/heloname"
 )
 
-// Bounds of what one answer may hold. What lies above is cut.
+// Limits of one answer. It fails with more aliases; other records beyond a limit are dropped.
 const (
 	maxAliases  = 8   // CNAME records in a row
 	maxPTR      = 10  // PTR names in Facts
 	keepPTR     = 256 // PTR names kept to choose from
 	maxMX       = 20  // MX hosts
 	maxTXT      = 16  // TXT records that are no SPF record
-	maxTXTOctet = 256 // of a TXT record that is no SPF record
+	maxTXTOctet = 256 // octets kept of a TXT record that is no SPF record
 )
 
-// follow goes along the CNAME records of an answer: at is what is looked for, whose name moves on
-// and whose TTL becomes the smallest seen. It adds the records passed to hops, and fails where the
-// answer is none, on a loop, and on more than maxAliases.
+// follow follows the CNAME records of m. It sets at.Name to the last target and lowers at.Ttl to
+// the smallest TTL seen. It returns hops plus the aliases followed. It fails on an error RCODE,
+// a loop, or more than maxAliases.
 func follow(m *dns.Msg, at *dns.RR_Header, hops int) (int, error) {
 	if m.Rcode != dns.RcodeSuccess && m.Rcode != dns.RcodeNameError {
 		return hops, rcodeFailure(m.Rcode)
@@ -45,8 +45,8 @@ func follow(m *dns.Msg, at *dns.RR_Header, hops int) (int, error) {
 	}
 }
 
-// read turns an answer into a record and the time to keep it. It returns no record where aliases
-// were followed and their end, at, has to be asked for.
+// read converts a response into a record and the time to keep it. It returns a nil record and no
+// error if the response ends with an alias: the caller must then query at.Name.
 func read(m *dns.Msg, at *dns.RR_Header, aliased bool) (*record, time.Duration, error) {
 	rec := new(record)
 	if rrs := matching(m.Answer, at, at.Rrtype); len(rrs) > 0 {
@@ -74,7 +74,7 @@ func read(m *dns.Msg, at *dns.RR_Header, aliased bool) (*record, time.Duration, 
 	return rec, time.Duration(at.Ttl) * time.Second, nil
 }
 
-// matching returns the records of a type and of at's name.
+// matching returns the records of rrtype with owner at.Name, and lowers at.Ttl to their TTLs.
 func matching(rrs []dns.RR, at *dns.RR_Header, rrtype uint16) (found []dns.RR) {
 	for _, rr := range rrs {
 		h := rr.Header()
@@ -86,8 +86,8 @@ func matching(rrs []dns.RR, at *dns.RR_Header, rrtype uint16) (found []dns.RR) {
 	return found
 }
 
-// shorten lowers the time to keep the answer to a TTL. One with its highest bit set
-// counts as zero (RFC 2181, section 8).
+// shorten lowers at.Ttl to ttl. A TTL with its highest bit set counts as zero (RFC 2181,
+// section 8).
 func shorten(at *dns.RR_Header, ttl uint32) {
 	if ttl >= 1<<31 {
 		ttl = 0
@@ -95,8 +95,8 @@ func shorten(at *dns.RR_Header, ttl uint32) {
 	at.Ttl = min(at.Ttl, ttl)
 }
 
-// collect takes records of one type, MX hosts by preference. All addresses are kept, since each
-// client looks for another one; a message of 64 KiB bounds them.
+// collect stores the data of rrs, all of one type; MX hosts by preference. It keeps all addresses,
+// since any of them may be a client's. The 64 KiB of a DNS message limit their number.
 func (r *record) collect(rrs []dns.RR) {
 	preference := func(rr dns.RR) int {
 		if mx, ok := rr.(*dns.MX); ok {
@@ -116,7 +116,7 @@ func (r *record) collect(rrs []dns.RR) {
 		case *dns.PTR:
 			r.addHost(rr.Ptr, keepPTR)
 		case *dns.TXT:
-			// Of an SPF record a part means something else; of others a log can use the beginning.
+			// An SPF record must be complete. Other TXT records are only logged and can be cut.
 			if s := octets(strings.Join(rr.Txt, "")); isSPF(s) {
 				r.texts = append(r.texts, spfRecord(s))
 			} else if len(r.texts) < maxTXT {
@@ -154,8 +154,8 @@ func octets(s string) string {
 	})
 }
 
-// hostName returns a name from the DNS as Facts have it, "" when it is none
-// that a host can have. The root, as in a null MX (RFC 7505), is none.
+// hostName converts a DNS name to the form used in Facts. It returns "" for a name that
+// no host can have, such as the root in a null MX (RFC 7505).
 func hostName(s string) string {
 	n := heloname.Parse(strings.TrimSuffix(s, "."))
 	if n.TrailingDot {
@@ -164,7 +164,7 @@ func hostName(s string) string {
 	return n.ASCII
 }
 
-// family returns the address type a client of this address is found under.
+// family returns the RR type of the client's address family (A or AAAA), then that of the other.
 func family(client netip.Addr) (own, other uint16) {
 	if client.Is6() {
 		return dns.TypeAAAA, dns.TypeA
@@ -172,8 +172,8 @@ func family(client netip.Addr) (own, other uint16) {
 	return dns.TypeA, dns.TypeAAAA
 }
 
-// forward learns the addresses of the HELO name. The client's own family is enough
-// where it holds the client. Else both have to answer.
+// forward looks up the addresses of the HELO name. If the client's own family contains the
+// client, the other family is not queried. Otherwise both lookups must succeed.
 func (p *Pending) forward(f *checkhelo.Facts) (a checkhelo.Answer[[]netip.Addr]) {
 	if f.Helo.ASCII == "" {
 		return a
@@ -191,7 +191,7 @@ func (p *Pending) forward(f *checkhelo.Facts) (a checkhelo.Answer[[]netip.Addr])
 	return answer(r, addrs)
 }
 
-// answer makes a fact of a record that found v, unless it failed or was denied.
+// answer converts r to a fact: Failed, NotFound, or Found with value v.
 func answer[T any](r *record, v T) checkhelo.Answer[T] {
 	switch {
 	case r.failed():
@@ -210,8 +210,8 @@ func none[T any]() checkhelo.Answer[T] {
 	return checkhelo.Answer[T]{State: checkhelo.NotFound}
 }
 
-// mx learns the MX hosts of the HELO name. Where Forward is wanted
-// too, MX is asked as soon as the name may turn out to have no address.
+// mx looks up the MX hosts of the HELO name. If Forward is wanted too, mx sends its query
+// after the lookup in the client's own address family found no address.
 func (p *Pending) mx(f *checkhelo.Facts) (a checkhelo.Answer[[]string]) {
 	addressed := !lacks(&f.Forward) && f.Forward.State != checkhelo.NotFound
 	if f.Helo.ASCII == "" || addressed {
@@ -220,7 +220,7 @@ func (p *Pending) mx(f *checkhelo.Facts) (a checkhelo.Answer[[]string]) {
 	if lacks(&f.Forward) && p.want&checkhelo.NeedForward != 0 && p.over == nil {
 		own, _ := family(f.Client)
 		if r := p.get(key{name: f.Helo.ASCII, qtype: own}); r.failed() || len(r.addrs) > 0 {
-			p.missed++ // until Forward is known
+			p.missed++ // wait until Forward is known
 			return a
 		}
 	}
@@ -234,8 +234,8 @@ func (p *Pending) hosts(f *checkhelo.Facts) checkhelo.Answer[[]string] {
 	return answer(r, r.texts)
 }
 
-// tld learns whether the root zone has the last label. Only NXDOMAIN denies
-// it: a TLD without the type asked for is a TLD.
+// tld looks up whether the root zone has the last label of the HELO name. Only NXDOMAIN
+// gives NotFound: after NODATA the TLD exists.
 func (p *Pending) tld(f *checkhelo.Facts) (a checkhelo.Answer[bool]) {
 	if f.Helo.ASCII == "" {
 		return a
@@ -247,7 +247,7 @@ func (p *Pending) tld(f *checkhelo.Facts) (a checkhelo.Answer[bool]) {
 	return answer(r, true)
 }
 
-// ptr learns the names of the client's address.
+// ptr looks up the PTR names of the client's address.
 func (p *Pending) ptr(f *checkhelo.Facts) (a checkhelo.Answer[[]string]) {
 	if !f.Client.IsValid() {
 		return a
@@ -255,7 +255,7 @@ func (p *Pending) ptr(f *checkhelo.Facts) (a checkhelo.Answer[[]string]) {
 	return ptrNames(p.get(key{addr: f.Client, qtype: dns.TypePTR}), f.Helo.ASCII)
 }
 
-// ptrNames makes a PTR answer a fact. An answer whose names no host can have counts as no name.
+// ptrNames converts a PTR answer to a fact. It is NotFound if no name is a valid host name.
 func ptrNames(r *record, helo string) checkhelo.Answer[[]string] {
 	if r.found() && len(r.texts) == 0 {
 		return none[[]string]()
@@ -263,8 +263,8 @@ func ptrNames(r *record, helo string) checkhelo.Answer[[]string] {
 	return answer(r, nearest(r.texts, helo))
 }
 
-// nearest returns at most maxPTR names. Where it has to cut, those of the HELO name's
-// organisation come first, so that the cut never removes them.
+// nearest returns at most maxPTR names. If there are more, it prefers the HELO name, then
+// names of the same organisation.
 func nearest(names []string, helo string) []string {
 	if len(names) <= maxPTR {
 		return names
@@ -283,7 +283,7 @@ func nearest(names []string, helo string) []string {
 	return slices.SortedStableFunc(slices.Values(names), nearer)[:maxPTR:maxPTR]
 }
 
-// confirmed learns which PTR names resolve back to the client.
+// confirmed looks up which PTR names resolve back to the client.
 func (p *Pending) confirmed(f *checkhelo.Facts) checkhelo.Answer[[]string] {
 	if f.PTR.State != checkhelo.Found {
 		return checkhelo.Answer[[]string]{State: f.PTR.State, Err: f.PTR.Err}
@@ -291,9 +291,9 @@ func (p *Pending) confirmed(f *checkhelo.Facts) checkhelo.Answer[[]string] {
 	return p.confirm(f.PTR.Value, f)
 }
 
-// confirm returns those names that resolve to the client. One failed look-up makes the answer
-// Failed, because the hidden name might be a confirmed one; Value has the confirmed names all
-// the same. The HELO name is not asked where Forward has the client.
+// confirm returns the names that resolve to the client. One failed lookup makes the answer
+// Failed, since that name might resolve to the client. Value has the confirmed names even then.
+// The HELO name is not queried if Forward contains the client.
 func (p *Pending) confirm(names []string, f *checkhelo.Facts) (a checkhelo.Answer[[]string]) {
 	own, _ := family(f.Client)
 	a.State = checkhelo.NotFound
@@ -307,7 +307,7 @@ func (p *Pending) confirm(names []string, f *checkhelo.Facts) (a checkhelo.Answe
 				continue
 			}
 		}
-		if len(a.Value) == i { // all so far: no list of its own is needed
+		if len(a.Value) == i { // all names so far are confirmed: share their array
 			a.Value = names[: i+1 : i+1]
 		} else {
 			a.Value = append(a.Value, name)
@@ -319,9 +319,9 @@ func (p *Pending) confirm(names []string, f *checkhelo.Facts) (a checkhelo.Answe
 	return a
 }
 
-// HostAddrs looks up the MX hosts of the HELO name, which it sets in f, and returns
-// the addresses of the first eight that are known. p is what Start returned for the
-// greeting and may be nil; the questions count against its budget.
+// HostAddrs sets f.MX to the MX hosts of the HELO name and returns the addresses of the
+// first eight hosts. It leaves out addresses whose lookup fails. p is the result of Start
+// for the greeting and may be nil. The queries count against the budget of p.
 func (g *Gatherer) HostAddrs(
 	ctx context.Context, p *Pending, f *checkhelo.Facts,
 ) (addrs []netip.Addr) {

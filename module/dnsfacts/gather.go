@@ -1,7 +1,7 @@
 // Package dnsfacts looks up the facts that the rules of package checkhelo read: addresses and MX
 // hosts of the HELO name, the client's PTR names and their forward confirmation (RFC 8601, section
 // 3 calls it iprev), the existence of the TLD, the SPF result of the HELO identity (RFC 7208,
-// section 2.3) and DNS lists (RFC 5782). Questions go out over RFC 1035 and RFC 6891.
+// section 2.3) and DNS lists (RFC 5782). Queries follow RFC 1035, with EDNS (RFC 6891).
 //
 //	g := &dnsfacts.Gatherer{
 //		Exchange: dnsfacts.NewClient([]string{"127.0.0.1:53"}).Exchange,
@@ -11,7 +11,7 @@
 //	p := g.Start(&f, need, remote) // at EHLO
 //	p.Wait(ctx, &f, need)          // at RCPT TO
 //
-// A look-up that fails makes its fact Failed. Only an answer of the DNS makes a fact NotFound.
+// A failed lookup makes its fact Failed. Only a DNS answer makes a fact NotFound.
 package dnsfacts
 
 import (
@@ -30,12 +30,12 @@ import (
 	"maddy.example/checkhelo/module/heloname"
 )
 
-// Bounds of a Gatherer, the first three where nothing else is set.
+// Limits of a Gatherer. The first three are defaults.
 const (
-	DefaultTimeout        = 5 * time.Second // for the look-ups of one client
-	DefaultShareJobs      = 2               // greetings of a network ahead of their verdict
-	DefaultShareQuestions = 64              // of a network, in flight and in a second
-	GreetingQuestions     = 60              // of one greeting, SPF included
+	DefaultTimeout        = 5 * time.Second // for the lookups of one greeting
+	DefaultShareJobs      = 2               // concurrent jobs of Start, per client network
+	DefaultShareQuestions = 64              // queries in flight and per second, per client network
+	GreetingQuestions     = 60              // queries of one greeting, SPF included
 )
 
 // Gatherer looks facts up. Its fields must not change once it is in use; it
@@ -43,54 +43,54 @@ const (
 type Gatherer struct {
 	// Exchange asks one question, as Client.Exchange does.
 	Exchange func(context.Context, *dns.Msg) (*dns.Msg, error)
-	// Timeout bounds all look-ups of one client together; 0 is DefaultTimeout. Time in which a
-	// question waits for the share of its network comes on top, up to twelve times Timeout.
+	// Timeout limits all lookups of one greeting together; 0 means DefaultTimeout. It does not
+	// include waits for the share of the client's network, at most twelve times Timeout.
 	Timeout time.Duration
-	// Cache may be nil, which keeps nothing.
+	// Cache may be nil: then nothing is cached.
 	Cache *Cache
-	// Blocklists are asked for the HELO name and its organisational domain.
+	// Blocklists are queried for the HELO name and its organisational domain.
 	Blocklists []Blocklist
-	// Allowlists are zones AllowListed asks for the client's address.
+	// Allowlists are the zones that AllowListed queries for the client's address.
 	Allowlists []string
-	// ShareJobs bounds the jobs of Start that one client network has at a time: an IPv4 address or an
-	// IPv6 /64; an IPv6 /48 has four times as many. 0 is DefaultShareJobs.
+	// ShareJobs limits the concurrent jobs of Start per client network: an IPv4 address or an
+	// IPv6 /64. An IPv6 /48 may have four times as many. 0 means DefaultShareJobs.
 	ShareJobs int
-	// ShareQuestions bounds the questions in flight of one client network in the
-	// same way, and its questions a second, of which ten seconds' can be saved up.
-	// 0 is DefaultShareQuestions. More wait in the network's own queue.
+	// ShareQuestions limits the queries of one client network: those in flight, and the
+	// rate per second. Up to ten seconds of unused rate are saved. Further queries wait
+	// in the network's queue. 0 means DefaultShareQuestions.
 	ShareQuestions int
-	// MaxQuestions bounds the questions in flight of all networks together. 0 is
-	// the smaller of 1024 and a quarter of the descriptors the process may open.
+	// MaxQuestions limits the queries in flight of all networks together. 0 means
+	// 1024 or a quarter of the process's limit of open files, whichever is smaller.
 	MaxQuestions int
-	// Observe, if set, learns of every question that was asked in the DNS: its RR type ("A"), one of
-	// the Kind constants and the time until the answer. It is called by many goroutines.
+	// Observe, if set, is called after each DNS query with the RR type ("A"), one of the Kind
+	// constants and the response time. Calls can be concurrent.
 	Observe func(qtype, result string, d time.Duration)
-	// OnDead, if set, is called at most once a minute while no question is
-	// answered, with the number of questions that failed since the last call.
+	// OnDead, if set, is called at most once a minute while all queries fail,
+	// with the number of queries that failed since the last call.
 	OnDead func(failed int)
 
 	shares shares
-	out    sync.Map // DNS lists that are not asked
+	out    sync.Map // zones of DNS lists that are not queried
 
-	mu          sync.Mutex // guards all below
-	row, failed int        // questions without an answer: in a row, since reported
+	mu          sync.Mutex // guards the fields below
+	row, failed int        // failed queries: in a row, since reported
 	reported    time.Time
 }
 
 func (g *Gatherer) timeout() time.Duration { return cmp.Or(g.Timeout, DefaultTimeout) }
 
-// Fill looks up what need names and f does not have yet, and returns when all is known, after
-// Timeout, or when ctx ends, whichever is first. What could not be learnt in time is Failed. A fact
-// that failed ten seconds ago or more is asked again. The slices that Fill sets are shared with the
-// cache and must not be written to.
+// Fill looks up the facts of need that f lacks. It returns when all are known, after Timeout, or
+// when ctx ends, whichever is first. Facts that are unknown then are Failed. A fact that failed at
+// least ten seconds ago is looked up again. The slices that Fill sets are shared and must not be
+// modified.
 //
-// What makes no sense to ask, such as a block list for an address, stays NotAsked, and
-// so does MX once Forward shows that the name has an address or did not answer.
+// Facts that do not apply, such as a domain list for an address literal, stay NotAsked. MX
+// also stays NotAsked if Forward is Found or Failed.
 func (g *Gatherer) Fill(ctx context.Context, f *checkhelo.Facts, need checkhelo.Need) {
 	g.pending(f).fill(ctx, f, need)
 }
 
-// lacks reports whether a fact was not asked for, or failed failTTL ago.
+// lacks reports whether a fact is NotAsked, or Failed for at least failTTL.
 func lacks[T any](a *checkhelo.Answer[T]) bool {
 	switch a.State {
 	case checkhelo.NotAsked:
@@ -103,7 +103,7 @@ func lacks[T any](a *checkhelo.Answer[T]) bool {
 	}
 }
 
-// fetch asks the DNS for k, keeps the answer, and returns it.
+// fetch queries the DNS for k, caches the answer and returns it.
 func (g *Gatherer) fetch(ctx context.Context, k key) (r *record) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -117,19 +117,19 @@ func (g *Gatherer) fetch(ctx context.Context, k key) (r *record) {
 		r, ttl = &record{err: wrap(err, k)}, failTTL
 	}
 	if r.kind() == KindCanceled && took >= g.timeout()/2 {
-		r.err.Kind = KindTimeout // it had time enough for an answer
+		r.err.Kind = KindTimeout // the server had enough time to answer
 	}
 	if g.Observe != nil {
 		g.Observe(dns.TypeToString[k.qtype], r.kind(), took)
 	}
-	if r.kind() != KindCanceled { // which shows nothing about the name
+	if r.kind() != KindCanceled { // a canceled query shows nothing
 		g.note(r.failed())
 		g.Cache.put(k, r, ttl)
 	}
 	return r
 }
 
-// resolve asks for k, and once more where the first answer ends at an alias.
+// resolve queries k. If the response ends with an alias, it queries the target once.
 func (g *Gatherer) resolve(ctx context.Context, k key) (*record, time.Duration, error) {
 	name := k.question()
 	if _, ok := dns.IsDomainName(name); !ok || name == "" {
@@ -153,11 +153,11 @@ func (g *Gatherer) resolve(ctx context.Context, k key) (*record, time.Duration, 
 	return nil, 0, fault(KindCNAME, "the chain has no end")
 }
 
-// silentAfter is the number of failures in a row that mean a dead resolver, where
-// a dead zone has answers to other questions in between: what a well-kept client asks.
+// silentAfter is how many failed queries in a row mean that the resolver is dead. If only
+// one zone is dead, queries for other zones succeed in between.
 const silentAfter = 3
 
-// note counts a question that failed or was answered.
+// note counts a failed or answered query and calls OnDead when it is due.
 func (g *Gatherer) note(failed bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -173,21 +173,21 @@ func (g *Gatherer) note(failed bool) {
 	}
 }
 
-// maxQuestions returns the bound of the questions in flight.
+// maxQuestions returns the limit of queries in flight.
 func (g *Gatherer) maxQuestions() int {
 	const most, least = 1024, 16
 	return cmp.Or(g.MaxQuestions, max(least, min(most, descriptors()/4)))
 }
 
-// descriptors returns how many files the process may open, 0 where the system does not tell.
+// descriptors returns how many files the process may open, 0 if that is unknown.
 var descriptors = sync.OnceValue(func() int {
 	var limit syscall.Rlimit
 	_ = syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit)
 	return int(min(limit.Cur, 1<<20))
 })
 
-// Kinds of failure and of good answers, as Error.Kind and the result of
-// Gatherer.Observe have them. They are fit for metric labels.
+// The results of a query, in Error.Kind and in the argument result of Gatherer.Observe.
+// They can be metric labels.
 const (
 	KindFound     = "found"
 	KindNoData    = "nodata"    // the name exists, the record type does not (RFC 2308, 2.2)
@@ -201,15 +201,15 @@ const (
 	KindReferral  = "referral"  // the server does not recurse
 	KindNetwork   = "network"   // the server cannot be reached
 	KindCanceled  = "canceled"  // nobody waits for the answer any more
-	KindListError = "listerror" // a DNS list says that it does not answer us
-	KindPanic     = "panic"     // a fault in a program; recovered
-	KindBudget    = "budget"    // not asked: one greeting may ask no more
+	KindListError = "listerror" // a DNS list refused the query
+	KindPanic     = "panic"     // a recovered panic
+	KindBudget    = "budget"    // not sent: the greeting has used its queries up
 )
 
-// Error is why a look-up failed.
+// Error says why a lookup failed.
 type Error struct {
 	Kind string // one of the Kind constants
-	Name string // what was asked
+	Name string // the name that was queried
 	Type uint16 // RR type
 	Err  error  // may be nil
 
@@ -229,7 +229,7 @@ func (e *Error) Error() string {
 // Unwrap returns the cause, which may be nil.
 func (e *Error) Unwrap() error { return e.Err }
 
-// wrap makes err an *Error about k; an *Error keeps its kind.
+// wrap returns err as an *Error about k. If err is an *Error already, its Kind stays.
 func wrap(err error, k key) *Error {
 	e := &Error{Kind: KindNetwork, Name: k.question(), Type: k.qtype, Err: err, at: time.Now()}
 	var known *Error
@@ -245,10 +245,10 @@ func wrap(err error, k key) *Error {
 	return e
 }
 
-// fault is an *Error without what was asked, which wrap adds.
+// fault returns an *Error without Name and Type; wrap adds them.
 func fault(kind, text string) *Error { return &Error{Kind: kind, Err: errors.New(text)} }
 
-// rcodeFailure is the error of an answer with an RCODE that answers nothing.
+// rcodeFailure returns the error for an RCODE other than NOERROR and NXDOMAIN.
 func rcodeFailure(rcode int) *Error {
 	kinds := map[int]string{dns.RcodeServerFailure: KindServFail, dns.RcodeRefused: KindRefused}
 	return fault(cmp.Or(kinds[rcode], KindRcode), dns.RcodeToString[rcode])

@@ -15,49 +15,49 @@ import (
 	"maddy.example/checkhelo/module/heloname"
 )
 
-// reasonOctets bounds what a log gets of a list's TXT record.
+// reasonOctets limits how much of a list's TXT record is kept in Listing.Reason.
 const reasonOctets = 200
 
-// Blocklist is one domain block list, RFC 5782, section 2.2.
+// Blocklist is one domain blocklist, RFC 5782, section 2.2.
 type Blocklist struct {
 	Zone   string           // lower-case, without a final dot
-	Action checkhelo.Action // of a hit; Off: what the rule says
+	Action checkhelo.Action // of a hit; Off: the action of the rule
 	Score  int              // points, when Action is Score
-	// Responses, if any, tells the answers of the list apart. An answer that is
-	// in none of them is no hit; of several the strongest counts.
+	// Responses, if not empty, sets actions by return code. A code that is in none
+	// of them is no hit. If several match, the strongest counts.
 	Responses []Response
 }
 
-// Response is what one kind of answer of a Blocklist means.
+// Response sets the action for some return codes of a Blocklist.
 type Response struct {
-	Codes  []netip.Prefix   // answers, such as 127.0.1.2/32
-	Action checkhelo.Action // Off: what the list says
+	Codes  []netip.Prefix   // return codes, such as 127.0.1.2/32
+	Action checkhelo.Action // Off: the action of the Blocklist
 	Score  int              // points, when Action is Score
 }
 
 var (
 	listAnswers = netip.MustParsePrefix("127.0.0.0/8") // RFC 5782, section 2.1
-	// listErrors say that the list does not answer us. Lists use the first by custom,
-	// and RFC 5782, section 5 forbids an entry 127.0.0.1.
+	// listErrors are codes by which a list refuses the query. The first is a convention
+	// of lists. For the second see RFC 5782, section 5.
 	listErrors = []netip.Prefix{
 		netip.MustParsePrefix("127.255.255.0/24"), netip.MustParsePrefix("127.0.0.1/32"),
 	}
-	// dnswlBlocked is what dnswl.org answers to clients that ask too much.
+	// dnswlBlocked is the answer of dnswl.org to clients that send too many queries.
 	dnswlBlocked = netip.MustParseAddr("127.0.0.255")
 )
 
-// zoneKey is a customer's key: a first label of 20 letters and digits or more in a zone of
-// three labels or more.
+// zoneKey matches a customer's key in a zone's name: a first label of at least 20 letters and
+// digits, in a zone of at least three labels.
 var zoneKey = regexp.MustCompile(`^[a-z0-9]{20,}(\.[^.]+\..)`)
 
-// shownZone returns a zone with *** in the place of the customer's key.
+// shownZone returns a zone's name with *** in place of a customer's key.
 func shownZone(zone string) string { return zoneKey.ReplaceAllString(zone, "***$1") }
 
-// lists learns which block lists hold the HELO name. A list that fails
-// takes nothing away from the hits of others, and is no hit itself.
+// lists looks up which blocklists list the HELO name. A failed list is no hit.
+// Hits on other lists count even then.
 func (p *Pending) lists(f *checkhelo.Facts) (listed checkhelo.Answer[[]checkhelo.Listing]) {
 	name := f.Helo.ASCII
-	if f.Helo.Kind != heloname.FQDN || heloname.NumericTLD(name) { // no list can know it
+	if f.Helo.Kind != heloname.FQDN || heloname.NumericTLD(name) { // not on any domain list
 		return listed
 	}
 	names := slices.Compact([]string{name, cmp.Or(heloname.OrgDomain(name), name)})
@@ -74,7 +74,7 @@ func (p *Pending) lists(f *checkhelo.Facts) (listed checkhelo.Answer[[]checkhelo
 			}
 			if hit.Addr.IsValid() {
 				hits = append(hits, hit)
-				break // the reason of the longer name is the better one
+				break // the longer name comes first: its reason is more specific
 			}
 		}
 	}
@@ -84,7 +84,7 @@ func (p *Pending) lists(f *checkhelo.Facts) (listed checkhelo.Answer[[]checkhelo
 	return listed
 }
 
-// listing returns the strongest entry that a list has for a name; without Addr it has none.
+// listing returns the strongest hit of a name on a list. Addr is invalid if there is none.
 func (p *Pending) listing(z *Blocklist, name string) (hit checkhelo.Listing, err *Error) {
 	addrs, err := p.listed(name, z.Zone)
 	responses := z.Responses
@@ -115,9 +115,9 @@ func (p *Pending) listing(z *Blocklist, name string) (hit checkhelo.Listing, err
 	return hit, err
 }
 
-// listed returns the addresses with which a zone lists a name or a reversed address. What lies
-// outside of 127.0.0.0/8 comes from elsewhere (a wildcard, a captive portal) and does not count.
-// A zone that failed its last test is not asked.
+// listed returns the return codes of a zone for a name or a reversed address. It drops addresses
+// outside 127.0.0.0/8: they come from a wildcard or a captive portal. A zone that failed its last
+// test is not queried.
 func (p *Pending) listed(name, zone string) (hits []netip.Addr, err *Error) {
 	if _, out := p.g.out.Load(zone); out {
 		return nil, nil
@@ -139,9 +139,9 @@ func inAny(addr netip.Addr, networks []netip.Prefix) bool {
 	return slices.ContainsFunc(networks, func(n netip.Prefix) bool { return n.Contains(addr) })
 }
 
-// AllowListed asks Allowlists for a client's address (RFC 5782, section
-// 2.1) and returns the first zone that has it with Found. Failed means that a
-// zone which did not answer might have it. It takes no longer than Timeout.
+// AllowListed queries Allowlists for a client's address (RFC 5782, section 2.1). It returns
+// the first zone that lists the address and Found. If none does, it returns Failed if a
+// zone did not answer, otherwise NotFound. Timeout limits it like Fill.
 func (g *Gatherer) AllowListed(
 	ctx context.Context, client netip.Addr,
 ) (zone string, state checkhelo.State) {
@@ -149,7 +149,7 @@ func (g *Gatherer) AllowListed(
 		return "", checkhelo.NotFound
 	}
 	p := g.pending(&checkhelo.Facts{Client: client})
-	// An address as lists of addresses have it.
+	// The reversed address, without the reverse zone.
 	reversed := strings.TrimSuffix(key{addr: client}.question(), ".in-addr.arpa")
 	reversed = strings.TrimSuffix(reversed, ".ip6.arpa")
 	p.until(ctx, func() {
@@ -167,14 +167,14 @@ func (g *Gatherer) AllowListed(
 	return zone, state
 }
 
-// Times between two tests of the DNS lists, the second after a test without an answer.
+// Intervals between tests of the DNS lists; testAgain if a zone did not answer.
 const (
 	testEvery = 24 * time.Hour
 	testAgain = 10 * time.Minute
 )
 
-// Run tests the DNS lists at once and then daily, until ctx ends. report gets the result for
-// each zone, whose key is hidden: news for the log, "" for none, and whether the test failed.
+// Run tests the DNS lists at once and then daily, until ctx ends. It calls report for each zone
+// (customer's key masked) with a message for the log, "" for none, and whether the test failed.
 func (g *Gatherer) Run(ctx context.Context, report func(zone, news string, failed bool)) {
 	if len(g.Blocklists)+len(g.Allowlists) == 0 {
 		return
@@ -191,10 +191,10 @@ func (g *Gatherer) Run(ctx context.Context, report func(zone, news string, faile
 	}
 }
 
-// testLists tests every DNS list by its entries for tests, RFC 5782, section 5: `invalid`,
-// which it must never have, and `test` of domain lists, 127.0.0.1 and 127.0.0.2 of Allowlists.
-// A zone that lists the first is asked no more until a later test finds it well. testLists
-// returns false when a zone did not answer, which changes nothing.
+// testLists tests every DNS list with the test entries of RFC 5782, section 5. A domain list
+// must list `test` and not `invalid`; an allowlist must list 127.0.0.2 and not 127.0.0.1. A
+// zone that lists the wrong one is not queried until it passes a later test. testLists returns
+// false if a zone did not answer; the state of that zone stays.
 func (g *Gatherer) testLists(
 	ctx context.Context, report func(zone, news string, failed bool),
 ) (answered bool) {

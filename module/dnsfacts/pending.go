@@ -16,30 +16,30 @@ import (
 	"maddy.example/checkhelo/module/heloname"
 )
 
-// Pending is the look-ups of one greeting. They share one budget of
-// GreetingQuestions and one Timeout, which a look-up that failed gets again after
-// ten seconds. Its methods may be called by many goroutines.
+// Pending holds the lookups of one greeting. They share a budget of GreetingQuestions
+// queries and one Timeout. Both are restored ten seconds after the last lookup. Its
+// methods are safe for concurrent use.
 type Pending struct {
 	g      *Gatherer
 	client netip.Addr
 	helo   heloname.Name
 	ctx    context.Context
-	cancel context.CancelFunc // ends all look-ups, also later ones
-	busy   chan struct{}      // full while a goroutine looks up for this greeting
+	cancel context.CancelFunc // ends all lookups, also later ones
+	busy   chan struct{}      // full while a goroutine uses this Pending
 
-	// Of the goroutine that fills busy:
+	// Used only by the goroutine that filled busy:
 	want   checkhelo.Need
-	missed int       // how often get had no answer
-	over   *Error    // what has no answer fails with it; nil: the answer may still come
-	budget int       // questions that remain
-	ended  time.Time // the last look-ups
-	// What remains of the times for answers and for the share of the network. Only the time runs
-	// that the greeting waits for.
+	missed int       // calls of get that had no answer
+	over   *Error    // error of queries without an answer; nil: answers may still come
+	budget int       // queries that remain
+	ended  time.Time // when the last lookups ended
+	// Time left to wait for answers, and to wait for the network's share. Only one of them runs
+	// at a time.
 	left, patience time.Duration
 
 	// Guarded by shares.mu:
-	answers map[key]*record // nil: not there yet
-	queue   []key           // to ask
+	answers map[key]*record // nil record: no answer yet
+	queue   []key           // queries to send
 	news    chan struct{}
 }
 
@@ -50,14 +50,14 @@ func (g *Gatherer) pending(f *checkhelo.Facts) *Pending {
 	}
 }
 
-// Start sets in f what need names and the cache knows, and begins to look up
-// the rest as Fill does. It returns at once, nil when nothing is left. While the
-// client's network has ShareJobs such jobs it only prepares a Pending that looks
-// up when it is waited for. A job ends by itself after Timeout.
+// Start sets those facts of need that the cache has, and starts a job that looks up
+// the rest as Fill does. It returns at once; it returns nil if nothing is left to look
+// up. If the client's network has ShareJobs jobs already, Start starts no job: the
+// lookups begin with Wait. A job ends by itself after Timeout.
 //
 // remote is the client's address and port. A new greeting from the same remote
-// ends the look-ups of the one before; the same greeting again gets the job that
-// runs. The zero value means that the port is not known.
+// cancels the job of the previous one. If the greeting is the same, Start returns the
+// Pending of the running job. The zero value means that the port is unknown.
 func (g *Gatherer) Start(
 	f *checkhelo.Facts, need checkhelo.Need, remote netip.AddrPort,
 ) *Pending {
@@ -104,17 +104,17 @@ func (g *Gatherer) Start(
 	return p
 }
 
-// Wait adds to f what was learnt and looks up what else need names. Only time
-// spent on look-ups counts against Timeout: a pause of the client between EHLO
-// and RCPT TO uses up nothing. When ctx ends first, what is still out is Failed.
+// Wait sets in f the facts of need, and looks up those that the job has not found. Only
+// time spent on lookups counts against Timeout, not a pause of the client between EHLO
+// and RCPT TO. Facts that are unknown when ctx ends are Failed.
 func (p *Pending) Wait(ctx context.Context, f *checkhelo.Facts, need checkhelo.Need) {
 	p, release := p.g.alone(ctx, p, f)
 	defer release()
 	p.fill(ctx, f, need)
 }
 
-// alone waits until nobody looks up with p, and returns it and what gives it back. When ctx
-// ends first, and for nil, it returns a Pending of its own.
+// alone waits until no other goroutine uses p. It returns p and a function that releases p. If
+// ctx ends first, or p is nil, it returns a new Pending.
 func (g *Gatherer) alone(ctx context.Context, p *Pending, f *checkhelo.Facts) (*Pending, func()) {
 	if p != nil {
 		select {
@@ -126,13 +126,13 @@ func (g *Gatherer) alone(ctx context.Context, p *Pending, f *checkhelo.Facts) (*
 	return g.pending(f), func() {}
 }
 
-// fill sets in f what need names and f lacks.
+// fill looks up the facts of need that f lacks.
 func (p *Pending) fill(ctx context.Context, f *checkhelo.Facts, need checkhelo.Need) {
 	p.want = need
 	p.until(ctx, func() { p.learn(f) })
 }
 
-// learn sets those facts that are wanted, lacking, and settled by the answers there are.
+// learn sets those wanted and missing facts that follow from the answers so far.
 func (p *Pending) learn(f *checkhelo.Facts) {
 	fact(p, f, checkhelo.NeedForward, &f.Forward, (*Pending).forward)
 	fact(p, f, checkhelo.NeedMX, &f.MX, (*Pending).mx)
@@ -143,8 +143,8 @@ func (p *Pending) learn(f *checkhelo.Facts) {
 	fact(p, f, checkhelo.NeedLists, &f.Listed, (*Pending).lists)
 }
 
-// fact sets a fact to what look returns. A result for which an answer was missing is
-// dropped, since look runs again when the answer is there.
+// fact sets a fact to the result of look. If an answer was missing, it drops the result:
+// look runs again when the answer arrives.
 func fact[T any](
 	p *Pending, f *checkhelo.Facts, need checkhelo.Need, a *checkhelo.Answer[T],
 	look func(*Pending, *checkhelo.Facts) checkhelo.Answer[T],
@@ -158,10 +158,10 @@ func fact[T any](
 	}
 }
 
-// notYet stands for an answer that is not there yet.
+// notYet is the result of get while there is no answer.
 var notYet = &record{err: fault(KindTimeout, "no answer yet")}
 
-// get returns the answer to k. Where there is none yet, it queues k and returns notYet.
+// get returns the answer to k. If there is none yet, it queues k and returns notYet.
 func (p *Pending) get(k key) *record {
 	if p.over != nil && p.over.Kind == KindPanic {
 		return &record{err: p.over}
@@ -192,8 +192,8 @@ func (p *Pending) get(k key) *record {
 	return notYet
 }
 
-// until runs step, asks what it misses and runs it again, until it misses nothing. What
-// has no answer at the end of the time or of ctx, or after a panic, is Failed.
+// until runs step and sends the queries that step queued, until step has all answers. Queries
+// without an answer fail when the time or ctx ends, or after a panic.
 func (p *Pending) until(ctx context.Context, step func()) {
 	p.renew()
 	if p.done(step) {
@@ -203,14 +203,14 @@ func (p *Pending) until(ctx context.Context, step func()) {
 	timer := time.NewTimer(p.left)
 	defer timer.Stop()
 	for p.over == nil {
-		if err := p.await(ctx, timer); err != nil { // of all that the greeting asks
+		if err := p.await(ctx, timer); err != nil { // one error for the whole greeting
 			p.over = wrap(err, key{name: p.helo.ASCII, qtype: dns.TypeANY})
 		} else if p.done(step) {
 			return
 		}
 	}
 	if !p.done(step) {
-		p.done(step) // it panicked
+		p.done(step) // the step above panicked; now p.over is set
 	}
 }
 
@@ -226,7 +226,7 @@ func (p *Pending) done(step func()) bool {
 	return p.missed == 0
 }
 
-// renew prepares for look-ups. What failed ten seconds ago is forgotten.
+// renew prepares p for lookups. It deletes answers that failed at least ten seconds ago.
 func (p *Pending) renew() {
 	now, timeout := time.Now(), p.g.timeout()
 	if now.Sub(p.ended) >= failTTL {
@@ -238,7 +238,7 @@ func (p *Pending) renew() {
 	})
 }
 
-// await asks what is queued and waits for an answer. It returns why none will come.
+// await sends queued queries and waits for an answer. It returns an error if none will come.
 func (p *Pending) await(ctx context.Context, timer *time.Timer) error {
 	err := cmp.Or(ctx.Err(), p.ctx.Err())
 	if err != nil || p.left <= 0 {
@@ -260,38 +260,38 @@ func (p *Pending) await(ctx context.Context, timer *time.Timer) error {
 }
 
 const (
-	// wideShare is how many shares of a /64 an IPv6 /48 has together.
+	// wideShare is the share of an IPv6 /48, in shares of a /64.
 	wideShare = 4
-	// burst is for how many seconds a network saves up the questions it does not ask.
+	// burst is for how many seconds a network can save unused queries.
 	burst = 10
-	// shareWaits times Timeout is the longest that a client waits for the share of
-	// its own network. A client that takes the whole share by itself must not fail
-	// its own look-ups cheaply, since a failed look-up makes verdicts milder.
+	// shareWaits times Timeout is the longest wait for the share of a network. It is
+	// long since failed lookups make verdicts milder: a client must not be able to
+	// make its own lookups fail by using the whole share.
 	shareWaits = 12
 )
 
-// shares gives places to questions. Each client network has its share, networks
-// take turns, and the last places are kept for networks that have none.
+// shares limits the queries in flight. Each client network has its share, networks take
+// turns, and the last places are reserved for networks that have no query in flight.
 type shares struct {
 	mu           sync.Mutex
 	networks     map[netip.Prefix]*network
-	waiting      []*network // those with a queue; the first has the next turn
+	waiting      []*network // networks with a queue; the first is next
 	flights      map[key]*flight
-	greetings    map[netip.AddrPort]*Pending // that run ahead
+	greetings    map[netip.AddrPort]*Pending // with a running job
 	jobs, asking int
 }
 
-// network is one client network and what it has of its share.
+// network is one client network and what it uses of its share.
 type network struct {
 	wide         *network // the /48 of an IPv6 /64
-	narrow       int      // networks that this one is the wide one of
-	weight       int      // shares that it has: 1, or wideShare
+	narrow       int      // number of networks whose wide is this one
+	weight       int      // number of its shares: 1 or wideShare
 	jobs, asking int
-	recent       int        // questions asked, less a share for each second since
-	queue        []*Pending // want a place; the first has the next turn
+	recent       int        // queries sent, less one share per second
+	queue        []*Pending // wait for a place; the first is next
 }
 
-// flight is one question that was asked. All greetings that want it share its answer.
+// flight is one query in flight. All greetings that need its answer share it.
 type flight struct {
 	waiting []*Pending
 	cancel  context.CancelFunc
@@ -324,8 +324,8 @@ func (g *Gatherer) network(client netip.Addr) *network {
 	return n
 }
 
-// tick runs once a second while there are networks. It gives each the questions of that second
-// and forgets those that have nothing left.
+// tick runs once a second while there are networks. It subtracts one second's share from recent
+// and deletes networks that use nothing any more.
 func (g *Gatherer) tick() {
 	s := &g.shares
 	s.mu.Lock()
@@ -348,7 +348,7 @@ func (g *Gatherer) tick() {
 
 func (g *Gatherer) share() int { return cmp.Or(g.ShareQuestions, DefaultShareQuestions) }
 
-// add counts jobs ahead and questions in flight. The caller holds mu.
+// add changes the numbers of jobs and of queries in flight. The caller holds mu.
 func (s *shares) add(n *network, jobs, questions int) {
 	s.jobs += jobs
 	s.asking += questions
@@ -359,9 +359,9 @@ func (s *shares) add(n *network, jobs, questions int) {
 	}
 }
 
-// room reports whether n may ask one more question: it has a share left, and holds
-// less than half as many places as are free. So a few are always free for a network
-// that has none. The caller holds mu.
+// room reports whether n may send one more query: its share is not used up, and it has
+// fewer queries in flight than half of the free places. So some places always stay free
+// for a network without queries. The caller holds mu.
 func (g *Gatherer) room(n *network) bool {
 	free := g.maxQuestions() - g.shares.asking
 	for ; n != nil; n = n.wide {
@@ -373,7 +373,7 @@ func (g *Gatherer) room(n *network) bool {
 	return true
 }
 
-// asked reports whether p has asked for k, or queued it.
+// asked reports whether p has sent or queued the query k.
 func (p *Pending) asked(k key) bool {
 	s := &p.g.shares
 	s.mu.Lock()
@@ -382,7 +382,7 @@ func (p *Pending) asked(k key) bool {
 	return asked
 }
 
-// ask gives p its turn, and returns which of its times runs until the next answer.
+// ask lets p send its queue, and returns the time that runs now: p.left or p.patience.
 func (p *Pending) ask() *time.Duration {
 	s := &p.g.shares
 	s.mu.Lock()
@@ -403,16 +403,16 @@ func (p *Pending) ask() *time.Duration {
 	return &p.left
 }
 
-// wake tells p that there is an answer, or that nothing of it is queued any more.
+// wake tells p that an answer is there, or that its queue is empty.
 func (p *Pending) wake() {
 	select {
 	case p.news <- struct{}{}:
-	default: // it has not looked yet
+	default: // p has not read the last one yet
 	}
 }
 
-// serve gives free places to the networks that wait, in turn, and to the greetings of each
-// in turn. asker is the greeting that asks, and needs no waking. The caller holds mu.
+// serve gives free places to the waiting networks in turn, and in each network to its greetings
+// in turn. asker, which may be nil, called serve and needs no wake. The caller holds mu.
 func (g *Gatherer) serve(asker *Pending) {
 	s := &g.shares
 	for i := 0; i < len(s.waiting); {
@@ -441,7 +441,7 @@ func (g *Gatherer) serve(asker *Pending) {
 	}
 }
 
-// start asks a question. The caller holds mu.
+// start sends the query k for a network. The caller holds mu.
 func (g *Gatherer) start(k key, from *network) *flight {
 	s := &g.shares
 	s.add(from, 0, 1)
@@ -466,7 +466,7 @@ func (g *Gatherer) start(k key, from *network) *flight {
 	return f
 }
 
-// leave gives up what p waits for, and ends what nobody else waits for.
+// leave drops the queries of p, and cancels those that no other greeting waits for.
 func (p *Pending) leave() {
 	s := &p.g.shares
 	s.mu.Lock()

@@ -17,9 +17,9 @@ import (
 	"maddy.example/checkhelo/module/heloname"
 )
 
-// spf learns the SPF result of the HELO identity (RFC 7208, section 2.3). A
-// name that can have no SPF record, such as a literal, has "none". The library runs over
-// the answers there are. The cache keeps the result for as long as its answers.
+// spf looks up the SPF result of the HELO identity (RFC 7208, section 2.3). The result is
+// "none" for a name that cannot have an SPF record, such as a literal. The library runs on
+// the answers so far. The result is cached for the shortest TTL of its answers.
 func (p *Pending) spf(f *checkhelo.Facts) (a checkhelo.Answer[string]) {
 	switch {
 	case !f.Client.IsValid():
@@ -43,8 +43,8 @@ func (p *Pending) spf(f *checkhelo.Facts) (a checkhelo.Answer[string]) {
 	result, _ := spf.CheckHostWithSender(client.AsSlice(), name, "postmaster@"+name,
 		spf.WithResolver(s))
 	if s.failure != nil && result != spf.Pass {
-		// A failed look-up counts as "this mechanism does not match" in some
-		// places, which can turn a pass into a fail. Only a pass is sure then.
+		// In some places the library counts a failed lookup as "no match", which
+		// can turn a pass into a fail. So only a pass is certain.
 		return answer(&record{err: s.failure}, "")
 	}
 	if p.missed == before {
@@ -53,27 +53,27 @@ func (p *Pending) spf(f *checkhelo.Facts) (a checkhelo.Answer[string]) {
 	return known(string(result))
 }
 
-// spfResolver answers the library from what the greeting has learnt. An answer that is not there
-// looks like one that does not match, so that the library goes on and names what the record asks
-// for next: all of it is asked at once. The result of such a run is thrown away. The library stops
-// where an answer is already on its way, since that one may settle the result.
+// spfResolver gives the library the answers of the greeting. If an answer is missing, it queues
+// the query and returns an answer that does not match. So the library goes on, and all queries of
+// the record are sent at once. The result of such a run is dropped. If the query was sent before,
+// the library stops instead, since that answer may decide the result.
 type spfResolver struct {
 	p       *Pending
 	facts   *checkhelo.Facts
-	ttl     time.Duration // shortest life of an answer used
-	failure *Error        // of the first look-up that failed
-	stops   bool          // nothing more is asked in this run
+	ttl     time.Duration // shortest time left of an answer used
+	failure *Error        // of the first lookup that failed
+	stops   bool          // no more queries in this run
 	exists  bool          // a record may have the mechanism "exists"
 }
 
 var (
-	// unknown stands for an answer that is not there.
+	// unknown replaces a missing answer.
 	unknown     = &record{texts: []string{""}, addrs: []netip.Addr{netip.IPv6Unspecified()}}
 	errNotFound = &net.DNSError{Err: "no such record", IsNotFound: true}
 	errStop     = &net.DNSError{Err: "waiting for an answer", IsTemporary: true}
 )
 
-// look returns the answer about what an SPF record names, which can be any text.
+// look returns the answer to a query from an SPF record. name can be any text.
 func (s *spfResolver) look(name string, qtype uint16) (*record, error) {
 	name = strings.ToLower(strings.TrimSuffix(name, "."))
 	for len(name) > 253 && strings.Contains(name, ".") { // RFC 7208, section 7.3
@@ -127,9 +127,9 @@ func (s *spfResolver) LookupMX(_ context.Context, name string) (hosts []*net.MX,
 	return hosts, err
 }
 
-// LookupIPAddr implements spf.DNSResolver. RFC 7208, section 5 asks for the client's address family
-// only, but for "exists" always for A; as the library does not say which it is, an IPv6 client
-// costs both once a record has an "exists".
+// LookupIPAddr implements spf.DNSResolver. RFC 7208, section 5 uses the client's address family,
+// but "exists" always uses A. The library does not tell which mechanism it evaluates, so that for
+// an IPv6 client both are queried once a record has an "exists".
 func (s *spfResolver) LookupIPAddr(_ context.Context, host string) (list []net.IPAddr, _ error) {
 	own, _ := family(s.facts.Client)
 	types := []uint16{own}
@@ -182,8 +182,8 @@ func isSPF(txt string) bool {
 	return strings.EqualFold(version, spfVersion)
 }
 
-// spfTerm is a term of an SPF record by the grammar of RFC 7208, section 12. A macro letter
-// c, r or t belongs into explanations only (section 7.2).
+// spfTerm matches a term of an SPF record by the grammar of RFC 7208, section 12, without the
+// macro letters c, r and t, which are for explanations only (section 7.2).
 var spfTerm = func() *regexp.Regexp {
 	const (
 		expand = `%\{[slodiphv](?:0*[1-9][0-9]*)?r?[-.+,/_=]*\}|%%|%_|%-`
@@ -220,7 +220,7 @@ func spfRecord(txt string) string {
 			return spfBroken
 		case modifier != "":
 			modifiers[modifier] = true
-			if modifier == "redirect" { // the library takes it in lower case only
+			if modifier == "redirect" { // the library accepts lower case only
 				kept = append(kept, modifier+term[len(modifier):])
 			}
 		case other == "":
@@ -233,7 +233,7 @@ func spfRecord(txt string) string {
 // spfBroken is a record that the library reports as permerror.
 const spfBroken = spfVersion + " !"
 
-// spfNetwork reports whether an address with a length, which may be empty, is one of a family.
+// spfNetwork reports whether addr and length, which may be "", are valid and of the family.
 func spfNetwork(family, addr, length string) bool {
 	a, err := netip.ParseAddr(addr)
 	if err == nil && length != "" {

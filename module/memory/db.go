@@ -14,12 +14,12 @@ import (
 )
 
 const (
-	readTime    = 50 * time.Millisecond // of one lookup, within the session's own time
-	writeTime   = 10 * time.Second      // of one batch
-	startTime   = 2 * time.Second       // that Open takes for the first connection
-	closeTime   = 3 * time.Second       // of the last batch, for which the last Close waits
-	maxFailures = 4                     // reads in a row; then it is away until a batch reaches it
-	cachedFor   = 5                     // seconds; another server may accept a message meanwhile
+	readTime    = 50 * time.Millisecond // limit of one lookup, for which a session waits
+	writeTime   = 10 * time.Second      // limit of one batch of writes
+	startTime   = 2 * time.Second       // limit of the first connection, in Open
+	closeTime   = 3 * time.Second       // limit of the last batch, in the last Close
+	maxFailures = 4                     // failed reads in a row; then no reads until a batch works
+	cachedFor   = 5                     // seconds; then rows are read again: others may write too
 
 	viewRows       = 1 << 16
 	queueRows      = 1 << 16
@@ -29,15 +29,15 @@ const (
 var errJumped = errors.New("memory: the clock is more than two days ahead of the newest entry;" +
 	" nothing expires until entries have been written for an hour")
 
-// Counters are totals since the store was opened, and its state.
+// Counters are totals since the store was opened, and its current state.
 type Counters struct {
 	Counts                      // rows, as of the last batch
 	Cached, Read, Failed uint64 // lookups: from the cache, from the database, without answer
 	Written              uint64 // rows
-	Dropped              uint64 // writes that found the queue or the table full
-	OverShare            uint64 // writes of a network past its share
+	Dropped              uint64 // writes rejected because the queue or the table was full
+	OverShare            uint64 // writes rejected because a network's share was used up
 	Expired              uint64 // rows
-	Away                 bool   // the last read or write did not work
+	Away                 bool   // no connection: the last batch or the last reads failed
 }
 
 // DB is a Store in a database. It is safe for concurrent use.
@@ -46,26 +46,26 @@ type DB struct {
 	readOnly bool
 	readTime time.Duration // of one lookup
 	every    time.Duration // from one batch of writes to the next
-	maxRows  int64         // of each kind; strangers of earlier days make room for new rows
+	maxRows  int64         // limit of each kind; expire makes room in a full table
 	clock    func() time.Time
 
 	db atomic.Pointer[sql.DB] // nil until the first connection
 
 	mu        sync.Mutex
-	report    func(error)     // nil, or gets what keeps the store from working
-	key       []byte          // of the hashes; nil before the first connection
-	queue     *Map            // what waits for the next batch
-	view      *Map            // rows as far as this process knows them
-	loaded    map[scope]int64 // its scopes, and the Unix times of reading all their rows; 0: never
+	report    func(error)     // called with each error of the store; may be nil
+	key       []byte          // HMAC key; nil before the first connection
+	queue     *Map            // rows for the next batch
+	view      *Map            // cache of the table, with the rows of queue
+	loaded    map[scope]int64 // scopes of view, and the Unix time of their last full read; 0: never
 	total     Counters
-	failed    int  // reads in a row
+	failed    int  // failed reads in a row
 	unwritten bool // the last batch failed
 
-	writing chan struct{} // full while a batch is written; it guards what follows
-	file    os.FileInfo   // what is open, for SQLite
-	swept   key           // up to which old rows were looked for; empty: the beginning
+	writing chan struct{} // full while a batch is written; guards file and swept
+	file    os.FileInfo   // the open file, for SQLite
+	swept   key           // expire continues after this key; empty: at the first row
 
-	users      int // the registry's lock guards it
+	users      int // guarded by the registry's lock
 	stop, done chan struct{}
 }
 
@@ -75,9 +75,9 @@ var registry = struct {
 }{open: map[place]*DB{}}
 
 // Open returns the store at a place: the path of a file for "sqlite3", a DSN for "postgres". The
-// error is ErrNoDriver, or names an unknown database. Everything else that can be wrong with a
-// database goes to report, each time: the store is away then and tries again every second. A store
-// that is open already gets this report in place of its own. Each Open wants a Close.
+// error is ErrNoDriver, or names an unknown database. Each other fault of the database is passed to
+// report, and the store tries again every second. If the place is open already, Open returns the
+// same store and replaces its report. Each Open needs a Close.
 func Open(driver, dsn string, report func(error)) (*DB, error) {
 	p, err := newPlace(driver, dsn, sql.Drivers())
 	if err != nil {
@@ -97,7 +97,7 @@ func newDB(p place) *DB {
 	}
 }
 
-// join returns the store that is open at d's place, or opens d.
+// join returns the store that is open at d's place. If there is none, it opens and returns d.
 func (d *DB) join() *DB {
 	registry.Lock()
 	open, ok := registry.open[d.place]
@@ -113,11 +113,11 @@ func (d *DB) join() *DB {
 	}
 	open.mu.Lock()
 	defer open.mu.Unlock()
-	open.report = d.report // of the newest instance of a reload
+	open.report = d.report // after a reload the newest instance gets the errors
 	return open
 }
 
-// Close gives the store back. The last one writes what is queued, for at most 3 seconds.
+// Close releases the store. The last Close writes the queued rows, for at most 3 seconds.
 func (d *DB) Close() error {
 	registry.Lock()
 	d.users--
@@ -151,8 +151,8 @@ func (d *DB) secret() []byte {
 	return d.key
 }
 
-// list returns the rows of a scope as the view has them. It reads them from the database before,
-// unless that was done just now.
+// list returns the rows of a scope from the view. If the last full read is older than cachedFor,
+// it reads them from the database first.
 func (d *DB) list(ctx context.Context, s scope, now int64) (rows []row, at int64, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -172,12 +172,12 @@ func (d *DB) list(ctx context.Context, s scope, now int64) (rows []row, at int64
 	d.view.set(s, withoutOld(found, at))
 	d.loaded[s] = now
 	for _, r := range slices.Concat(queued, d.queue.rows[s]) {
-		_ = d.view.merge(r, at) // past the share of the scope
+		_ = d.view.merge(r, at) // fails if the scope's share is used up
 	}
 	return d.view.rows[s], at, nil
 }
 
-// makeRoom drops random scopes from a full view. It needs the lock.
+// makeRoom drops random scopes from a full view. The caller holds mu.
 func (d *DB) makeRoom() {
 	for s := range d.loaded {
 		if max(d.view.room.Rows, len(d.loaded)) < viewRows {
@@ -188,7 +188,7 @@ func (d *DB) makeRoom() {
 	}
 }
 
-// put queues a row. What is written already today costs one look into the cache.
+// put queues a row. For a row that changes nothing it only searches the view.
 func (d *DB) put(n row, now int64) error {
 	d.mu.Lock()
 	jumped := d.queue.era.wrote(now)
@@ -220,13 +220,13 @@ func (d *DB) enqueue(n row, at int64) error {
 		d.makeRoom()
 		d.loaded[n.scope] = 0
 	}
-	if err := d.view.merge(n, at); n.kind == KindWaiting { // its scope was read just now
+	if err := d.view.merge(n, at); n.kind == KindWaiting { // the view has all its rows
 		return err
 	}
 	return nil
 }
 
-// read reads a scope for at most 50 ms. It needs the lock, and frees it for that time.
+// read reads a scope for at most readTime. The caller holds mu; read unlocks it meanwhile.
 func (d *DB) read(ctx context.Context, s scope) ([]row, error) {
 	db := d.db.Load()
 	if db == nil || d.failed >= maxFailures {
@@ -251,8 +251,8 @@ func (d *DB) read(ctx context.Context, s scope) ([]row, error) {
 	return nil, err
 }
 
-// within returns what f returns, or an error when the context ends before. A driver that does not
-// come back keeps its goroutine and its connection, never a session or the end of the server.
+// within returns the result of f, or the context's error if ctx ends first. A driver that hangs
+// blocks its own goroutine and connection, but no session and not the end of the server.
 func within(ctx context.Context, f func() error) error {
 	done := make(chan error, 1)
 	go func() { done <- f() }()
@@ -289,7 +289,7 @@ func (d *DB) tick(limit time.Duration) {
 	d.say(within(ctx, func() error { return d.take(ctx, d.flush, d.expire, d.checkpoint) }))
 }
 
-// take connects to the database and takes some steps there, while nobody else does.
+// take connects to the database and runs steps until one fails. Other calls of take wait.
 func (d *DB) take(ctx context.Context, steps ...func(context.Context, *sql.DB) error) error {
 	select {
 	case d.writing <- struct{}{}:
@@ -306,7 +306,7 @@ func (d *DB) take(ctx context.Context, steps ...func(context.Context, *sql.DB) e
 	return err
 }
 
-// say reports an error.
+// say passes an error to report; nil is no error.
 func (d *DB) say(err error) {
 	d.mu.Lock()
 	report := d.report
@@ -318,12 +318,12 @@ func (d *DB) say(err error) {
 
 func (d *DB) shut() {
 	if db := d.db.Swap(nil); db != nil {
-		_ = db.Close() // all is written, or nothing can be
+		_ = db.Close() // no row can be written any more
 	}
 }
 
-// connect returns the open database, or opens it: for the first time, or when another file has
-// taken its place. What was kept there is forgotten then.
+// connect returns the open database. If there is none, or another file has replaced it, connect
+// opens the database and clears the view.
 func (d *DB) connect(ctx context.Context) (*sql.DB, error) {
 	if db := d.db.Load(); db != nil && !d.replaced(d.file) {
 		return db, nil
@@ -345,7 +345,7 @@ func (d *DB) connect(ctx context.Context) (*sql.DB, error) {
 		err = m.read(ctx, db, readMeta)
 	}
 	if err != nil {
-		_ = db.Close() // the first error tells
+		_ = db.Close() // the first error is returned
 		return nil, err
 	}
 	d.mu.Lock()
@@ -357,7 +357,7 @@ func (d *DB) connect(ctx context.Context) (*sql.DB, error) {
 	return db, nil
 }
 
-// Flush writes what is queued, now. Tools call it; in a server, a batch a second goes by itself.
+// Flush writes the queued rows now. It is for tools: a server writes them once a second.
 func (d *DB) Flush(ctx context.Context) error {
 	return d.clean(d.take(ctx, d.flush))
 }
@@ -376,7 +376,7 @@ func (d *DB) flush(ctx context.Context, db *sql.DB) error {
 	for _, r := range batch {
 		written[r] = true
 	}
-	for s, list := range d.queue.rows { // what has changed since stays
+	for s, list := range d.queue.rows { // keep rows that have changed since
 		list = slices.Clone(list)
 		d.queue.set(s, slices.DeleteFunc(list, func(r row) bool { return written[r] }))
 	}
@@ -387,7 +387,7 @@ func (d *DB) flush(ctx context.Context, db *sql.DB) error {
 	return nil
 }
 
-// write writes rows in one transaction. Without rows it asks whether the database answers.
+// write writes rows in one transaction. Without rows it only tests that the database answers.
 func (d *DB) write(ctx context.Context, db *sql.DB, rows []row, e era) (m meta, _ error) {
 	if len(rows) == 0 {
 		return m, m.read(ctx, db, readMeta)
@@ -404,8 +404,8 @@ func (d *DB) write(ctx context.Context, db *sql.DB, rows []row, e era) (m meta, 
 	})
 }
 
-// expire looks for old rows in the next portion of the table, once a tick: of 10^7 rows each one is
-// looked at every three hours. Strangers of earlier days make room in a full table.
+// expire deletes old rows from the next portion of the table: 10^7 rows take three hours. If the
+// table is full, it also deletes unaccepted senders of earlier days with fewer than seenDays days.
 func (d *DB) expire(ctx context.Context, db *sql.DB) error {
 	d.mu.Lock()
 	at, full := d.queue.era.at(d.clock().Unix()), d.total.Known >= d.maxRows
@@ -424,8 +424,8 @@ func (d *DB) expire(ctx context.Context, db *sql.DB) error {
 	return err
 }
 
-// checkpoint moves what was written from the journal of SQLite into its file, while no batch waits
-// for it.
+// checkpoint copies the write-ahead log of SQLite into the database file, while no batch waits for
+// it.
 func (d *DB) checkpoint(ctx context.Context, db *sql.DB) (err error) {
 	if d.kind == sqlite {
 		_, err = db.ExecContext(ctx, "PRAGMA wal_checkpoint")
@@ -433,8 +433,8 @@ func (d *DB) checkpoint(ctx context.Context, db *sql.DB) (err error) {
 	return err
 }
 
-// after returns the portion of the table behind a key, and moves the key to its end. Behind the
-// last portion it is empty: the beginning.
+// after returns the next portion of rows after k, and sets k to the last of them. After the last
+// portion it sets k to the empty key, which is before the first row.
 func after(ctx context.Context, db *sql.DB, k *key) ([]row, error) {
 	rows, err := query(ctx, db, readPortion, k.String(), k.kind, k.name)
 	*k = key{}

@@ -13,7 +13,7 @@
 //	m := &memory.Memory{Store: db, Delay: 5 * time.Minute}
 //	grade, err := m.Known(ctx, memory.Sender{Helo: heloname.Parse("mail.example.org"), Client: ip})
 //
-// A store that cannot be read gives an error and no knowledge: nobody is known, has neighbours or
+// If the store cannot be read, the methods return an error: no sender is known, has neighbours or
 // waits.
 package memory
 
@@ -51,33 +51,33 @@ const (
 	defaultMinOrgs = 2
 )
 
-// Sender is one greeting. Client must be valid; a Sender without it is never remembered.
+// Sender is one greeting. A Sender whose Client is invalid is never stored.
 type Sender struct {
 	Helo      heloname.Name
 	Client    netip.Addr
-	Confirmed []string        // the client's PTR names that resolve back to it; Wait alone reads them
+	Confirmed []string        // PTR names that resolve back to Client; only Wait reads them
 	Lists     *heloname.Lists // nil: the built-in lists
 }
 
 // Store keeps the rows of a Memory: a DB or a Map.
 type Store interface {
-	// list returns the rows of a scope, which must not be changed, and the time that they are old
-	// by: another one than now when the clock has jumped.
+	// list returns the rows of a scope, which must not be changed. at is the time to compare their
+	// age with: it differs from now if the clock has jumped.
 	list(ctx context.Context, s scope, now int64) (rows []row, at int64, err error)
 	// put merges a row. It never blocks on the database.
 	put(n row, now int64) error
-	secret() []byte // key of the hashes; nil while the store is away
+	secret() []byte // HMAC key; nil while the store is away
 }
 
-// Memory decides by what a store holds. A nil Memory knows nobody and writes nothing. Its fields
-// must not change once it is in use; it is then safe for concurrent use.
+// Memory answers from the rows of a Store. A nil Memory knows no sender and writes nothing. Its
+// fields must not change once it is in use; it is then safe for concurrent use.
 type Memory struct {
 	Store Store
 	Clock func() time.Time // nil: time.Now
 	// Delay is how long a message waits, in whole seconds; 0 is DefaultDelay.
 	Delay time.Duration
-	// NeighboursMin is how many organisations of one network make them neighbours, the sender's
-	// own among them; 0 is 2.
+	// NeighboursMin is how many organisations of one network it takes to count as neighbours,
+	// including the sender's own; 0 means 2.
 	NeighboursMin int
 }
 
@@ -89,7 +89,7 @@ func (m *Memory) now() int64 {
 }
 
 // Known returns how well a sender is known by HELO name and network. Call it once a session and
-// before Greet, so that today's greeting does not count for itself.
+// before Greet, so that it does not count the session's own greeting.
 func (m *Memory) Known(ctx context.Context, s Sender) (checkhelo.Known, error) {
 	k := s.key()
 	if m == nil || !k.network.IsValid() || k.name == "" {
@@ -99,7 +99,7 @@ func (m *Memory) Known(ctx context.Context, s Sender) (checkhelo.Known, error) {
 	return r.grade(), err
 }
 
-// row returns the row of a key, or none.
+// row returns the row of a key, or the zero row if there is none or it is old.
 func (m *Memory) row(ctx context.Context, k key, now int64) (row, error) {
 	rows, at, err := m.Store.list(ctx, k.scope, now)
 	if r := find(rows, k); !r.old(at) {
@@ -119,8 +119,8 @@ func (r row) grade() checkhelo.Known {
 }
 
 // Neighbours returns Found with the other organisations that greeted from the client's network
-// in the last 30 days, when there are enough of them. Call it for a PTR fault only: the answer
-// changes nothing else.
+// in the last 30 days, if there are enough of them. Call it only for a PTR fault: the answer
+// affects no other rule.
 func (m *Memory) Neighbours(ctx context.Context, s Sender) checkhelo.Answer[[]string] {
 	own, network := s.org(), networkOf(s.Client)
 	if m == nil || own == "" || !network.IsValid() {
@@ -143,10 +143,10 @@ func (m *Memory) Neighbours(ctx context.Context, s Sender) checkhelo.Answer[[]st
 	return checkhelo.Answer[[]string]{State: checkhelo.Found, Value: others}
 }
 
-// Wait is what becomes of a message that a policy wants to wait.
+// Wait is the state of a message that a policy delays.
 type Wait struct {
 	Result WaitResult
-	// Left is the time that the client still has to wait: 451 while it is above 0.
+	// Left is how long the client still has to wait. The reply is 451 while it is above 0.
 	Left time.Duration
 	// Waited is the time since the first attempt, when Result is WaitOver.
 	Waited time.Duration
@@ -157,11 +157,11 @@ type WaitResult uint8
 
 // The results of Memory.Wait.
 const (
-	NoWait      WaitResult = iota // memory cannot keep the attempt: the message passes
+	NoWait      WaitResult = iota // the attempt cannot be stored: the message passes
 	WaitStarted                   // the first attempt
 	WaitAgain                     // a retry before the delay has passed
 	WaitOver                      // a retry after the delay: the message passes
-	WaitShare                     // the network has used its share up: 451, and nothing is kept
+	WaitShare                     // the network has used its share up: 451, and nothing is stored
 )
 
 // String returns the word that metrics, logs and JSON use.
@@ -169,12 +169,12 @@ func (r WaitResult) String() string {
 	return [...]string{"none", "started", "again", "over", "share"}[r]
 }
 
-// Wait starts a wait or tells how it stands (RFC 6647, section 2.1). A message is known by the
-// client's network, MAIL FROM and the recipient; see sameMessage for what does not count in an
-// address. A wait that cannot be kept is no wait: Result is NoWait, with the error to log.
+// Wait starts the wait of a message or returns its state (RFC 6647, section 2.1). The client's
+// network, MAIL FROM and the recipient identify a message; sameMessage drops what may change in
+// MAIL FROM. If the store fails, Result is NoWait, with the error to log.
 //
-// Another network waits again, unless the HELO name has the organisation of the first attempt
-// and a confirmed PTR name, not a generic one, has it too.
+// From another network a new wait starts, unless the HELO name has the organisation of the
+// first attempt, and so has a confirmed PTR name that is not generic.
 func (m *Memory) Wait(ctx context.Context, s Sender, from, rcpt string) (Wait, error) {
 	if m == nil || !networkOf(s.Client).IsValid() {
 		return Wait{}, nil
@@ -207,13 +207,13 @@ func (m *Memory) Wait(ctx context.Context, s Sender, from, rcpt string) (Wait, e
 	case err != nil:
 		return Wait{}, err
 	case org.org != "" && ofOrg == 0:
-		_ = m.Store.put(row{key: org, last: now}, now) // a help: the wait counts without it
+		_ = m.Store.put(row{key: org, last: now}, now) // optional: the wait works without it
 	}
 	return Wait{Result: WaitStarted, Left: delay}, nil
 }
 
-// attempt returns the time of the first attempt of a message, or 0. One in the future was written
-// before the clock was set back.
+// attempt returns the Unix time of the first attempt of a message, or 0. It ignores a time in the
+// future: that was written before the clock was set back.
 func (m *Memory) attempt(ctx context.Context, k key, now int64) (int64, error) {
 	if k.scope == (scope{}) {
 		return 0, nil
@@ -225,8 +225,8 @@ func (m *Memory) attempt(ctx context.Context, k key, now int64) (int64, error) {
 	return r.last, err
 }
 
-// Greet records a session that got to RCPT TO. taken tells that at least one recipient was
-// answered 250: only then does the day count for the sender. It never blocks on the store.
+// Greet records a session that reached RCPT TO. taken means that at least one recipient got a
+// 250 reply: only then the day counts for the sender. It never blocks on the store.
 func (m *Memory) Greet(s Sender, taken bool) { m.see(s, taken, false) }
 
 // Accept records that a message of the sender was accepted under this server's own policy. It
@@ -243,7 +243,7 @@ func (m *Memory) see(s Sender, taken, accepted bool) {
 	}
 	now := m.now()
 	today := dayOf(now)
-	// The store counts what it does not take.
+	// The store counts the rows that it rejects.
 	if org := s.org(); org != "" {
 		_ = m.Store.put(row{key: key{k.scope, KindNeighbour, org}, last: today}, now)
 	}
@@ -264,7 +264,7 @@ func (s *Sender) key() key {
 	return k
 }
 
-// org returns the organisation of a full name, otherwise "".
+// org returns the organisational domain of an FQDN, otherwise "".
 func (s *Sender) org() string {
 	if s.Helo.Kind != heloname.FQDN {
 		return ""
@@ -300,9 +300,9 @@ const daySeconds = 24 * 60 * 60
 // dayOf returns the start of the day (UTC) of a Unix time.
 func dayOf(unix int64) int64 { return unix - unix%daySeconds }
 
-// waitKeys returns the keys of a message, by network and by organisation. The scope of the second
-// one has no organisation when the HELO name has none. The addresses are hashed with the secret of
-// the store. It lies in the same database, so that the hash is a pseudonym and no more.
+// waitKeys returns the keys of a message by network and by organisation. The scope of org is empty
+// if the HELO name has no organisation. The addresses are hashed with the store's secret. The
+// secret is in the same database, so the hash is only a pseudonym.
 func (s *Sender) waitKeys(secret []byte, from, rcpt string) (own, org key) {
 	from, rcpt = sameMessage(from), foldAddress(rcpt)
 	hashed := func(in scope) key {
@@ -317,7 +317,7 @@ func (s *Sender) waitKeys(secret []byte, from, rcpt string) (own, org key) {
 	return own, hashed(scope{org: s.org()})
 }
 
-// What changes in a MAIL FROM from one attempt to the next. The local part is in lower case.
+// changing are the parts of a lower-case local part in MAIL FROM that change between attempts.
 var changing = []struct {
 	part *regexp.Regexp
 	by   string
@@ -333,7 +333,7 @@ var changing = []struct {
 	{regexp.MustCompile(`\b[0-9]+\b`), "#"},
 }
 
-// extension is "+ext". A local part that starts with "+" stays.
+// extension matches a local part with "+ext", unless it starts with "+".
 var extension = regexp.MustCompile(`(?s)^([^+]+)\+.*$`)
 
 // sameMessage returns a MAIL FROM without the parts that change from one attempt to the next:

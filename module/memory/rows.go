@@ -14,10 +14,10 @@ var (
 	errShare = errors.New("memory: the network has used its share up")
 )
 
-// Kind says what a row is about. The table holds its number.
+// Kind is the kind of a row. The table stores its number.
 type Kind uint8
 
-// The kinds, and what the name of their rows is.
+// The kinds of rows, and what a row has in the column name.
 const (
 	KindKnown     Kind = iota + 1 // a HELO name
 	KindNeighbour                 // the organisation of a HELO name
@@ -27,7 +27,7 @@ const (
 // String returns the word that the tool shows.
 func (k Kind) String() string { return kinds[k].name }
 
-// kinds are the limits of each kind: seconds that a row is kept, and rows of one scope.
+// kinds has for each kind its word, the seconds that a row is kept, and the rows of one scope.
 var kinds = [...]struct {
 	name  string
 	keep  int64
@@ -38,7 +38,7 @@ var kinds = [...]struct {
 	KindWaiting:   {"waiting", windowSeconds, MaxWaiting},
 }
 
-// scope is a network, or the organisation of a waiting message. Its rows of one kind share a limit.
+// scope is a network, or the organisation of a waiting message. kinds limits the rows of a scope.
 type scope struct {
 	network netip.Prefix
 	org     string
@@ -59,14 +59,14 @@ func parseScope(text string) scope {
 	return scope{org: text}
 }
 
-// key names a row.
+// key identifies a row.
 type key struct {
 	scope
 	kind Kind
 	name string
 }
 
-// row is what is kept under a key. Times are Unix seconds. Those of a sender or a neighbour are the
+// row is one row of the table. Times are Unix seconds. For a sender or a neighbour they are the
 // start of a day (UTC).
 type row struct {
 	key
@@ -76,7 +76,7 @@ type row struct {
 	accepted bool
 }
 
-// old tells whether a row is older than its kind is kept, or there is none.
+// old tells whether a row has expired or is the zero row.
 func (r row) old(at int64) bool {
 	if r.kind != KindWaiting {
 		at = dayOf(at)
@@ -84,14 +84,14 @@ func (r row) old(at int64) bool {
 	return r.last < at-kinds[r.kind].keep
 }
 
-// with returns r with what n adds, which is later or of the same day. It gives the same row when n
+// with returns r merged with n, which is of the same day or later. It returns r unchanged if n
 // was merged before.
 func (r row) with(n row, at int64) row {
 	if r.old(at) || r.kind == KindWaiting {
 		return n
 	}
 	more := n.days
-	if n.first <= r.last { // r has this day already
+	if n.first <= r.last { // r has counted this day already
 		more--
 	}
 	if r.kind == KindKnown {
@@ -102,7 +102,7 @@ func (r row) with(n row, at int64) row {
 	return r
 }
 
-// find returns the row of a key, or none.
+// find returns the row of a key, or the zero row.
 func find(rows []row, k key) row {
 	for i := range rows {
 		if rows[i].key == k {
@@ -118,13 +118,13 @@ func withoutOld(rows []row, at int64) []row {
 }
 
 const (
-	jumpSeconds  = 2 * daySeconds // a clock that is further ahead of the rows has jumped
-	trustSeconds = 60 * 60        // for how long rows are written until the clock is trusted again
+	jumpSeconds  = 2 * daySeconds // a clock further ahead of the newest row has jumped
+	trustSeconds = 60 * 60        // how long rows must be written until the clock is trusted again
 )
 
-// era tells a clock that has jumped from time that has passed. Times are Unix seconds.
+// era detects a clock that has jumped forward. Times are Unix seconds.
 type era struct {
-	sure  int64 // the last write under a clock that is trusted; 0: none yet
+	sure  int64 // the last write with a trusted clock; 0: none yet
 	doubt int64 // the first write after a jump forward; 0: the clock is trusted
 }
 
@@ -141,7 +141,7 @@ func (e *era) wrote(now int64) (jumped bool) {
 	return false
 }
 
-// at returns the time that rows are old by.
+// at returns the time to compare the age of rows with: now, or sure after a jump.
 func (e *era) at(now int64) int64 {
 	if e.sure != 0 && now-e.sure > jumpSeconds {
 		return e.sure
@@ -149,10 +149,10 @@ func (e *era) at(now int64) int64 {
 	return now
 }
 
-// Map is a bounded Store in memory: that of a replay, the rows that a DB has yet to write, and
-// those that it has read. It serves one goroutine at a time.
+// Map is a bounded Store in memory. A replay uses one. A DB uses one for rows to write and one for
+// rows that it has read. It is not safe for concurrent use.
 type Map struct {
-	Dropped uint64 // writes that found the Map full; answers are incomplete when it is not 0
+	Dropped uint64 // writes rejected because the Map was full; if not 0, answers are incomplete
 
 	rows  map[scope][]row // a list is never changed in place, so that readers can keep it
 	room  *Room
@@ -160,7 +160,7 @@ type Map struct {
 	swept int64 // when old rows were last looked for, in units of sweepSeconds
 }
 
-// Room is how many rows there are in the Maps that share it, and may be.
+// Room is the number of rows in the Maps that share it, and the limit.
 type Room struct{ Rows, Most int }
 
 const sweepSeconds = 60 * 60
@@ -172,7 +172,7 @@ func (m *Map) list(_ context.Context, s scope, now int64) ([]row, int64, error) 
 	return m.rows[s], m.era.at(now), nil
 }
 
-// put looks for old rows when a row finds no room.
+// put merges a row. If the Map is full, it removes old rows first, at most once an hour.
 func (m *Map) put(n row, now int64) error {
 	m.era.wrote(now)
 	at := m.era.at(now)
@@ -190,8 +190,8 @@ func (m *Map) put(n row, now int64) error {
 	return err
 }
 
-// merge merges a row. Strangers leave a quarter of the room to accepted senders, which have twice
-// the share of their network.
+// merge merges a row. A quarter of the room is reserved for accepted senders. For them the share
+// of a network is also twice as large.
 func (m *Map) merge(n row, at int64) error {
 	list, same := m.rows[n.scope], 0
 	for i := range list {
@@ -232,6 +232,6 @@ func (m *Map) set(s scope, list []row) {
 // all returns all rows, those of one scope together.
 func (m *Map) all() []row { return slices.Concat(slices.Collect(maps.Values(m.rows))...) }
 
-var mapSecret = []byte{} // a Map is written nowhere
+var mapSecret = []byte{} // no secret: a Map is never stored
 
 func (m *Map) secret() []byte { return mapSecret }

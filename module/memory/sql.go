@@ -28,15 +28,15 @@ const (
 	maxConns = 5 // one of them writes
 )
 
-// place says where the rows lie.
+// place is the location of the rows.
 type place struct {
 	kind   string // sqlite or postgres
-	driver string // as database/sql has it registered
-	dsn    string // of postgres; the absolute path of the file of sqlite
+	driver string // its name in database/sql
+	dsn    string // DSN of postgres; absolute path of the file of sqlite
 }
 
-// newPlace finds the driver. Maddy's SQLite driver is called sqlite3 with cgo and sqlite
-// without; "sqlite" as kind wants the latter.
+// newPlace chooses the driver. Maddy's SQLite driver is called sqlite3 with cgo and sqlite
+// without cgo. The kind "sqlite" accepts only the latter.
 func newPlace(kind, dsn string, drivers []string) (place, error) {
 	choice := map[string][]string{
 		sqlite: {sqlite, "sqlite"}, "sqlite": {"sqlite"}, postgres: {postgres},
@@ -55,7 +55,7 @@ func newPlace(kind, dsn string, drivers []string) (place, error) {
 	if err != nil {
 		return place{}, fmt.Errorf("memory: %w", err)
 	}
-	// Two names of one directory are one place.
+	// Resolve symbolic links, so that all names of a directory give one place.
 	if dir, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil {
 		path = filepath.Join(dir, filepath.Base(path))
 	}
@@ -85,27 +85,27 @@ func (p place) open(readOnly bool) (*sql.DB, error) {
 	return db, nil
 }
 
-// sqliteDSN names each PRAGMA twice: as driver sqlite3 reads it, and as driver sqlite does.
+// sqliteDSN sets each PRAGMA twice: in the syntax of driver sqlite3 and of driver sqlite.
 func (p place) sqliteDSN(readOnly bool) string {
 	options := url.Values{}
 	set := func(pragma, value string) {
 		options.Add("_"+pragma, value)
 		options.Add("_pragma", pragma+"="+value)
 	}
-	set("busy_timeout", "500") // ms that a write waits for that of another process
+	set("busy_timeout", "500") // ms to wait for the write of another process
 	if readOnly {
 		options.Set("mode", "ro")
 		set("query_only", "1")
 	} else {
 		options.Set("mode", "rw")
 		set("journal_mode", "WAL")
-		set("synchronous", "FULL")  // a power cut loses no more than a crash, for one fsync a batch
-		set("cache_size", "-32000") // KiB; the inner pages of 10^7 rows take 9,000
+		set("synchronous", "FULL")  // a power cut loses no written batch; one fsync per batch
+		set("cache_size", "-32000") // KiB; the inner B-tree pages of 10^7 rows take 9,000
 	}
 	return (&url.URL{Scheme: "file", Path: p.dsn, RawQuery: options.Encode()}).String()
 }
 
-// prepare makes the file of SQLite, which its owner alone may read, and returns what it is.
+// prepare creates the SQLite file if there is none, sets its mode to 0600, and returns its info.
 func (p place) prepare() (os.FileInfo, error) {
 	if p.kind == postgres {
 		return nil, nil
@@ -114,14 +114,14 @@ func (p place) prepare() (os.FileInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = f.Close() }() // nothing was written
+	defer func() { _ = f.Close() }() // it was not written to
 	if err := f.Chmod(fileMode); err != nil {
 		return nil, err
 	}
 	return f.Stat()
 }
 
-// replaced tells whether another file, or none, has taken the place of an open one.
+// replaced tells whether the open file has been replaced or removed.
 func (p place) replaced(opened os.FileInfo) bool {
 	if opened == nil {
 		return false
@@ -130,25 +130,25 @@ func (p place) replaced(opened os.FileInfo) bool {
 	return errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(opened, info)
 }
 
-// clean returns an error of a driver as text, with the place and without the password of a DSN.
+// clean returns a driver's error as text, with the place and without the password of the DSN.
 func (p place) clean(err error) error {
 	if err == nil {
 		return nil
 	}
-	var answer interface{ SQLState() string } // of PostgreSQL
+	var answer interface{ SQLState() string } // an error of the PostgreSQL server
 	own, ok := strings.CutPrefix(err.Error(), "memory: ")
 	switch {
 	case ok:
 		return fmt.Errorf("memory: %s: %w", p.Place(), err)
 	case p.kind == postgres && !errors.As(err, &answer) && strings.Contains(own, `"`):
-		own = "the driver does not take the DSN, or the connection broke" // its words quote the DSN
+		own = "the driver does not take the DSN, or the connection broke" // it quotes the DSN
 	}
 	return fmt.Errorf("memory: %s: %s", p.Place(), own)
 }
 
-// schema has the statements that make each version out of the one before, the first one of an empty
-// database. The rows of one network lie together, so that a session writes one page. There is no
-// index by time: it would have two more pages of each row written, and be half of the file.
+// schema has the statements that upgrade the tables by one version each, from an empty database on.
+// The rows of one network are stored together, so that a session writes one page. There is no index
+// by time: each row would cost two more page writes, and the index would be half of the file.
 var schema = []string{
 	`CREATE TABLE helo_meta (version BIGINT NOT NULL, newest BIGINT NOT NULL, known BIGINT NOT NULL,
 		neighbours BIGINT NOT NULL, waiting BIGINT NOT NULL, secret TEXT NOT NULL);
@@ -163,26 +163,26 @@ const (
 	readVersion = `SELECT version FROM helo_meta`
 	readMeta    = `SELECT newest, known, neighbours, waiting, secret FROM helo_meta`
 	setMeta     = `UPDATE helo_meta SET newest = $1, known = $2, neighbours = $3, waiting = $4`
-	// lockMeta comes first in each transaction: the others wait for it, on all servers.
+	// lockMeta is the first statement of each transaction. Other transactions wait for its lock.
 	lockMeta = `UPDATE helo_meta SET version = version
 		RETURNING newest, known, neighbours, waiting, secret`
 
 	readScope = `SELECT * FROM helo_memory WHERE scope = $1`
-	// readPortion reads the rows behind a key.
+	// readPortion reads the rows after a key.
 	readPortion = `SELECT * FROM helo_memory WHERE (scope, kind, name) > ($1, $2, $3)
 		ORDER BY scope, kind, name LIMIT 1000` // portionRows
 
-	// The next ones take a list of rows. readScopes reads all rows of their scopes.
+	// The next statements take a list of rows. readScopes reads all rows of their scopes.
 	readScopes = `SELECT * FROM helo_memory WHERE scope IN (SELECT column1 FROM (VALUES %s) AS v)`
 	writeRows  = `INSERT INTO helo_memory VALUES %s ON CONFLICT (scope, kind, name) DO UPDATE SET
 		first_seen = excluded.first_seen, last_seen = excluded.last_seen, days = excluded.days,
 		accepted = excluded.accepted`
-	// deleteRows deletes those that have not changed, and returns them.
+	// deleteRows deletes the listed rows that have not changed, and returns them.
 	deleteRows = `DELETE FROM helo_memory
 		WHERE (scope, kind, name, first_seen, last_seen, days, accepted) IN (VALUES %s) RETURNING *`
 
 	portionRows = 1000
-	mergedRows  = 100 // by one statement, which can read the 3,000 rows of 100 networks
+	mergedRows  = 100 // per statement, which can read 3,000 rows of 100 networks
 )
 
 // Counts are numbers of rows.
@@ -192,12 +192,12 @@ func (c *Counts) of(k Kind) *int64 {
 	return [...]*int64{KindKnown: &c.Known, KindNeighbour: &c.Neighbours, KindWaiting: &c.Waiting}[k]
 }
 
-// meta is what the store knows about itself.
+// meta is the only row of helo_meta.
 type meta struct {
 	Counts
 	newest int64 // Unix time of the last write
 	secret string
-	over   uint64 // rows that the table did not take, in this transaction
+	over   uint64 // rows that the table rejected in this transaction
 }
 
 func (m *meta) read(ctx context.Context, q queryer, statement string) error {
@@ -229,7 +229,7 @@ func query(ctx context.Context, q queryer, statement string, args ...any) ([]row
 	return list, errors.Join(err, rows.Err(), rows.Close())
 }
 
-// values sets rows into a statement. Only text is a parameter.
+// values puts rows into a statement: numbers as literals, text as parameters.
 func (p place) values(statement string, rows []row) (text string, args []any) {
 	var b strings.Builder
 	for i, r := range rows {
@@ -242,13 +242,13 @@ func (p place) values(statement string, rows []row) (text string, args []any) {
 		args = append(args, r.String(), r.name)
 	}
 	text = fmt.Sprintf(statement, b.String()[len(", "):])
-	if p.kind == sqlite { // to which $1 is a name, to be looked for among all others, and ?1 a number
+	if p.kind == sqlite { // SQLite searches $1 by name, but ?1 is an index
 		text = strings.ReplaceAll(text, "$", "?")
 	}
 	return text, args
 }
 
-// change runs f in a transaction while no other process writes, and writes what f makes of m.
+// change runs f in a transaction that excludes other writers. It stores m as f has changed it.
 func change(
 	ctx context.Context, db *sql.DB, f func(tx *sql.Tx, m *meta) error,
 ) (m meta, err error) {
@@ -256,7 +256,7 @@ func change(
 	if err != nil {
 		return m, err
 	}
-	defer func() { _ = tx.Rollback() }() // nothing is left to do after Commit
+	defer func() { _ = tx.Rollback() }() // has no effect after Commit
 	if err = m.read(ctx, tx, lockMeta); err != nil {
 		return m, err
 	}
@@ -270,7 +270,7 @@ func change(
 	return m, tx.Commit()
 }
 
-// merge merges rows into the table. A new one needs room in its scope and in the table.
+// merge merges rows into the table. A new row needs room in its scope and in the table.
 func (d *DB) merge(ctx context.Context, tx *sql.Tx, m *meta, rows []row, at int64) error {
 	text, args := d.values(readScopes, rows)
 	found, err := query(ctx, tx, text, args...)
@@ -303,7 +303,7 @@ func (d *DB) merge(ctx context.Context, tx *sql.Tx, m *meta, rows []row, at int6
 	return err
 }
 
-// remove deletes those of a portion of rows that have not changed, and returns their number.
+// remove deletes the rows that have not changed since they were read, and returns their number.
 func (d *DB) remove(ctx context.Context, db *sql.DB, rows []row) (n int, err error) {
 	if len(rows) == 0 {
 		return 0, nil
@@ -323,7 +323,7 @@ func (d *DB) remove(ctx context.Context, db *sql.DB, rows []row) (n int, err err
 	return n, nil
 }
 
-// upgrade brings the tables to the newest version. Nothing is written when they have it.
+// upgrade brings the tables to the newest version. It writes nothing if they have it.
 func (d *DB) upgrade(ctx context.Context, db *sql.DB) error {
 	var version int
 	err := db.QueryRowContext(ctx, readVersion).Scan(&version)
@@ -335,7 +335,7 @@ func (d *DB) upgrade(ctx context.Context, db *sql.DB) error {
 	}
 	text := strings.NewReplacer("SECRET", rand.Text(), "VERSION", strconv.Itoa(len(schema))).
 		Replace("BEGIN; " + strings.Join(schema[version:], " ") + endUpgrade)
-	if d.kind == postgres { // free room in a page takes the new form of a row, unseen by the index
+	if d.kind == postgres { // room for updated rows in their page: no index write
 		text = strings.ReplaceAll(text, "WITHOUT ROWID", "WITH (fillfactor = 80)")
 	}
 	_, err = db.ExecContext(ctx, text)

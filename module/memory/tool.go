@@ -24,7 +24,7 @@ import (
 
 const (
 	toolReadTime = 10 * time.Second
-	learntRows   = 2000 // in one transaction, for which a running server waits
+	learntRows   = 2000 // per transaction; a running server waits for its end
 )
 
 // Entry is one row, for the operator. A waiting message has the time of its first attempt, the
@@ -84,8 +84,8 @@ func (f Filter) has(r row) bool {
 		(f.Name == "" || heloname.Below(name, f.Name))
 }
 
-// Learn writes the known senders and neighbours of a Map, which mail of the past has filled. The
-// result depends on the mail alone, and learning it again changes nothing.
+// Learn writes the known senders and neighbours of a Map that was filled from old mail. The result
+// depends only on that mail. Learning the same mail again changes nothing.
 func (d *DB) Learn(ctx context.Context, m *Map) error {
 	rows := slices.DeleteFunc(m.all(), func(r row) bool { return r.kind == KindWaiting })
 	for some := range slices.Chunk(rows, learntRows) {
@@ -100,9 +100,9 @@ func (d *DB) Learn(ctx context.Context, m *Map) error {
 	return nil
 }
 
-// OpenTool opens a store beside a running server, or without one. It reads only, unless write is
-// set, which only the owner of the directory may do. Other than Open it fails when the store
-// does not work. What a Memory writes there goes with Flush and Close.
+// OpenTool opens a store for a tool, with or without a running server. The store is read-only
+// unless write is set, which needs the owner of the directory. Unlike Open, OpenTool fails if the
+// store does not work. Rows are written by Flush and Close only.
 func OpenTool(ctx context.Context, driver, dsn string, write bool) (*DB, error) {
 	p, err := newPlace(driver, dsn, sql.Drivers())
 	if err == nil && p.kind == sqlite {
@@ -125,7 +125,7 @@ func OpenTool(ctx context.Context, driver, dsn string, write bool) (*DB, error) 
 }
 
 // mayWrite fails unless this process runs as the owner of the directory and of the file in it. Root
-// is nobody's owner: its files would lock the server out.
+// may not write for another user: the server could not open files that root creates.
 func mayWrite(path string) error {
 	for _, name := range []string{filepath.Dir(path), path} {
 		info, err := os.Stat(name)

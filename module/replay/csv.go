@@ -29,7 +29,7 @@ func isCSV(head []byte) bool {
 	return c.header(chomp(line))
 }
 
-// header reads the names of the columns; the first comma, semicolon or tab divides them.
+// header reads the names of the columns. The first comma, semicolon or tab is their separator.
 func (c *csvReader) header(line []byte) bool {
 	i := bytes.IndexAny(line, ",;\t")
 	if i < 0 {
@@ -78,7 +78,7 @@ func (c *csvReader) field(column string) []byte {
 // readCSV reads a table with a header row.
 func (r *run) readCSV() error {
 	c := csvReader{stamp: &r.stamp}
-	line, _, _ := r.next() // which isCSV has seen
+	line, _, _ := r.next() // the header, which isCSV has checked
 	c.header(line)
 	if _, err := r.br.Peek(1); errors.Is(err, io.EOF) {
 		return fmt.Errorf("%w: a table without rows", errUnknown)
@@ -96,10 +96,10 @@ func (r *run) readCSV() error {
 	return r.lines(take)
 }
 
-// maxCount bounds the messages of one row, so that sums stay numbers.
+// maxCount limits the messages of one row, so that sums do not overflow.
 const maxCount = 1e12
 
-// record reads the current row; false when it makes no sense.
+// record reads the current row. It returns false if a needed value is missing or one is invalid.
 func (c *csvReader) record(rec *Record) (ok bool) {
 	*rec = Record{
 		Helo: text(c.field("helo")), Self: text(c.field("self")), Class: text(c.field("class")),
@@ -111,13 +111,13 @@ func (c *csvReader) record(rec *Record) (ok bool) {
 		}
 	}
 	if n := c.field("count"); len(n) > 0 {
-		rec.Count, _ = strconv.Atoi(string(n)) // the largest where it is too large
+		rec.Count, _ = strconv.Atoi(string(n)) // the largest int on overflow
 	}
 	rec.Client, ok = parseAddr(c.field("ip"))
 	return ok && rec.Helo != "" && rec.Count > 0 && rec.Count <= maxCount && c.ptr(rec)
 }
 
-// ptr reads what is known of the PTR record: "" is none, "-" that nobody has looked.
+// ptr reads the PTR columns. In rdns "" means no PTR record, and "-" means not looked up.
 func (c *csvReader) ptr(rec *Record) (ok bool) {
 	rec.PTR = text(bytes.TrimSuffix(c.field("rdns"), []byte(".")))
 	confirmed := c.field("ptr_confirmed")
@@ -137,12 +137,12 @@ func (c *csvReader) ptr(rec *Record) (ok bool) {
 
 const (
 	chunkRows = 5_000 // rows that are sorted in memory at once
-	keySize   = 16    // hexadecimal digits of a time before its row
+	keySize   = 16    // hexadecimal digits of the time in front of a row
 )
 
-// sortRows reads the rest of the table and hands its rows to take in the order of their times, rows
-// of one time in the order of their text, so that the order of the input does not matter. Rows
-// without a readable time come first. A temporary file holds them meanwhile.
+// sortRows reads the rest of the table and calls take for its rows, sorted by time, then by text.
+// So the order of the input does not matter. Rows without a readable time come first. A temporary
+// file holds the rows meanwhile.
 func (r *run) sortRows(c *csvReader, take func(line []byte)) error {
 	ctx, cancel := context.WithCancel(r.ctx)
 	defer cancel()
@@ -152,7 +152,7 @@ func (r *run) sortRows(c *csvReader, take func(line []byte)) error {
 	if sorter == nil {
 		return <-failed
 	}
-	full, stop := context.WithCancel(ctx) // it takes no more rows: it has all, or has failed
+	full, stop := context.WithCancel(ctx) // ends when the sorter reads no more rows
 	go func() {
 		defer stop()
 		sorter.Sort(ctx)

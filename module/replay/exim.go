@@ -8,14 +8,14 @@ import (
 	"time"
 )
 
-// eximEvent reads a line that has the form of Exim's main log; false for others.
+// eximEvent reads a line in the form of Exim's main log. It returns false for other lines.
 //
 //	1abc-0002-XX <= a@example.net H=name (helo) [ip]:port P=esmtpsa A=plain:user for b@example.org
 //	H=(helo) [ip] F=<a@example.net> rejected RCPT <b@example.org>: why
 //	rejected EHLO from [ip]: syntactically invalid argument(s): helo
 //	no MAIL in SMTP connection from name (helo) [ip] D=0.1s C=EHLO,QUIT
 //
-// Delivery lines ("=>", "**") have H= as well, for the server mail went to.
+// Delivery lines ("=>", "**") have H= as well, but for the server that the mail went to.
 func (r *run) eximEvent(e *entry) bool {
 	id, rest := cutWord(e.msg)
 	if !isEximID(id) || rest == nil {
@@ -28,7 +28,7 @@ func (r *run) eximEvent(e *entry) bool {
 	case taken && id != nil:
 		from, fields := cutUnquoted(arrived, ' ')
 		fields, host, remote := bytes.Cut(fields, []byte(" H="))
-		if remote && !bytes.Contains(fields, []byte(" P=")) { // no local process, nor a bounce
+		if remote && !bytes.Contains(fields, []byte(" P=")) { // no local process and no bounce
 			r.rec.From = sender(from)
 			r.eximHost(host, " P=", r.eximArrival)
 		}
@@ -39,27 +39,27 @@ func (r *run) eximEvent(e *entry) bool {
 	case id != nil: // deliveries, "Completed"
 	case !eximNoMail.Match(rest):
 		return false
-	case bytes.Contains(rest, []byte(") [")): // it names a greeting
+	case bytes.Contains(rest, []byte(") [")): // it has a greeting
 		r.st.Skipped[SkippedNoMail]++
 	}
 	return true
 }
 
 // isEximID reports whether b can be a message ID: 6-6-2 characters of base 62, or since Exim 4.97
-// 6-11-4. It starts with the time, which has a digit in front until 2260. A date is shorter.
+// 6-11-4. It starts with the time, whose first character is a digit until 2260. A date is shorter.
 func isEximID(b []byte) bool {
 	return len(b) > len(time.DateOnly) && len(b) < 32 && b[0] <= '9' && isWord(b) &&
 		bytes.Count(b, []byte("-")) == 2
 }
 
-// eximNoMail are the starts of lines about lost connections, protocol errors and failed logins:
-// clients that never named a sender.
+// eximNoMail matches the start of lines about lost connections, protocol errors and failed logins
+// of clients that never sent MAIL.
 var eximNoMail = regexp.MustCompile(`^(no MAIL in |SMTP (connection|call) from |SMTP protocol |` +
 	`SMTP syntax error in |SMTP command timeout |SMTP data timeout |unexpected disconnection |` +
 	`TLS error on |unqualified |Connection from |[^(]* authenticator failed for )`)
 
-// eximArrival reads what follows the client of a message that was taken. Recipients come last,
-// behind "for"; so does a subject, in quotes, which the sender chose.
+// eximArrival reads what follows the client of an accepted message. The recipients come last, after
+// "for". A quoted subject, which the sender chose, can be last instead.
 func (r *run) eximArrival(rest []byte) bool {
 	proto := eximField(rest, " P=")
 	if bytes.HasPrefix(proto, []byte("local")) || bytes.HasPrefix(proto, []byte("lmtp")) {
@@ -79,14 +79,14 @@ func (r *run) eximArrival(rest []byte) bool {
 	return true
 }
 
-// eximHost reads "name (helo) [ip]:port" and its shorter forms. Exim leaves the greeting out when
-// it equals the name, and the name when the address has none that resolves back. Older versions
-// leave out a literal of the client's own address as well: Helo stays "" then.
+// eximHost reads "name (helo) [ip]:port" and its shorter forms. Exim omits the greeting if it
+// equals the name, and omits the name if no PTR name resolves back. Older versions also omit a
+// greeting that is the literal of the client's address: then Helo stays "".
 //
-// A greeting may hold any octet. A line that could be read in two ways, with another client before
-// the last mark that follows it, is broken. Words in quotes, such as a subject or a sender, are no
-// part of it unless quotes are left over, which a greeting can hold. Others are handed out if then,
-// which reads the rest, returns true.
+// A greeting may hold any octet. So a line is ambiguous, and counts as broken, if the address of
+// another client stands before the last mark. That search ignores quoted strings, such as a subject
+// or a sender, unless an unpaired quote remains: it may be part of the greeting. For other lines
+// eximHost calls then for the rest, and emits the record if then returns true.
 func (r *run) eximHost(b []byte, mark string, then func(rest []byte) bool) {
 	rec := &r.rec
 	rec.PTRState = None
@@ -118,7 +118,7 @@ func (r *run) eximHost(b []byte, mark string, then func(rest []byte) bool) {
 		r.st.Broken++
 		return
 	}
-	_, own := cutWord(rest) // behind the port, the server's own address
+	_, own := cutWord(rest) // after the port: the server's own address
 	switch {
 	case !then(rest):
 	case bytes.HasPrefix(own, []byte("I=")) && eximUsers.Match(firstField(own)):
@@ -128,17 +128,17 @@ func (r *run) eximHost(b []byte, mark string, then func(rest []byte) bool) {
 	}
 }
 
-// eximUsers are the ports that users come in through.
+// eximUsers matches the server's ports for submission by users (RFC 6409; RFC 8314, 3.3).
 var eximUsers = regexp.MustCompile(`\]:(?:587|465)$`)
 
-// eximClient is the end of a greeting and an address.
+// eximClient matches the end of a greeting and an address.
 var eximClient = regexp.MustCompile(`\) \[([^][]*)\]`)
 
-// eximQuoted is a quoted string.
+// eximQuoted matches a quoted string.
 var eximQuoted = regexp.MustCompile(`"(?:\\.|[^"\\])*"`)
 
-// eximStages are the words behind "rejected" of refusals that can be about the
-// greeting. Others are of AUTH and the like.
+// eximStages are the words after "rejected" in refusals that can be about the
+// greeting. Other words stand for AUTH and similar commands.
 var eximStages = strings.Fields("RCPT MAIL DATA EHLO HELO after during by BDAT PRDR")
 
 // eximRefusal reads what follows the client: " F=<a> rejected RCPT <b>: why".
@@ -152,7 +152,7 @@ func (r *run) eximRefusal(rest []byte) bool {
 			return true
 		}
 		greeted := refused || rec.Helo != "" && rec.Helo != rec.PTR
-		if greeted && command != "connection" { // which is refused before any greeting
+		if greeted && command != "connection" { // refused before any greeting
 			r.st.Skipped[SkippedNoMail]++
 		}
 		return false
@@ -176,7 +176,7 @@ func (r *run) eximRefusal(rest []byte) bool {
 	return true
 }
 
-// eximSender reads the sender of such a line and returns what stands around it.
+// eximSender reads the sender in a refusal and returns the text before and after it.
 func (r *run) eximSender(rest []byte) (fields, words []byte, ok bool) {
 	fields, words, ok = bytes.Cut(rest, []byte(" F=<"))
 	if !ok && bytes.Contains(rest, []byte(" incomplete transaction (")) {
@@ -190,9 +190,9 @@ func (r *run) eximSender(rest []byte) (fields, words []byte, ok bool) {
 	return fields, words, true
 }
 
-// eximEnded reads what follows the sender of a message that was neither refused nor taken:
-// "> discarded RCPT <b>", "> for b". A transaction that ended with no recipient left was refused
-// on lines before.
+// eximEnded reads what follows the sender of a message that was neither rejected nor accepted:
+// "> discarded RCPT <b>", "> for b". It returns false if no recipient was left: then earlier lines
+// report the refusals.
 func (r *run) eximEnded(words []byte) bool {
 	list, lost := bytes.CutPrefix(words, []byte("> for "))
 	if !lost {
@@ -203,8 +203,8 @@ func (r *run) eximEnded(words []byte) bool {
 	return lost || len(words) > len(">")
 }
 
-// eximSyntax is the start of lines about a greeting that the syntax forbids, and eximArgument what
-// stands before the greeting.
+// eximSyntax matches the start of lines about a syntactically invalid greeting. eximArgument is the
+// text before the greeting.
 var eximSyntax = regexp.MustCompile(`^rejected (EHLO|HELO) from `)
 
 const eximArgument = "argument(s): "
@@ -220,7 +220,7 @@ func (r *run) eximForbidden(rest []byte) bool {
 	return ok
 }
 
-// cutUnquoted cuts b at the first end that is not in a quoted string.
+// cutUnquoted cuts b before the first octet end that is not in a quoted string.
 func cutUnquoted(b []byte, end byte) (before, after []byte) {
 	quoted := false
 	for i := 0; i < len(b); i++ {
@@ -236,7 +236,7 @@ func cutUnquoted(b []byte, end byte) (before, after []byte) {
 	return b, nil
 }
 
-// unquoted takes the quoted strings out.
+// unquoted returns b without its quoted strings.
 func unquoted(b []byte) []byte {
 	if bytes.IndexByte(b, '"') < 0 {
 		return b
@@ -244,7 +244,7 @@ func unquoted(b []byte) []byte {
 	return eximQuoted.ReplaceAll(b, nil)
 }
 
-// eximField returns the value after a name such as " P=", nil without.
+// eximField returns the value after a name such as " P=", or nil if there is none.
 func eximField(b []byte, name string) []byte {
 	_, value, _ := bytes.Cut(b, []byte(name))
 	return firstField(value)

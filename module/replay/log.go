@@ -14,17 +14,17 @@ import (
 	"time"
 )
 
-// entry is one log line without what other programs put before it.
+// entry is one log line without the prefixes that other programs have added.
 type entry struct {
-	at   time.Time // the last time before the text
-	host string    // the server's name in the log, "" without
+	at   time.Time // the last time in the prefixes
+	host string    // the server's name in the log; "" if there is none
 	who  []byte    // host, program and process, as written
-	msg  []byte    // the server's own words
-	// times is how often the line came, 0 being once.
+	msg  []byte    // the server's own text
+	// times is how often the line occurred; 0 means once.
 	times int
 }
 
-// readLog reads a log, whoever wrote its lines.
+// readLog reads a log of Postfix, Maddy or Exim, or of several of them.
 func (r *run) readLog() error {
 	r.postfix, r.maddy, r.exim, r.named = false, false, false, false
 	err := r.lines(func(line []byte) {
@@ -43,12 +43,12 @@ func (r *run) readLog() error {
 	return err
 }
 
-// tells are marks of lines that can tell of a greeting.
+// tells are strings that occur in the lines about greetings.
 var tells = []string{
 	"{", "helo=<", "H=", ") [", "client=", "client-ip=", "warning: ", "rejected ",
 }
 
-// telling lets the common lines pass that tell neither of a greeting nor of the server.
+// telling reports whether a line can be about a greeting or show which server wrote the log.
 func (r *run) telling(line []byte) bool {
 	has := func(mark string) bool { return bytes.Contains(line, []byte(mark)) }
 	return slices.ContainsFunc(tells, has) ||
@@ -57,7 +57,7 @@ func (r *run) telling(line []byte) bool {
 		!r.postfix && has("]: ") || !r.exim && has(" <= ")
 }
 
-// logLine hands a line to the reader of the server whose form it has.
+// logLine passes a line to the reader of the server that writes lines of this form.
 func (r *run) logLine(line []byte) {
 	r.line = entry{}
 	r.unwrap(line)
@@ -73,11 +73,11 @@ func (r *run) logLine(line []byte) {
 	}
 }
 
-// greets tells a line that names a greeting, when nothing here can read it.
+// greets matches lines with a greeting. They count as broken if no reader accepts them.
 var greets = regexp.MustCompile(`helo=(?:<|\\u003c)|"src_host"| <= .*H=|H=.*\] .*rejected `)
 
-// emit hands out a record of a log. A server that never looks up names writes the
-// same as for a client without one, so that records wait for the first name.
+// emit hands out a log record. A server that never looks up PTR names logs each client
+// as one without a name. So such records wait until the first client with a name.
 func (r *run) emit(rec *Record) {
 	if rec.Helo == "" {
 		r.st.Skipped[SkippedEmpty]++
@@ -97,8 +97,8 @@ func (r *run) emit(rec *Record) {
 	r.hand(rec)
 }
 
-// repeated reports an event that an input before holds, such as Exim's mainlog and rejectlog: with
-// the same time, client and all else that the record says.
+// repeated reports whether an earlier input has the same event, as Exim's mainlog and rejectlog do.
+// The time, the client, and the other parts of key must be equal.
 func (r *run) repeated(rec *Record) bool {
 	if rec.Time.IsZero() {
 		return false
@@ -119,8 +119,8 @@ func (r *run) repeated(rec *Record) bool {
 	return false
 }
 
-// decideNames hands out the records that wait for a client with a name. Without
-// one it is not known whether anybody looked.
+// decideNames hands out the records in unnamed. If no client had a name, their state
+// becomes NotRecorded: the server may never look up PTR names.
 func (r *run) decideNames() {
 	n := len(r.st.NoNames)
 	if len(r.unnamed) > 0 && !r.named && n < maxErrs && (n == 0 || r.st.NoNames[n-1] != r.name) {
@@ -137,24 +137,24 @@ func (r *run) decideNames() {
 	r.unnamed = r.unnamed[:0]
 }
 
-// maxHeld bounds the memory of all messages under way, in bytes.
+// maxHeld limits the memory of all held records, in bytes.
 const maxHeld = 12 << 20
 
-// held is a greeting whose answer is not known yet. Its key names a message ID of Maddy, a process
-// of Postfix, its queue ID, or a client that a policy server of Postfix has seen.
+// held is a greeting whose reply is not known yet. Its key stands for a message ID of Maddy, a
+// process of Postfix, a queue ID of Postfix, or a client in the log of a policy server.
 type held struct {
 	key     uint64
-	line    int64 // where it came
+	line    int64 // Stats.Lines when it was held
 	rec     Record
 	size    int  // bytes that count towards maxHeld
-	ok      bool // Maddy: a recipient was taken, so the message may still be
+	ok      bool // Maddy: a recipient was accepted, so the message may be too
 	verdict bool // Maddy: rec.Reason is the rule of our own check
 }
 
 func (r *run) waiting() bool { return len(r.held) > 0 }
 
-// hold keeps rec for key until its answer is known. When all take too much memory, the oldest
-// eighth is given up; Stats counts it.
+// hold keeps rec for key until the reply is known. If all held records exceed maxHeld, it hands
+// out the oldest eighth without a reply. Stats counts them.
 func (r *run) hold(key uint64, rec *Record) {
 	r.done(key)
 	h := r.spare
@@ -179,9 +179,9 @@ func (r *run) giveUp(n int) {
 	}
 }
 
-// resize counts what h takes after its record has grown.
+// resize updates the size of h after a change of its record.
 func (r *run) resize(h *held) {
-	const fixed = 512 // the record, its key in the index, the allocator's loss
+	const fixed = 512 // bytes of the record, its map entry and allocator overhead
 	size := fixed + len(h.rec.Helo) + len(h.rec.PTR) + len(h.rec.From) + len(h.rec.Reason) +
 		len(h.rec.MsgID) + len(h.rec.Server)
 	for _, rcpt := range h.rec.Rcpts {
@@ -191,7 +191,7 @@ func (r *run) resize(h *held) {
 	h.size = size
 }
 
-// take forgets what is held for key, and returns it until the next is held.
+// take removes what is held for key and returns it, or nil. The result is valid until hold.
 func (r *run) take(key uint64) *held {
 	h := r.held[key]
 	if h != nil {
@@ -202,7 +202,7 @@ func (r *run) take(key uint64) *held {
 	return h
 }
 
-// done forgets what is held for key and hands it out.
+// done removes what is held for key and emits its record.
 func (r *run) done(key uint64) {
 	if h := r.take(key); h != nil {
 		r.emit(&h.rec)
@@ -231,7 +231,7 @@ func containsFold(list []string, s string) bool {
 
 var seed = maphash.MakeSeed()
 
-// keyOf makes a key of a server's name for something and the thing's.
+// keyOf returns a hash of scope, a host or a process, and of an ID that is unique there.
 func keyOf[T string | []byte](scope T, id []byte) uint64 {
 	var h maphash.Hash
 	h.SetSeed(seed)

@@ -6,15 +6,15 @@ import (
 	"regexp"
 )
 
-// maddyEvents are the lines that matter; true where the line ends a message.
+// maddyEvents are the events that are read. The value is true if the event ends a message.
 var maddyEvents = map[string]bool{
 	"incoming message": false, "helo verdict": false, "RCPT ok": false, "RCPT error": false,
 	"quarantined": false, "accepted": true, "aborted": true, "DATA error": true,
 	"MAIL FROM error": true, "MAIL FROM error (deferred)": true,
 }
 
-// maddyEvent reads "smtp: incoming message\t{...}" and what becomes of that message later; false
-// for lines of another form. Programs between write the tab as "#011" or the like, or as blanks.
+// maddyEvent reads "smtp: incoming message\t{...}" and later events of that message. It returns
+// false for other lines. Log programs may have replaced the tab by blanks or a form such as "#011".
 func (r *run) maddyEvent(e *entry) bool {
 	head, _, ok := bytes.Cut(e.msg, []byte("{"))
 	if !ok {
@@ -52,7 +52,7 @@ func (r *run) maddyEvent(e *entry) bool {
 	return true
 }
 
-// maddyTab is what a tab becomes in programs between.
+// maddyTab matches the forms in which log programs write a tab.
 var maddyTab = regexp.MustCompile(` *(?:#011|\\t|\^I|<0?09>)$`)
 
 // maddyName splits "smtp: RCPT ok\t" into the logger's name and the event. A logger
@@ -69,7 +69,7 @@ func maddyName(head []byte) (name, event []byte, tab bool) {
 	return name[bytes.LastIndexByte(name, ' ')+1:], event, len(bare) < len(head)
 }
 
-// maddyGreeting reads a greeting into r.rec, and returns false where none can be judged.
+// maddyGreeting reads a greeting into r.rec. It returns false if that or the client is missing.
 func (r *run) maddyGreeting(e *entry, f members) bool {
 	ip, helo := f.get("src_ip"), f.get("src_host", "helo")
 	client, ok := addrPort(ip)
@@ -91,8 +91,8 @@ func (r *run) maddyGreeting(e *entry, f members) bool {
 	return true
 }
 
-// maddyVerdict reads the check's own line. One without a message ID is a
-// refusal at EHLO, after which no other line tells of that greeting.
+// maddyVerdict reads a verdict of check.helo_fqdn. Without a message ID it is a
+// refusal at EHLO, and no other line is about that greeting.
 func (r *run) maddyVerdict(e *entry, h *held, f members) {
 	action, rule := string(f.get("action")), text(f.get("rule"))
 	switch {
@@ -106,7 +106,7 @@ func (r *run) maddyVerdict(e *entry, h *held, f members) {
 	}
 }
 
-// answer notes one of Maddy's replies to a message under way.
+// answer records one of Maddy's replies to the message of h.
 func (h *held) answer(event string, f members) {
 	h.rec.Rcpts = addRcpts(h.rec.Rcpts, string(f.get("rcpt")))
 	switch {
@@ -116,7 +116,7 @@ func (h *held) answer(event string, f members) {
 	case event == "accepted":
 		h.rec.Outcome = Accepted
 		return
-	case event == "aborted", event == "RCPT error" && h.ok: // it goes on for other recipients
+	case event == "aborted", event == "RCPT error" && h.ok: // other recipients remain
 		return
 	case event != "quarantined":
 		// Maddy answers 554 when the error names no code.
@@ -125,7 +125,7 @@ func (h *held) answer(event string, f members) {
 			h.rec.Outcome = Deferred
 		}
 	}
-	// What decided is our own verdict rather than the reply to it.
+	// If check.helo_fqdn has decided, its rule stays the reason.
 	if !h.verdict {
 		h.rec.Reason = cmp.Or(text(f.get("check")), text(f.get("smtp_msg")))
 	}

@@ -12,8 +12,8 @@ import (
 	"maddy.example/checkhelo/module/heloname"
 )
 
-// readMbox reads an mbox (RFC 4155). Programs that quote body lines as
-// ">From " and those that do not are told apart by the blank line and the date.
+// readMbox reads an mbox (RFC 4155). Some programs do not quote "From " in body lines.
+// So a separator line must have a date, and must follow a blank line.
 func (r *run) readMbox() error {
 	_, _, err := r.next() // the first separator
 	for err == nil {
@@ -65,8 +65,8 @@ func (r *run) readMail() error {
 	return err
 }
 
-// readHeader hands the fields to take, with their names in lower case, up to the blank line
-// that ends a header.
+// readHeader calls take for each field, with its name in lower case, up to the blank line
+// that ends the header.
 func (r *run) readHeader(take func(name, value string)) (err error) {
 	var field []byte
 	for ended := false; !ended; {
@@ -96,12 +96,12 @@ func (h *hop) outside() bool {
 	return smtp && (h.unclear || a.IsGlobalUnicast() && !a.IsPrivate() && !sharedSpace.Contains(a))
 }
 
-// sharedSpace is carriers' own address space (RFC 6598).
+// sharedSpace is the address space of carrier-grade NAT (RFC 6598).
 var sharedSpace = netip.MustParsePrefix("100.64.0.0/10")
 
-// isBorder reports whether the operator names the receiving host of h. Without names it
-// reports that the client is not one of the receiver's own, by the PTR name that the receiver
-// itself found; what the client says proves nothing.
+// isBorder reports whether Options.By names the receiving host of h. If By is empty, isBorder
+// reports whether the client belongs to another organisation than the receiver. It compares the
+// PTR name that the receiver found, since the greeting proves nothing.
 func (r *run) isBorder(h *hop) bool {
 	if len(r.opt.By) == 0 {
 		return h.PTRState != Confirmed || !heloname.SameOrg(strings.ToLower(h.PTR), h.Self)
@@ -117,14 +117,14 @@ const maxReceived = 4 << 10
 
 // hop is what one Received field (RFC 5321, 4.4) says about a client.
 type hop struct {
-	Record // Self is the host behind "by"
+	Record // Self is the host after "by"
 	with   string
-	// unclear: the greeting makes the field readable in more than one way. The
-	// fields below it in the mail can be the sender's.
+	// unclear: because of the greeting, the field can be read in more than one
+	// way. The sender may have forged the fields below it in the mail.
 	unclear bool
 }
 
-// Servers, by what stands behind "by", where the sender's words do not reach.
+// Server programs, matched by the text from "by" on, which the sender cannot change.
 var (
 	anyServer = regexp.MustCompile(``)
 	chasquid  = regexp.MustCompile(`\(chasquid\)`)
@@ -132,13 +132,13 @@ var (
 	google    = regexp.MustCompile(`^by \S+\.google\.com( |$)|\(version=\S+ cipher=\S+ bits=`)
 	mox       = regexp.MustCompile(`(?i)^by \S+ \(\[.* with ESMTP`)
 	qmail     = regexp.MustCompile(`(?i)^by \S+ with (\(.*\) )?SMTP( for |$)`)
-	// Exim, Google, Sendmail and Maddy look for a PTR record, and leave the name out without.
+	// Exim, Google, Sendmail and Maddy look up the PTR name, and omit it if there is none.
 	looksUp = regexp.MustCompile(exim.String() + "|" + google.String() +
 		`|\(\d+\.[\d.]+/|\(envelope-sender <`)
 )
 
-// forms are what servers write behind "from", tried in turn. A form without a group for the
-// greeting leaves it out, since it equals the PTR name or the address.
+// forms are the texts that servers write after "from", tried in turn. A form without the group
+// "helo" is of a server that omits a greeting equal to the PTR name or the address.
 var forms = []struct {
 	by     *regexp.Regexp
 	from   *regexp.Regexp
@@ -151,7 +151,7 @@ var forms = []struct {
 	{anyServer, fromForm(`(?P<ptr>WORD) \((?:[^()]*\s)?MARKHELO\) \(?IDENT\[?IP`), true},
 	// Exim: from [ip] (port=25 helo=c), CommuniGate: from [ip] (account u HELO c)
 	{anyServer, fromForm(`\[?IP\]? \((?P<login>account )?(?:[^()]*\s)?MARKHELO`), true},
-	{anyServer, fromForm(`WORD \((?:[^()]*\s)?MARK`), true}, // without a client
+	{anyServer, fromForm(`WORD \((?:[^()]*\s)?MARK`), true}, // without a client address
 	{exim, fromForm(`\[?IP\]?(?: \((?:port|ident)=.*)?$`), false},
 	{exim, fromForm(`(?P<ptr>WORD) \(\[IP\]`), false},
 	// Postfix, Sendmail, Google, Maddy: from c (ptr [ip])
@@ -170,18 +170,18 @@ func fromForm(s string) *regexp.Regexp {
 	).Replace(s) + ")")
 }
 
-// parseReceived reads the value of one Received field, unfolded. It knows how
-// Postfix, Sendmail, Exim, qmail, Exchange, Google, Maddy and their like write
-// it; ok is false when it tells of no client with an address.
+// parseReceived reads the value of one Received field, unfolded. It knows the
+// forms of Postfix, Sendmail, Exim, qmail, Exchange, Google, Maddy and similar
+// servers. ok is false if the field has no address of a client.
 //
-// The client's address never comes from the greeting: where the server puts it
-// behind the greeting, two different addresses make the field unclear.
+// The client's address is never read from the greeting. If the server writes it
+// after the greeting, two different addresses make the field unclear.
 func parseReceived(s string) (h hop, ok bool) {
 	own, date := s, ""
 	if i := strings.LastIndexByte(s, ';'); i >= 0 {
 		own, date = s[:i], strings.TrimSpace(s[i+1:])
 	}
-	// The zero time stands for a date (RFC 5322, 3.3) that nobody can read.
+	// The time stays zero if the date (RFC 5322, 3.3) cannot be parsed.
 	if at, err := mail.ParseDate(date); err == nil && len(date) < 128 {
 		h.Time = at
 	}
@@ -189,9 +189,9 @@ func parseReceived(s string) (h hop, ok bool) {
 	if len(list) == 0 || !strings.EqualFold(list[0], "from") {
 		return h, false
 	}
-	// The word after "from" is what the client said, a keyword or not. Behind it "by" comes
-	// once: otherwise it can be part of the greeting, which can also open a comment, or end in
-	// front of a date.
+	// The word after "from" is the greeting, even if it is a keyword. After it "by" must occur
+	// once: a second one can be part of the greeting, which can also open a comment, or extend
+	// up to a date.
 	isBy := func(s string) bool { return strings.EqualFold(s, "by") }
 	by := 2 + slices.IndexFunc(list[min(2, len(list)):], isBy)
 	if by < 2 || slices.ContainsFunc(list[by+1:], isBy) || saysBy(date) {
@@ -209,14 +209,14 @@ func parseReceived(s string) (h hop, ok bool) {
 
 func saysBy(s string) bool { return slices.Contains(strings.Fields(s), "by") }
 
-// token is a comment (RFC 5322, 3.2.2), one that nobody closes, or a word.
+// token matches a comment (RFC 5322, 3.2.2), a comment that is not closed, or a word.
 var token = regexp.MustCompile(
 	`\((?:\\.|[^()\\]|\((?:\\.|[^()\\]|\((?:\\.|[^()\\])*\))*\))*\)|\((?s:.*)|[^\s(]+`)
 
-// envelope is a comment with the sender's address.
+// envelope matches a comment with the sender's address.
 var envelope = regexp.MustCompile(`^(\(envelope-(?:from|sender) )(<.*>)`)
 
-// readBy reads the clauses of the server itself, with the keywords of RFC 5321, 4.4.
+// readBy reads the clauses from "by" on, with the keywords of RFC 5321, 4.4.
 func (h *hop) readBy(own []string) {
 	key, words := "", make(map[string][]string)
 	for i, s := range own {
@@ -243,14 +243,14 @@ func (h *hop) readBy(own []string) {
 	}
 }
 
-// isAuthProtocol tells ESMTPA, ESMTPSA (RFC 3848) and Exim's old asmtp.
+// isAuthProtocol reports whether with is ESMTPA, ESMTPSA (RFC 3848) or Exim's old asmtp.
 func isAuthProtocol(with string) bool {
 	with = strings.ToUpper(with)
 	return strings.Contains(with, "SMTP") &&
 		(strings.HasSuffix(with, "A") || strings.HasPrefix(with, "A"))
 }
 
-// auth is the start of comments such as "(Authenticated sender: u)", "(authenticated bits=0)"
+// auth matches the start of comments such as "(Authenticated sender: u)", "(authenticated bits=0)"
 // and "(AUTH: LOGIN u)".
 var auth = regexp.MustCompile(`(?i)^\((auth|account |smtp[- ]auth|sasl|login )`)
 
@@ -259,13 +259,13 @@ func isAuth(comment string) bool {
 }
 
 var (
-	// A lookup that failed (IIS), or that nobody has made
+	// A lookup that failed (IIS) or was not made
 	notLooked = regexp.MustCompile(`^\s*(RDNS failed|unverified)`)
 	forged    = regexp.MustCompile(`^\s*\(may be forged`)
 	address   = regexp.MustCompile(`(?:^|[\[(@])((?i:IPv6:)?[0-9A-Fa-f.:]+)(?:[\]) ]|$)`)
 )
 
-// readFrom reads what stands behind "from", and own, the words of the server itself.
+// readFrom reads the text after "from". own is the text of the server itself, from "by" on.
 func (h *hop) readFrom(from, own string) {
 	for _, form := range forms {
 		parts := form.from.FindStringSubmatch(from)
@@ -306,7 +306,7 @@ func others(form *regexp.Regexp, words []byte, client netip.Addr) bool {
 	})
 }
 
-// readPTR notes a PTR name; rest stands behind the client's address.
+// readPTR sets the PTR name and its state. rest is the text after the client's address.
 func (h *hop) readPTR(name, ip, rest, own string) {
 	courier := strings.HasPrefix(ip, "::ffff:") && strings.HasPrefix(h.with, "esmtp")
 	state := Confirmed
@@ -317,8 +317,8 @@ func (h *hop) readPTR(name, ip, rest, own string) {
 	case notLooked.MatchString(rest):
 		return
 	case name == "":
-		// Others leave the name out for other reasons: mox where it equals the greeting,
-		// CommuniGate, IIS and chasquid always or when they like.
+		// Other servers omit the name for other reasons: mox if it equals the greeting,
+		// CommuniGate, IIS and chasquid always or in some cases.
 		if courier || looksUp.MatchString(own) {
 			h.PTRState = None
 		}

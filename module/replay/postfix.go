@@ -15,11 +15,11 @@ import (
 //	ID: reject: RCPT from name[ip]: 504 5.5.2 why; from=<a> to=<b> proto=ESMTP helo=<c>
 //	ID: warning: header Subject: x from name[ip]; from=<a> to=<b> proto=ESMTP helo=<c>: why
 //
-// with NOQUEUE for ID before a message is taken. A warning is followed by the
-// answer: a refusal with the same names, or "ID: client=name[ip]".
+// ID is NOQUEUE before a recipient is accepted. A warning is followed by the
+// reply: a refusal with the same names, or "ID: client=name[ip]".
 type postfixLine struct {
 	id, action, stage, client, why []byte
-	content                        bool // about a message that is taken in, no command
+	content                        bool // about a part of a message, not a command
 }
 
 var (
@@ -29,8 +29,8 @@ var (
 	contentKinds = strings.Fields("header body mime-header nested-header")
 )
 
-// parse takes "header text" apart from both ends, since words of others stand in its
-// middle. postscreen puts commas between the names, smtpd does not.
+// parse splits words from both ends, since the middle can be text of the sender. It returns
+// false if it cannot. postscreen puts commas between the names, smtpd does not.
 func (l *postfixLine) parse(words []byte, rec *Record) bool {
 	body, tail, ok := cutLast(words, []byte(" proto="))
 	_, tail, named := bytes.Cut(tail, markHelo)
@@ -47,7 +47,7 @@ func (l *postfixLine) parse(words []byte, rec *Record) bool {
 	body, names, _ := cutLast(bytes.TrimRight(body, ";,"), mark)
 	from, to, _ := cutLast(names, []byte(" to=<"))
 	if l.content {
-		// Of two such marks one may be of the sender's making.
+		// If there is a second mark, the sender may have written one.
 		_, l.client, named = cutLast(body, markFrom)
 		ok = ok && named && !bytes.Contains(body, mark)
 	} else {
@@ -69,7 +69,7 @@ func cutLast(b, sep []byte) (before, after []byte, found bool) {
 	return b[:i], b[i+len(sep):], true
 }
 
-// postfixEvent reads a line that has the form of Postfix's; false for others.
+// postfixEvent reads a line in the form of Postfix. It returns false for other lines.
 func (r *run) postfixEvent(e *entry) bool {
 	program, daemon := e.program()
 	if bytes.Contains(program, []byte("policy")) && bytes.Contains(e.msg, []byte("client-ip=")) {
@@ -78,7 +78,7 @@ func (r *run) postfixEvent(e *entry) bool {
 	}
 	id, _, ok := bytes.Cut(e.msg[:min(len(e.msg), 64)], []byte(": "))
 	if !ok || bytes.IndexByte(id, ' ') >= 0 {
-		// What a client that comes or goes was warned of before has no answer.
+		// At (dis)connect, a warning that this process has logged gets no reply any more.
 		if _, client, ok := bytes.Cut(e.msg, []byte("connect from ")); ok && daemon {
 			r.splitClient(firstField(client))
 			r.done(keyOf(e.who, nil))
@@ -106,7 +106,7 @@ func (r *run) postfixEvent(e *entry) bool {
 	return true
 }
 
-// postfixNamed reads a line that names a greeting. Deliveries quote others' lines.
+// postfixNamed reads a line that names a greeting. Lines of deliveries quote other servers.
 func (r *run) postfixNamed(e *entry, id, rest, program []byte, daemon bool) bool {
 	action, words, ok := bytes.Cut(rest, []byte(": "))
 	form := ok && isWord(action) && isWord(id) && bytes.Contains(e.msg, markHelo)
@@ -157,18 +157,18 @@ func isWord(b []byte) bool {
 	return len(b) > 0
 }
 
-// isSubmission tells by the name of the service, "postfix/submission/smtpd", that
-// its clients are users and no servers (RFC 6409; RFC 8314, 3.3).
+// isSubmission reports whether the service's name, such as "postfix/submission/smtpd",
+// means that its clients are users, not servers (RFC 6409; RFC 8314, 3.3).
 func isSubmission(program []byte) bool {
 	return bytes.Contains(program, []byte("submission")) ||
 		bytes.Contains(program, []byte("/587/")) || bytes.Contains(program, []byte("/465/"))
 }
 
-// mailStages are the commands that a server's greeting can be refused at; others,
-// such as AUTH, lead to no message.
+// mailStages are the commands at which a server's greeting can be refused. Others,
+// such as AUTH, belong to no message.
 var mailStages = strings.Fields("EHLO HELO MAIL RCPT DATA BDAT END-OF-MESSAGE")
 
-// postfixGreeting notes a greeting, and the answer to it.
+// postfixGreeting records a greeting and the reply to it.
 func (r *run) postfixGreeting(e *entry, l *postfixLine) {
 	rec := &r.rec
 	if string(l.id) != "NOQUEUE" {
@@ -181,10 +181,10 @@ func (r *run) postfixGreeting(e *entry, l *postfixLine) {
 			rec.Outcome = Deferred
 		}
 		r.postfixRefused(e, l)
-	case rec.MsgID != "": // one recipient at least was taken
+	case rec.MsgID != "": // at least one recipient was accepted
 		r.postfixTaken(e)
 	default:
-		// The first warning stays until the answer.
+		// Keep the first warning until the reply.
 		key := keyOf(e.who, nil)
 		if h := r.held[key]; h == nil || !sameGreeting(&h.rec, rec) {
 			r.hold(key, rec)
@@ -204,7 +204,7 @@ func (r *run) splitClient(client []byte) (name []byte, addr netip.Addr, ok bool)
 	return name, addr, true
 }
 
-// postfixClient fills in who the client is.
+// postfixClient sets the client's address and PTR name. It returns false if there is no address.
 func (r *run) postfixClient(rec *Record, who, client []byte) bool {
 	name, addr, ok := r.splitClient(client)
 	switch {
@@ -227,9 +227,9 @@ func (r *run) postfixClient(rec *Record, who, client []byte) bool {
 	return true
 }
 
-// resolverSaysNo are the texts of getaddrinfo and its forerunner for "there is no
-// such name" and "the name has no address": glibc, musl, the BSDs, Solaris. All
-// others mean that the lookup failed.
+// resolverSaysNo matches the messages of getaddrinfo and older functions for "no such
+// name" and "the name has no address" in glibc, musl, the BSDs and Solaris. Other
+// messages mean that the lookup failed.
 var resolverSaysNo = regexp.MustCompile(`(?i)^(` +
 	`name or service( is)? not known|(host|node)name nor servname provided, or not known|` +
 	`(specified )?node name or service name not known|unknown host|host not found|` +
@@ -237,18 +237,18 @@ var resolverSaysNo = regexp.MustCompile(`(?i)^(` +
 	`no address( associated with (host)?name)?|` +
 	`address family (for (host)?name not supported|not supported for hostname))$`)
 
-// maxNotes bounds the processes whose latest note is kept.
+// maxNotes limits the number of processes in run.notes.
 const maxNotes = 1024
 
-// noteForms are the warnings that Postfix writes before it calls a client unknown: the
-// one of today and two older ones.
+// noteForms matches the warnings that Postfix writes before it calls a client unknown: the
+// current form and two older ones.
 var noteForms = regexp.MustCompile(`^warning: (?:` +
 	`hostname (.+?) does not resolve to address ([^ ]+?)(?:: (.*))?|` +
 	`([^ ]+): hostname (.+?) verification failed: (.*)|` +
 	`([^ ]+): address not listed for hostname (.+))$`)
 
-// postfixNote reads a PTR name that Postfix names only when it does not use it; false for a
-// warning that names a greeting.
+// postfixNote reads a warning about a PTR name that Postfix does not use. It returns false for
+// a warning that names a greeting.
 func (r *run) postfixNote(e *entry) bool {
 	parts := noteForms.FindStringSubmatch(string(e.msg))
 	if parts == nil {
@@ -258,7 +258,7 @@ func (r *run) postfixNote(e *entry) bool {
 	if !ok {
 		return true
 	}
-	r.named = true // it looks up names
+	r.named = true // this server looks up PTR names
 	name := text(cmp.Or(parts[1], parts[5], parts[8]))
 	note := Record{Client: addr, PTR: name, PTRState: Unconfirmed}
 	why := strings.TrimSpace(cmp.Or(parts[3], parts[6]))
@@ -272,7 +272,7 @@ func (r *run) postfixNote(e *entry) bool {
 	return true
 }
 
-// postfixRefused hands out a refusal with the warnings that led to it.
+// postfixRefused emits a refusal and removes the held warnings that it answers.
 func (r *run) postfixRefused(e *entry, l *postfixLine) {
 	rec := &r.rec
 	stage := string(l.stage)
@@ -283,7 +283,7 @@ func (r *run) postfixRefused(e *entry, l *postfixLine) {
 		rec.Auth = rec.Auth || h.rec.Auth
 		rec.Rcpts = addRcpts(h.rec.Rcpts, rec.Rcpts...)
 		r.take(h.key)
-	default: // the message goes on without this recipient, which may have been warned of
+	default: // a refusal of one recipient, which an earlier warning may have named
 		h.rec.Rcpts = slices.DeleteFunc(h.rec.Rcpts, func(rcpt string) bool {
 			return containsFold(rec.Rcpts, rcpt)
 		})
@@ -296,20 +296,20 @@ func (r *run) postfixRefused(e *entry, l *postfixLine) {
 	r.emit(rec)
 }
 
-// sameGreeting tells whether the answer to b settles a: the warning is about
-// the same recipient, or from before there was one.
+// sameGreeting reports whether the reply to b also answers the warning a: they
+// have the same recipient, or a was logged before RCPT TO.
 func sameGreeting(a, b *Record) bool {
 	return a.Client == b.Client && (len(a.Rcpts) == 0 ||
 		a.Helo == b.Helo && len(b.Rcpts) > 0 && containsFold(a.Rcpts, b.Rcpts[0]))
 }
 
-// postfixTaken notes the greeting of a message that is taken in.
+// postfixTaken records the greeting of a message with an accepted recipient.
 func (r *run) postfixTaken(e *entry) {
 	key, rec := keyOf(e.host, []byte(r.rec.MsgID)), &r.rec
 	h := r.held[key]
 	if h == nil {
 		r.hold(key, rec)
-		// A line after "client=" names the greeting after all.
+		// The line "client=" before has counted this message in NoGreeting.
 		if !rec.Auth && r.st.NoGreeting > 0 {
 			r.st.NoGreeting--
 		}
@@ -323,7 +323,7 @@ func (r *run) postfixTaken(e *entry) {
 }
 
 // postfixAccepted reads what follows "ID: client=", "name[ip], sasl_username=u": the
-// first recipient of a message was taken.
+// first recipient of a message was accepted.
 func (r *run) postfixAccepted(e *entry, id, client, program []byte) {
 	client, more, _ := bytes.Cut(client, []byte(", "))
 	_, addr, _ := r.splitClient(client)
@@ -341,7 +341,7 @@ func (r *run) postfixAccepted(e *entry, id, client, program []byte) {
 	}
 	rec.Auth = rec.Auth || bytes.Contains(more, []byte("sasl_"))
 	if rec.Helo == "" && !rec.Auth {
-		// Filters hand mail back from the machine itself, or name the first client.
+		// Filters return mail from a loopback address, or with the original client.
 		if !addr.IsLoopback() && !bytes.Contains(more, []byte("orig_")) {
 			r.st.NoGreeting++
 		}
@@ -353,15 +353,15 @@ func (r *run) postfixAccepted(e *entry, id, client, program []byte) {
 	r.hold(key, rec)
 }
 
-// policyNames are the names of which policy servers write values, in any order.
+// policyNames matches the names and values that policy servers write, in any order.
 var policyNames = regexp.MustCompile(`(?:^|[ ;])(client-ip|helo|envelope-from|receiver)=([^ ;]*)`)
 
 // policyEvent reads what SPF policy servers of Postfix write:
 //
 //	prepend Received-SPF: Pass (mailfrom) identity=mailfrom; client-ip=192.0.2.7; helo=c; receiver=b
 //
-// Postfix names the queue ID to none of them; the next "client=" of that address
-// on the same host is about this message.
+// These lines have no queue ID. The next "client=" line of that address on the
+// same host is about this message.
 func (r *run) policyEvent(e *entry) {
 	got := make(map[string]string)
 	for _, parts := range policyNames.FindAllStringSubmatch(string(e.msg), -1) {

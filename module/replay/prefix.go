@@ -14,15 +14,15 @@ import (
 	"github.com/mailru/easyjson/jlexer"
 )
 
-// maxLevels bounds the levels of objects in one JSON object that are looked at.
+// maxLevels limits the levels of nested objects that are read in one JSON object.
 const maxLevels = 4
 
-// unwrap cuts off what other programs have put before a server's line: times,
-// names of containers, syslog headers and JSON, one within the other, so that of
+// unwrap removes the prefixes that other programs have added to a server's line:
+// times, names of containers, syslog headers and JSON, also nested. Of the line
 //
 //	mx-1  | {"log":"Nov 23 13:00:00 mx postfix/smtpd[9]: connect from x","time":"..."}
 //
-// "connect from x" remains. The last time and the last host found count.
+// "connect from x" remains. The last time and the last host found are used.
 func (r *run) unwrap(b []byte) {
 	e := &r.line
 	e.who, e.msg = nil, skipSpace(b)
@@ -35,7 +35,7 @@ func (r *run) unwrap(b []byte) {
 	}
 }
 
-// ownMarks are octets that stand in servers' own lines and in no word of a prefix.
+// ownMarks are octets that occur in the text of servers, but in no word of a prefix.
 var ownMarks = [256]bool{
 	' ': true, '<': true, '>': true, '(': true, ')': true, '{': true, '}': true,
 	'"': true, '=': true, ';': true, ',': true,
@@ -43,7 +43,7 @@ var ownMarks = [256]bool{
 
 func isOwn(c byte) bool { return ownMarks[c] }
 
-// peelTime cuts a time, and a header of RFC 5424 behind it.
+// peelTime removes a time, and the header of RFC 5424 that follows it.
 func (r *run) peelTime(e *entry) bool {
 	at, rest, ok := r.stamp.cut(e.msg)
 	if !ok {
@@ -67,12 +67,12 @@ func (r *run) peelTime(e *entry) bool {
 	return true
 }
 
-// header5424 is what stands behind a time in the form of RFC 5424, 6, "host program 123 - - ":
-// host, program, process, kind of message, structured data and a byte order mark.
+// header5424 matches what follows the time in RFC 5424, 6, such as "host program 123 - - ":
+// host, program, process, message ID, structured data and a byte order mark.
 var header5424 = regexp.MustCompile(
 	`^((?:[^ <>(){}"=;,]+ +){2}(?:\d+|-)) +[^ ]* +(?:- |\[.*?\] ) *(?:\x{FEFF})?`)
 
-// repeated is what rsyslog writes in place of lines that are the same as the one before.
+// repeated matches what rsyslog writes in place of lines that equal the line before.
 var repeated = regexp.MustCompile(`^message repeated (\d{1,9}) times: \[(.*)\]$`)
 
 func (e *entry) peelRepeated() bool {
@@ -87,8 +87,8 @@ func (e *entry) peelRepeated() bool {
 	return parts != nil
 }
 
-// peelContainer cuts "NAME |" of docker compose, "[pod/NAME/...]" of kubectl and "stdout F" of
-// Kubernetes' CRI. The first two name the host.
+// peelContainer removes "NAME |" of docker compose, "[pod/NAME/...]" of kubectl and "stdout F" of
+// Kubernetes' CRI. The first two set the host.
 func (e *entry) peelContainer() bool {
 	host, rest := cutWord(e.msg)
 	mark, behind := cutWord(rest)
@@ -99,7 +99,7 @@ func (e *entry) peelContainer() bool {
 		host, rest = nil, behind
 	case host[0] != '[' || host[len(host)-1] != ']':
 		return false
-	case digits(host[1 : len(host)-1]): // a process of Exim
+	case digits(host[1 : len(host)-1]): // a process ID of Exim
 		host = nil
 	}
 	if len(rest) == 0 || slices.ContainsFunc(host, isOwn) {
@@ -109,7 +109,7 @@ func (e *entry) peelContainer() bool {
 	return e.cut(nil, rest)
 }
 
-// peelFile cuts "file:" or "file:line:" of grep, where a time or JSON follows.
+// peelFile removes "file:" or "file:line:" of grep if a time or JSON follows.
 func (r *run) peelFile(e *entry) bool {
 	for i, c := range e.msg {
 		line := e.msg[i+1:]
@@ -123,11 +123,11 @@ func (r *run) peelFile(e *entry) bool {
 	return false
 }
 
-// peelHeader cuts a syslog header off e.msg, or plain words before a time. Behind the colon of
-// a header only a time at once counts: other words can be the sender's.
+// peelHeader removes a syslog header from e.msg, or plain words before a time. After the colon of
+// a header it removes no words before a time: they can be text of the sender.
 func (r *run) peelHeader(e *entry) bool {
 	const maxWords = 6
-	before, from, left := []byte(nil), e.msg, e.msg // the word before, and all from there on
+	before, from, left := []byte(nil), e.msg, e.msg // the previous word, and the text from it on
 	for i := range maxWords {
 		word, rest := cutWord(left)
 		if len(rest) == 0 || slices.ContainsFunc(word, isOwn) {
@@ -146,7 +146,7 @@ func (r *run) peelHeader(e *entry) bool {
 	return false
 }
 
-// cut cuts a prefix. A header of two words or more starts with the host.
+// cut sets the header and the rest of e. A header of at least two words starts with the host.
 func (e *entry) cut(header, rest []byte) bool {
 	e.who, e.msg = header, rest
 	if host, program := cutWord(header); len(program) > 0 && isHost(host) {
@@ -155,7 +155,7 @@ func (e *entry) cut(header, rest []byte) bool {
 	return true
 }
 
-// isHost tells a host's name or address from a part of a date.
+// isHost reports whether b is a host's name or address, not a part of a date.
 func isHost(b []byte) bool {
 	for _, c := range b {
 		if c|0x20 >= 'a' && c|0x20 <= 'z' && bytes.IndexByte(b, ':') < 0 {
@@ -167,16 +167,16 @@ func isHost(b []byte) bool {
 }
 
 func (r *run) timed(b []byte) bool {
-	if len(b) > 0 && b[0] >= 'a' { // most words
+	if len(b) > 0 && b[0] >= 'a' { // true of most words
 		return false
 	}
 	_, _, ok := r.stamp.cut(b)
 	return ok
 }
 
-// ends reports whether a word with a colon ends a header: the tag (RFC 3164, 4.1.3) does,
-// "postfix/smtpd[123]" or "postfix/smtpd", and any word behind a time and a host, or in front of a
-// time or JSON. "host: logger: event" of Maddy has none.
+// ends reports whether a word with a colon ends a header. A tag does (RFC 3164, 4.1.3), such as
+// "postfix/smtpd[123]" or "postfix/smtpd". Any word does after a time and a host, or before a time
+// or JSON. "host: logger: event" of Maddy has no header.
 func (r *run) ends(i int, before, word, rest []byte) bool {
 	program, id, process := bytes.Cut(word[:len(word)-1], []byte("["))
 	id, closed := bytes.CutSuffix(id, []byte("]"))
@@ -186,13 +186,13 @@ func (r *run) ends(i int, before, word, rest []byte) bool {
 	return tag || rest[0] == '{' || r.timed(rest)
 }
 
-// members are those of a JSON object and of the objects in it, strings decoded.
+// members are the members of a JSON object and of its nested objects. Strings are decoded.
 type (
 	members []member
 	member  struct{ key, value []byte }
 )
 
-// get returns the first member that is there.
+// get returns the value of the first key that has one, or nil.
 func (m members) get(keys ...string) []byte {
 	for _, key := range keys {
 		for i := range m {
@@ -204,8 +204,8 @@ func (m members) get(keys ...string) []byte {
 	return nil
 }
 
-// read appends those of an object and of so many levels of objects in it; false where it is none.
-// It costs a tenth of encoding/json.
+// read appends the members of an object and of its nested objects down to levels. It returns false
+// if b is no valid object. It takes a tenth of the time of encoding/json.
 func (m *members) read(b []byte, levels int) bool {
 	in := jlexer.Lexer{Data: b}
 	in.Delim('{')
@@ -226,8 +226,8 @@ func (m *members) read(b []byte, levels int) bool {
 	return in.Ok()
 }
 
-// unwrapJSON puts the line in the place of the JSON object that holds it: of "journalctl -o json",
-// docker's json-file, "logcli -o jsonl" and the like.
+// unwrapJSON replaces a JSON object by the log line in it. It reads the forms of "journalctl -o
+// json", docker's json-file, "logcli -o jsonl" and similar programs.
 func (r *run) unwrapJSON(e *entry) {
 	r.members = r.members[:0]
 	ok := r.members.read(e.msg, maxLevels)
@@ -238,7 +238,7 @@ func (r *run) unwrapJSON(e *entry) {
 		return
 	}
 	text := m.get("MESSAGE", "message", "log", "line", "msg", "text", "textPayload", "body")
-	if len(text) > 0 && text[0] == '[' { // the journal writes what is not UTF-8 as octets
+	if len(text) > 0 && text[0] == '[' { // the journal writes text that is not UTF-8 as octets
 		_ = json.Unmarshal(text, &text)
 	}
 	if len(text) == 0 {
@@ -258,7 +258,7 @@ func (r *run) unwrapJSON(e *entry) {
 	r.unwrap(text)
 }
 
-// cutWord cuts off what stands before the first blank, and the blanks.
+// cutWord returns the text before the first blank and the text after the blanks.
 func cutWord(b []byte) (word, rest []byte) {
 	i := bytes.IndexByte(b, ' ')
 	if i < 0 {
@@ -267,7 +267,7 @@ func cutWord(b []byte) (word, rest []byte) {
 	return b[:i], skipSpace(b[i:])
 }
 
-// firstField returns what stands before the first blank.
+// firstField returns the text before the first blank.
 func firstField(b []byte) []byte {
 	word, _ := cutWord(b)
 	return word
@@ -292,14 +292,14 @@ var stampForms = []string{
 
 // stamper reads the time at the start of log lines.
 type stamper struct {
-	now time.Time // no line is from a later moment
+	now time.Time // no line has a later time
 	// The latest text read, as a local time and in UTC: many lines share a
 	// second, and time.Parse would cost more than the rest of the line.
 	text       string
 	local, utc time.Time
 }
 
-// priority is that of a syslog message, with the version of RFC 5424, 6.2.
+// priority matches the priority of a syslog message, and the version of RFC 5424, 6.2.
 var priority = regexp.MustCompile(`^<\d{1,3}>(?:1 )?`)
 
 // cut returns the time that line starts with and what follows it.
@@ -342,14 +342,14 @@ func (s *stamper) value(b []byte) (time.Time, bool) {
 	return at, ok && len(rest) == 0
 }
 
-// parse reads a time without a zone. A date without a year gets the latest that is not in the
-// future, with a day of grace for clocks and zones.
+// parse reads a time without a zone. A date without a year gets the latest year in which it is at
+// most one day in the future, as clocks and zones differ.
 func (s *stamper) parse(form, text string) bool {
 	local, err := time.ParseInLocation(form, text, time.Local)
 	if err != nil {
 		return false
 	}
-	utc, _ := time.Parse(form, text) // as valid
+	utc, _ := time.Parse(form, text) // as valid as local
 	if local.Year() == 0 {
 		year, latest := s.now.Local().Year(), s.now.Add(24*time.Hour)
 		for at := local.AddDate(year, 0, 0); at.After(latest) || at.Day() != local.Day(); {
@@ -381,7 +381,7 @@ func cutZone(b []byte) (east time.Duration, rest []byte, ok bool) {
 	return time.Duration(seconds) * time.Second, zone[len(form):], err == nil
 }
 
-// cutFraction reads ".123456", a comma in place of the point allowed.
+// cutFraction reads a fraction of a second, ".123456" or ",123456".
 func cutFraction(b []byte) (time.Duration, []byte) {
 	if len(b) < 2 || b[0] != '.' && b[0] != ',' || b[1]-'0' > 9 {
 		return 0, b
@@ -394,7 +394,7 @@ func cutFraction(b []byte) (time.Duration, []byte) {
 	return sum, b[i:]
 }
 
-// unixTime reads seconds since 1970, a fraction behind them or not, or as many
+// unixTime reads a Unix time in seconds, with or without a fraction, or in
 // milliseconds, microseconds or nanoseconds.
 func unixTime(b []byte) (time.Time, bool) {
 	n, err := strconv.ParseFloat(string(b), 64)

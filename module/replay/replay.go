@@ -33,7 +33,7 @@ import (
 	"github.com/ulikunitz/xz"
 )
 
-// PTRState tells what the receiving server wrote down about the PTR record of the client's address.
+// PTRState is what the receiving server recorded about the PTR name of the client's address.
 type PTRState uint8
 
 // The states of a recorded PTR name. A server that writes one placeholder for
@@ -60,7 +60,7 @@ const (
 // NullSender is the sender of bounces (RFC 5321, 4.5.5) in Record.From.
 const NullSender = "<>"
 
-// Record is one greeting that somebody's server saw. Its texts are raw, as the
+// Record is one greeting that a server has seen. Its texts are raw, as the
 // server wrote them (a JSON string decoded), and at most 4 KiB long each.
 type Record struct {
 	Time     time.Time // zero when the input has none
@@ -83,8 +83,8 @@ type Record struct {
 	Reason string
 }
 
-// Plain returns the greeting to judge: where the server masked octets a letter
-// stands for each, since the mask proves nothing about the spelling.
+// Plain returns the greeting to judge. It replaces each masked octet by a letter,
+// since the mask does not show whether the original octet was valid.
 func (r *Record) Plain() string {
 	if !r.Masked {
 		return r.Helo
@@ -92,7 +92,7 @@ func (r *Record) Plain() string {
 	return strings.NewReplacer("?", "x", "_", "x").Replace(r.Helo)
 }
 
-// setPTR notes a PTR name. What has no dot is a placeholder of the server's.
+// setPTR sets a PTR name and its state. A name without a dot is a placeholder: NotRecorded.
 func (r *Record) setPTR(name []byte, state PTRState) {
 	name = bytes.TrimSuffix(name, []byte("."))
 	if bytes.IndexByte(name, '.') <= 0 {
@@ -107,7 +107,7 @@ func text[T string | []byte](s T) string {
 	return string(s[:min(len(s), maxField)])
 }
 
-// sender returns an address without angle brackets, "" for nil: not recorded.
+// sender returns b without angle brackets: NullSender if it is empty, "" (not recorded) for nil.
 func sender(b []byte) string {
 	if from := text(bytes.Trim(b, "<>")); b == nil || from != "" {
 		return from
@@ -117,36 +117,36 @@ func sender(b []byte) string {
 
 // Options says how to read. The zero value is usable.
 type Options struct {
-	// By names the receiving border for mails: host names as they stand after "by" in Received, or
-	// ".example.org" for everything below it. Without any the border of a mail is its newest host
-	// whose client does not belong to the same organization.
+	// By names the hosts that receive mail from outside, as they stand after "by" in Received, or
+	// ".example.org" for all hosts below it. If By is empty, it is the newest host of a mail whose
+	// client does not belong to the same organization.
 	By    []string
 	Class string // of records whose input names none
 	// Since (inclusive) and Until (exclusive) bound Record.Time when not
 	// zero; records without a time pass.
 	Since, Until time.Time
-	// Sort hands out the rows of a table with a column time in its order. What does not fit into
-	// memory waits in a temporary file.
+	// Sort sorts the rows of a table by its column "time", if it has one. A temporary file holds
+	// rows that do not fit into memory.
 	Sort bool
 	// Now is the latest moment a log line can be from, for syslog lines
 	// that name no year; zero: the file's own time of change, else the clock.
 	Now time.Time
 	// Stdin is read for the path "-"; nil: os.Stdin.
 	Stdin io.Reader
-	// Line sees the lines of a log, which it must not keep; nil: nobody.
+	// Line, if set, is called with each line of a log. It must not keep the slice.
 	Line func(line []byte)
 }
 
-// Reasons for which a line or a mail that tells of a greeting gives no record,
-// the keys of Stats.Skipped. SkippedDropped counts records that were handed out
-// before the server's answer was known, since too many waited for theirs.
+// The keys of Stats.Skipped: reasons why a line or a mail with a greeting gives
+// no record. SkippedDropped alone counts records that were handed out: before the
+// server's reply was known, since too many records were held.
 const (
-	SkippedSubmission = "submission" // users of a submission service, no servers
+	SkippedSubmission = "submission" // users of a submission service, not servers
 	SkippedNoMail     = "no_mail"    // the client never named a sender: AUTH, a port scan
 	SkippedEmpty      = "empty"      // an empty greeting, or none
 	SkippedClient     = "no_client"  // from the machine itself, or a client without an address
-	SkippedDuplicate  = "duplicate"  // the same event in an input before
-	SkippedBorder     = "border"     // mails without a readable greeting of the border
+	SkippedDuplicate  = "duplicate"  // the same event in an earlier input
+	SkippedBorder     = "border"     // mails without a readable greeting from outside
 	SkippedTime       = "time"       // before Options.Since or not before Options.Until
 	SkippedDropped    = "dropped"
 )
@@ -155,16 +155,16 @@ const (
 type Stats struct {
 	Lines   int64 // lines looked at, after unpacking
 	Records int64 // records handed out
-	Broken  int64 // lines, rows or mails that tell of a greeting and could not be read
+	Broken  int64 // lines, rows or mails with a greeting that could not be read
 	// Skipped counts by reason what gives no record.
 	Skipped map[string]int64
 	// NoGreeting counts messages that Postfix accepted without naming their greeting in the log.
 	NoGreeting int64
-	// NoNames are the inputs of which no line names a client by its PTR record:
-	// the server does not look it up, so the state of their records is unknown.
+	// NoNames are the inputs in which no client has a PTR name: the server does not
+	// look names up, so the PTRState of their records is NotRecorded.
 	NoNames []string
-	// Unsure counts records that were not compared with those of inputs before,
-	// since there were too many.
+	// Unsure counts records that were not compared with earlier inputs, since there
+	// were too many.
 	Unsure int64
 	// Inputs counts the files and streams, Whole those that were read to the end.
 	Inputs, Whole int64
@@ -173,7 +173,7 @@ type Stats struct {
 	Unread []error
 }
 
-// Nothing reports that no input could be read, and no greeting in a part of one.
+// Nothing reports that no input could be read to the end, and none gave a record.
 func (s *Stats) Nothing() bool { return s.Inputs > 0 && s.Whole == 0 && s.Records == 0 }
 
 // Partial reports that some input could not be read, or not to the end.
@@ -185,16 +185,16 @@ const (
 	maxRcpts   = 100      // recipients of one Record (RFC 5321, 4.5.3.1.8)
 	maxErrs    = 100
 	maxUnnamed = 4096    // records that wait for the first client with a name
-	maxEvents  = 3 << 19 // events that are known to be in an input before
+	maxEvents  = 3 << 19 // events kept to find duplicates in later inputs
 )
 
 // Read reads the files and directories of paths ("-" is standard input) and calls fn for every
-// greeting, always in the same order for the same input. Packed files (.gz, .zst, .xz, .bz2) and
-// formats are told apart by content. Directories are walked in lexical order, links in them left
-// alone; of a Maildir cur and new are read.
+// greeting, always in the same order for the same input. It detects formats and compression (.gz,
+// .zst, .xz, .bz2) by content. Directories are walked in lexical order, without the links in them.
+// Of a Maildir, cur and new are read.
 //
-// The *Record is reused: it is valid until fn returns, its strings for good. A log record is handed
-// out when the server's answer is known, which can be some lines after the greeting.
+// The *Record is reused: it is valid until fn returns; its strings stay valid. A log record is
+// handed out when the server's reply is known, which can be some lines after the greeting.
 //
 // Broken input is counted, never fatal. The error is fn's own, ctx's, or that
 // of a path which does not exist; Stats holds what was counted until then.
@@ -224,8 +224,8 @@ type run struct {
 	postfix, maddy, exim bool              // whose lines the current log holds
 	named                bool              // a client is named by its PTR record
 	held                 map[uint64]*held  // messages under way, by key
-	bytes                int               // of all, towards maxHeld
-	spare                *held             // for the next, so that most messages need no new one
+	bytes                int               // sum of their sizes, see maxHeld
+	spare                *held             // reused by the next hold
 	unnamed              []Record          // wait for the first client with a name
 	several              bool              // more than one input
 	events               map[uint64]int64  // the first input with each event, see repeated
@@ -302,8 +302,8 @@ func isDir(path string) bool {
 	return err == nil && path != stdin
 }
 
-// readInput reads one input, unless err says why it cannot be read. An error of the input is
-// noted; only what ends the run is returned.
+// readInput reads one input, unless err says why it cannot be read. It records an error of the
+// input in Stats, and returns only an error that ends the run.
 func (r *run) readInput(name string, err error) error {
 	var in io.ReadCloser
 	if err == nil {
@@ -331,9 +331,9 @@ func (r *run) readInput(name string, err error) error {
 	return stop
 }
 
-// open opens an input. What is no file may keep a reader waiting for ever, when it is opened
-// already: a goroutine reads it, so that the end of the context is noticed at once. That goroutine
-// ends with the next byte or the end of the input.
+// open opens an input. A pipe or device may block forever, even when it is opened. So a goroutine
+// opens and reads it, and the caller notices at once when the context ends. The goroutine ends at
+// the next byte or the end of the input.
 func (r *run) open(name string) (io.ReadCloser, error) {
 	r.stamp.now, r.stamp.text = cmp.Or(r.opt.Now, time.Now()), ""
 	info, err := os.Stat(name)
@@ -361,7 +361,7 @@ func (r *run) open(name string) (io.ReadCloser, error) {
 	return pr, nil
 }
 
-// read unpacks an input, tells its format and reads it.
+// read unpacks an input, detects its format and reads it.
 func (r *run) read(in io.Reader) error {
 	head, err := r.unpack(in)
 	if err != nil {
@@ -373,11 +373,11 @@ func (r *run) read(in io.Reader) error {
 	return err
 }
 
-// maxWindow is the largest zstd window that is unpacked, in bytes: what the
-// zstd tool itself takes without being asked for more.
+// maxWindow is the largest zstd window that is unpacked, in bytes: the default
+// limit of the zstd tool.
 const maxWindow = 128 << 20
 
-// packings are the ways of packing that are known, by the first bytes.
+// packings are the supported compression formats, by their first bytes.
 var packings = []struct {
 	magic string
 	open  func(io.Reader) (io.Reader, error)
@@ -392,7 +392,7 @@ var packings = []struct {
 	{"BZh", func(in io.Reader) (io.Reader, error) { return bzip2.NewReader(in), nil }},
 }
 
-// unpack makes in, unpacked, the current input, and returns its start.
+// unpack sets r.br to the unpacked input and returns its first bytes.
 func (r *run) unpack(in io.Reader) (head []byte, err error) {
 	r.raw.Reset(in)
 	r.br = r.raw
@@ -420,7 +420,7 @@ func (r *run) unpack(in io.Reader) (head []byte, err error) {
 	return nil, err
 }
 
-// lines hands the lines of the input to take, but for empty ones.
+// lines calls take for each line of the input that is not empty.
 func (r *run) lines(take func(line []byte)) error {
 	for {
 		line, cut, err := r.next()
@@ -436,12 +436,12 @@ func (r *run) lines(take func(line []byte)) error {
 }
 
 // next returns the next line without its end; it is valid until the next call. A line longer than
-// 64 KiB is passed over: cut is true and line nil. A last line that an error cut off is dropped.
+// 64 KiB is skipped: cut is true and line nil. A last line that an error cut off is dropped.
 func (r *run) next() (line []byte, cut bool, err error) {
 	if r.err != nil {
 		return nil, false, r.err
 	}
-	// What is read may be packed a thousandfold: the end of the context is noticed here.
+	// Unpacking can give a thousand times the input, so check here whether the context has ended.
 	if r.st.Lines&0x3ff == 0 && r.ctx.Err() != nil {
 		return nil, false, r.ctx.Err()
 	}
@@ -457,7 +457,7 @@ func (r *run) next() (line []byte, cut bool, err error) {
 	if cut {
 		return nil, true, nil
 	}
-	for line = chomp(line); len(line) > 0 && line[0] == 0; { // the hole that a crash leaves
+	for line = chomp(line); len(line) > 0 && line[0] == 0; { // NULs that a crash leaves
 		line = line[1:]
 	}
 	return line, false, nil
@@ -467,18 +467,18 @@ func chomp(line []byte) []byte {
 	return bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r"))
 }
 
-// headSize is how much of an input decides about its format, in bytes.
+// headSize is how many bytes of an input are used to detect its format.
 const headSize = 4 << 10
 
-// format is a kind of input that its first bytes tell.
+// format is an input format that its first bytes identify.
 type format struct {
 	is   func(head []byte) bool
 	read func(*run) error
 }
 
-// formats are tried in turn. What is neither mail nor CSV is taken for a log, since
-// nobody knows what else is in syslog. A mail starts with fields and folded lines, of
-// which one is common (RFC 5322, 2.2).
+// formats are tried in turn. Input that is neither mail nor CSV counts as a log, since
+// syslog can contain any text. A mail starts with header fields (RFC 5322, 2.2); one of
+// them must have a common name.
 var formats = []format{
 	{regexp.MustCompile(`^\x00*[^\n\x00]+\x00`).Match, func(*run) error { return errUnknown }},
 	{fromLine.Match, (*run).readMbox},
@@ -495,8 +495,8 @@ func detect(head []byte) int {
 	return slices.IndexFunc(formats, func(f format) bool { return f.is(head) })
 }
 
-// fromLine separates two mails of an mbox (RFC 4155, appendix A): "From ", somebody, and
-// a date with a time of day.
+// fromLine matches the separator line of an mbox (RFC 4155, appendix A): "From ", a sender,
+// and a date with a time of day.
 var fromLine = regexp.MustCompile(`^From .*\d\d:\d\d`)
 
 func digits(b []byte) bool {
@@ -529,7 +529,7 @@ func parseAddr(b []byte) (netip.Addr, bool) {
 	return a.Unmap(), err == nil
 }
 
-// literal writes a client's address as it greets with it (RFC 5321, 4.1.3).
+// literal returns an address as the literal of a greeting (RFC 5321, 4.1.3).
 func literal(a netip.Addr) string {
 	if a.Is6() {
 		return "[IPv6:" + a.String() + "]"
