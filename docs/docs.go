@@ -3,7 +3,7 @@
 //
 // A page is rules/<rule>.md: the title "# <rule>", a summary paragraph, the three
 // sections that Page has, and one for operators. A line "{{fix NAME}}" stands for fix/NAME.md
-// without its title. Comments say what a step was held against; they are left out.
+// without its title. Comments name the manual that a step was checked with; they are left out.
 package docs
 
 import (

@@ -61,7 +61,7 @@ func (c *Check) Configure(inlineArgs []string, cfg *config.Map) error {
 	return s.finish()
 }
 
-// settings reads the directives into a check and holds what depends on several of them.
+// settings reads the directives into a check. It holds values that depend on several of them.
 type settings struct {
 	*Check
 	*config.Map
@@ -101,7 +101,7 @@ func (s *settings) declare() {
 		s.once(s.Map, rule.Name+"_action", s.action(rule))
 	}
 	if hostname, _ := s.Globals["hostname"].(string); hostname != "" {
-		_ = s.selfDomain(hostname) // Maddy itself minds a wrong one
+		_ = s.selfDomain(hostname) // Maddy itself reports a wrong one
 	}
 	s.each("self_domains", s.selfDomain)
 	s.each("self_addresses", s.selfAddress)

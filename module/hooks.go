@@ -150,7 +150,7 @@ type state struct {
 	body   bool          // the body was checked and the message not refused
 }
 
-// CheckConnection does nothing: the verdict falls at RCPT TO, where the login and the recipient are
+// CheckConnection does nothing: the verdict is made at RCPT TO, where the login and the recipient are
 // known.
 func (s *state) CheckConnection(context.Context) module.CheckResult { return module.CheckResult{} }
 
@@ -255,7 +255,7 @@ func refusal(o *judge.Outcome, f *checkhelo.Facts) *exterrors.SMTPError {
 	}
 }
 
-// result refuses where the outcome does.
+// result returns a reject if the outcome is a refusal, else the zero result.
 func result(o *judge.Outcome, f *checkhelo.Facts) (res module.CheckResult) {
 	if o.Refused() {
 		res.Reject, res.Reason = true, refusal(o, f)

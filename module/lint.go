@@ -51,7 +51,7 @@ func (s *settings) checkZones(wrong, right *regexp.Regexp, text string) {
 	}
 }
 
-// checkThresholds warns about those above the points of all rules together.
+// checkThresholds warns about thresholds above the points of all rules together.
 func (s *settings) checkThresholds() {
 	most := 0
 	for _, preset := range checkhelo.Presets {

@@ -132,7 +132,7 @@ func (l *List) Recipient(ctx context.Context, rcpt string) (why string) {
 	return l.search(ctx, "exempt_recipients", l.RecipientTable, keys, WhyRecipient, nil)
 }
 
-// search returns why where Find finds one of the keys. An error exempts.
+// search returns why if Find finds one of the keys, WhyTableFailed after an error, else "".
 func (l *List) search(
 	ctx context.Context, directive string, table Table, keys []string, why string,
 	want func(value string) bool,

@@ -154,7 +154,7 @@ func parseList(args []string, add func(entry string) error) error {
 	return nil
 }
 
-// whole has the paths of files whose last line had an end when they were read.
+// whole holds the paths of files that ended in a line feed when they were last read.
 var whole sync.Map
 
 // addFile calls add for each entry in a file. It fails for a file whose final newline has

@@ -87,7 +87,7 @@ func (j *Judge) Explain(ctx context.Context, q Query) (e Explanation) {
 	return e
 }
 
-// Weight orders outcomes by what they do to a recipient, an exemption least.
+// Weight returns how severe an outcome is for a recipient; an exemption has the lowest.
 func (o *Outcome) Weight() int {
 	switch {
 	case o.Exempt != "":

@@ -50,7 +50,7 @@ func gauges(name, help string, labels ...string) *prometheus.GaugeVec {
 	return promauto.NewGaugeVec(prometheus.GaugeOpts{Name: prefix + name, Help: help}, labels)
 }
 
-// seconds has eight buckets, from the least on each factor times wider.
+// seconds makes a histogram of eight buckets; each bound is factor times the one before.
 func seconds(name, help string, least, factor float64, labels ...string) *prometheus.HistogramVec {
 	return promauto.NewHistogramVec(prometheus.HistogramOpts{Name: prefix + name, Help: help,
 		Buckets: prometheus.ExponentialBuckets(least, factor, 8)}, labels)
@@ -112,7 +112,7 @@ func (i *Instance) Show() {
 	all.running[i] = true
 }
 
-// Hide lets go of the instance, or its cache would outlive the configuration.
+// Hide removes the instance, so that its cache can be freed after a reload.
 func (i *Instance) Hide() {
 	all.Lock()
 	defer all.Unlock()

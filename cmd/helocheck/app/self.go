@@ -218,7 +218,7 @@ func (r *selfReport) Count(status string) (n int) {
 	return n
 }
 
-// status returns the error that ends the program as the report deserves.
+// status returns the error with the exit status of the report.
 func (r *selfReport) status() error {
 	if n := r.Count(selfToFix); n > 0 {
 		return cli.Exit(fmt.Sprintf("self: to fix: %d", n), exitFailure)

@@ -540,7 +540,7 @@ func share(n, of int64) string {
 	}
 }
 
-// csvRow writes a line of CSV with all columns. A spreadsheet takes no cell for a formula.
+// csvRow writes a line of CSV with all columns. No cell looks like a formula to a spreadsheet.
 func csvRow(cells ...any) string {
 	const columns = 17
 	var line strings.Builder
