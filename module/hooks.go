@@ -150,8 +150,8 @@ type state struct {
 	body   bool          // the body was checked and the message not refused
 }
 
-// CheckConnection does nothing: the verdict is made at RCPT TO, where the login and the recipient are
-// known.
+// CheckConnection does nothing: the verdict is made at RCPT TO, when the login and the recipient
+// are known.
 func (s *state) CheckConnection(context.Context) module.CheckResult { return module.CheckResult{} }
 
 // CheckSender keeps the sender for CheckRcpt.
