@@ -78,6 +78,9 @@ func (l *List) Client(ip netip.Addr, user string) (why string) {
 // Conn exempts by tables that need no proof from the DNS: those of addresses, and a HELO name whose
 // value in Names lists the address. The HELO name alone proves nothing.
 func (l *List) Conn(ctx context.Context, ip netip.Addr, helo string) (why string) {
+	if l.NetworkTable == nil && l.Clients == nil && l.Names == nil {
+		return ""
+	}
 	var address []string
 	if ip = heloname.Unmap(ip); ip.IsValid() {
 		address = []string{ip.String()}
@@ -102,6 +105,9 @@ func (l *List) Conn(ctx context.Context, ip netip.Addr, helo string) (why string
 // ClientName exempts where Clients holds a name of the client, or a parent of it unless alone is
 // true. The caller must have confirmed the name: a PTR name that resolves back to the client.
 func (l *List) ClientName(ctx context.Context, name string, alone bool) (why string) {
+	if l.Clients == nil {
+		return ""
+	}
 	keys := Ancestry(name)
 	if alone {
 		keys = keys[:min(1, len(keys))]
@@ -112,6 +118,9 @@ func (l *List) ClientName(ctx context.Context, name string, alone bool) (why str
 // Name exempts where Names holds the HELO name or a parent of it. The caller must have proof: the
 // name resolves to the client, or a confirmed PTR name of the client is or lies below it.
 func (l *List) Name(ctx context.Context, helo string) (why string) {
+	if l.Names == nil {
+		return ""
+	}
 	return l.search(ctx, "exempt_names", l.Names, Ancestry(helo), WhyName, nil)
 }
 

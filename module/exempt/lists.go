@@ -31,7 +31,7 @@ type Networks struct{ table bart.Lite }
 // may end in CR LF. An error names the entry and the accepted forms, in a file also path and line.
 func ParseNetworks(args []string) (*Networks, error) {
 	n := new(Networks)
-	return n, parseList(args, func(entry string) error {
+	err := parseList(args, func(entry string) error {
 		prefix, err := heloname.ParsePrefix(entry)
 		if err != nil {
 			return fmt.Errorf("%w; %s", err, accepted)
@@ -42,6 +42,10 @@ func ParseNetworks(args []string) (*Networks, error) {
 		n.table.Insert(prefix)
 		return nil
 	})
+	if err != nil {
+		return nil, err
+	}
+	return n, nil
 }
 
 // Contains reports whether ip, as heloname.Unmap returns it, lies in one of the networks.
@@ -66,12 +70,16 @@ type Recipients map[string]bool
 // entries of a file, which is read as ParseNetworks reads it.
 func ParseRecipients(args []string) (Recipients, error) {
 	r := make(Recipients)
-	return r, parseList(args, func(arg string) error {
+	err := parseList(args, func(arg string) error {
 		if problem := r.add(arg); problem != "" {
 			return fmt.Errorf("recipient %q %s; %s", arg, problem, acceptedRcpt)
 		}
 		return nil
 	})
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
 }
 
 // add takes one entry and returns what is wrong with it, "" when nothing is.

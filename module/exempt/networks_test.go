@@ -101,9 +101,9 @@ func TestNetworkErrors(t *testing.T) {
 			if err := os.WriteFile(path, []byte(test.file), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			_, err := ParseNetworks(test.args)
-			if err == nil {
-				t.Fatal("got no error")
+			set, err := ParseNetworks(test.args)
+			if err == nil || set != nil {
+				t.Fatalf("got %v, %v, want an error", set, err)
 			}
 			for _, part := range test.want {
 				if !strings.Contains(err.Error(), part) {
